@@ -1,0 +1,5 @@
+"""The one error that is the user's to mend; everything else is a bug and keeps its traceback."""
+
+
+class InputError(ValueError):
+    """Names the value, the limit and the way out. Command lines print it as one line and exit with 2."""

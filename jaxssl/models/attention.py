@@ -1,0 +1,87 @@
+"""Attention within documents. `attention` picks the implementation while tracing; XLA's is the only one so far.
+
+Shapes: queries [batch, length, heads, head_dim]; keys and values [batch, length, kv_heads, head_dim], kv_heads divides
+heads, and query head i reads key head i // (heads / kv_heads).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxssl.models.dropout import dropout
+
+Queries = Float[Array, "batch length heads head_dim"]
+Keys = Float[Array, "batch length kv_heads head_dim"]
+Segments = Int[Array, "batch length"]
+
+
+def attention(
+    queries: Queries,
+    keys: Keys,
+    values: Keys,
+    segments: Segments,
+    *,
+    causal: bool = False,
+    window: int | Array | None = None,
+    dropout_rate: float = 0.0,
+    key: Array | None = None,
+) -> Queries:
+    """softmax(q k / sqrt(head_dim)) v over the places that a query may see (Vaswani et al. 2017, section 3.2.1).
+
+    A place sees the places of its own segment, none of them later if `causal`, and none further than `window` places
+    away on either side. A place of segment 0 (padding) sees nothing and gets zeros. Dropout acts on the weights.
+    """
+    # Kernels join here (cuDNN, splash), chosen by the platform that the program is traced for and by what they can do.
+    return xla_attention(
+        queries,
+        keys,
+        values,
+        segments,
+        causal=causal,
+        window=window,
+        dropout_rate=dropout_rate,
+        key=key,
+    )
+
+
+def visible(
+    segments: Segments, *, causal: bool, window: int | Array | None
+) -> Bool[Array, "batch length length"]:
+    """Whether the place of axis 1 may look at the place of axis 2."""
+    same = (segments[:, :, None] == segments[:, None, :]) & (segments[:, :, None] != 0)
+    shape = (1, segments.shape[1], segments.shape[1])
+    ahead = jax.lax.broadcasted_iota(jnp.int32, shape, 2) - jax.lax.broadcasted_iota(
+        jnp.int32, shape, 1
+    )
+    if causal:
+        same = same & (ahead <= 0)
+    if window is not None:
+        same = same & (jnp.abs(ahead) <= window)
+    return same
+
+
+def xla_attention(
+    queries: Queries,
+    keys: Keys,
+    values: Keys,
+    segments: Segments,
+    *,
+    causal: bool,
+    window: int | Array | None,
+    dropout_rate: float,
+    key: Array | None,
+) -> Queries:
+    """The plain formula; the weights [batch, heads, length, length] exist in memory. Softmax in float32."""
+    batch, length, heads, head_dim = queries.shape
+    kv_heads = keys.shape[2]
+    queries = (queries * head_dim**-0.5).reshape(
+        batch, length, kv_heads, heads // kv_heads, head_dim
+    )
+    scores = jnp.einsum("btkgd,bskd->bkgts", queries, keys, preferred_element_type=jnp.float32)
+    seen = visible(segments, causal=causal, window=window)[:, None, None]
+    # A finite floor: a row that sees nothing has equal weights instead of 0 / 0, and is zeroed below.
+    weights = jax.nn.softmax(jnp.where(seen, scores, jnp.finfo(jnp.float32).min), axis=-1)
+    weights = dropout(weights, dropout_rate, key).astype(values.dtype)
+    mixed = jnp.einsum("bkgts,bskd->btkgd", weights, values)
+    real = (segments != 0)[:, :, None, None]
+    return jnp.where(real, mixed.reshape(batch, length, heads, head_dim), 0)

@@ -1,0 +1,115 @@
+"""Linear, embedding, norm, feed-forward. Parameters are float32; a layer computes in the type of its input.
+
+A kernel is [inputs, outputs]: two axes, so that optimizers which factor or orthogonalise see a matrix.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+Rows = Float[Array, "batch length width"]
+
+
+def along_last(vector: Array, like: Array) -> Array:
+    """A vector in the type of `like`, with leading axes of one to stand beside it (no silent broadcast of ranks)."""
+    return vector.astype(like.dtype).reshape((1,) * (like.ndim - 1) + vector.shape)
+
+
+class Linear(nnx.Module):
+    """x @ kernel + bias."""
+
+    def __init__(
+        self, key: Array, inputs: int, outputs: int, *, deviation: float, bias: bool = True
+    ):
+        self.kernel = nnx.Param(deviation * jax.random.normal(key, (inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
+
+    def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
+        y = jnp.matmul(x, self.kernel[...].astype(x.dtype))
+        return y if self.bias is None else y + along_last(self.bias[...], y)
+
+
+class Embedding(nnx.Module):
+    """Row `id` of a table [size, width]."""
+
+    def __init__(self, key: Array, size: int, width: int, *, deviation: float):
+        self.embedding = nnx.Param(deviation * jax.random.normal(key, (size, width)))
+
+    def __call__(self, ids: Int[Array, "..."]) -> Float[Array, "... width"]:
+        return self.embedding[...][ids]
+
+
+class LayerNorm(nnx.Module):
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis, in float32 (Ba et al. 2016)."""
+
+    def __init__(self, width: int, *, epsilon: float, bias: bool = True):
+        self.epsilon = epsilon
+        self.scale = nnx.Param(jnp.ones(width))
+        self.bias = nnx.Param(jnp.zeros(width)) if bias else None
+
+    def __call__(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+        exact = x.astype(jnp.float32)
+        centred = exact - exact.mean(axis=-1, keepdims=True)
+        variance = jnp.square(centred).mean(axis=-1, keepdims=True)
+        y = centred * jax.lax.rsqrt(variance + self.epsilon) * along_last(self.scale[...], exact)
+        y = y if self.bias is None else y + along_last(self.bias[...], y)
+        return y.astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """x / sqrt(mean(x^2) + epsilon) * scale over the last axis, in float32 (Zhang and Sennrich 2019)."""
+
+    def __init__(self, width: int, *, epsilon: float):
+        self.epsilon = epsilon
+        self.scale = nnx.Param(jnp.ones(width))
+
+    def __call__(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+        exact = x.astype(jnp.float32)
+        size = jnp.square(exact).mean(axis=-1, keepdims=True)
+        y = exact * jax.lax.rsqrt(size + self.epsilon) * along_last(self.scale[...], exact)
+        return y.astype(x.dtype)
+
+
+def make_norm(kind: str, width: int, *, epsilon: float, bias: bool) -> LayerNorm | RMSNorm:
+    """`kind` is "layer" or "rms"; RMSNorm has no bias."""
+    return (
+        LayerNorm(width, epsilon=epsilon, bias=bias)
+        if kind == "layer"
+        else RMSNorm(width, epsilon=epsilon)
+    )
+
+
+ACTIVATIONS = {  # name -> (function, whether a second kernel gates it)
+    "gelu": (lambda x: jax.nn.gelu(x, approximate=False), False),
+    "gelu_tanh": (lambda x: jax.nn.gelu(x, approximate=True), False),
+    "swiglu": (jax.nn.silu, True),
+    "geglu": (lambda x: jax.nn.gelu(x, approximate=False), True),
+}
+
+
+class FeedForward(nnx.Module):
+    """down(f(up(x))), or down(f(gate(x)) * up(x)) for the gated activations (Shazeer 2020)."""
+
+    def __init__(
+        self,
+        key: Array,
+        width: int,
+        inner: int,
+        *,
+        activation: str,
+        bias: bool,
+        deviation: float,
+        out_deviation: float,
+    ):
+        first, second, third = jax.random.split(key, 3)
+        self.activation = activation
+        self.up = Linear(first, width, inner, deviation=deviation, bias=bias)
+        self.down = Linear(second, inner, width, deviation=out_deviation, bias=bias)
+        gated = ACTIVATIONS[activation][1]
+        self.gate = Linear(third, width, inner, deviation=deviation, bias=bias) if gated else None
+
+    def __call__(self, x: Rows) -> Rows:
+        function = ACTIVATIONS[self.activation][0]
+        inner = function(self.up(x)) if self.gate is None else function(self.gate(x)) * self.up(x)
+        return self.down(inner)

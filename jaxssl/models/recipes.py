@@ -1,0 +1,82 @@
+"""The recipes as functions: `bert(depth=12, width=768, heads=12)` is BERT-base. Any field may be changed by keyword."""
+
+from dataclasses import replace
+from typing import Any
+
+from jaxssl.models.transformer import Transformer
+
+
+def bert(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+    """Devlin et al. 2019: learned positions, norm after each part, GELU, segment types, norm of the embedding."""
+    return replace(Transformer(depth=depth, width=width, heads=heads), **changes)
+
+
+def gpt2(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+    """Radford et al. 2019: causal, norm before each part and at the end, scaled initial residual kernels."""
+    recipe = Transformer(
+        depth=depth,
+        width=width,
+        heads=heads,
+        max_length=1024,
+        norm_first=True,
+        norm_epsilon=1e-5,
+        activation="gelu_tanh",
+        causal=True,
+        segment_types=0,
+        embedding_norm=False,
+        final_norm=True,
+        scale_residual=True,
+    )
+    return replace(recipe, **changes)
+
+
+def modern(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+    """What is common since 2023: rotary positions, RMSNorm before each part, SwiGLU of 8/3 width, no biases, no dropout.
+
+    An encoder as it stands; `causal=True` makes it a LLaMA-like decoder (Touvron et al. 2023).
+    """
+    recipe = Transformer(
+        depth=depth,
+        width=width,
+        heads=heads,
+        mlp=-(-8 * width // (3 * 64)) * 64,  # rounded up to 64
+        max_length=1024,
+        positions="rotary",
+        norm="rms",
+        norm_first=True,
+        norm_epsilon=1e-6,
+        activation="swiglu",
+        segment_types=0,
+        bias=False,
+        embedding_norm=False,
+        final_norm=True,
+        dropout=0.0,
+        scale_residual=True,
+    )
+    return replace(recipe, **changes)
+
+
+def modernbert(depth: int = 22, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+    """Warner et al. 2024: GeGLU, layer norms without bias, every third layer global, the others see 64 places a side."""
+    recipe = Transformer(
+        depth=depth,
+        width=width,
+        heads=heads,
+        mlp=3 * width // 2,
+        max_length=8192,
+        positions="rotary",
+        rotary_base=160_000.0,
+        rotary_base_local=10_000.0,
+        norm_first=True,
+        norm_before_first=False,
+        norm_epsilon=1e-5,
+        activation="geglu",
+        segment_types=0,
+        bias=False,
+        final_norm=True,
+        window=64,
+        global_every=3,
+        dropout=0.0,
+        scale_residual=True,
+    )
+    return replace(recipe, **changes)

@@ -1,0 +1,55 @@
+"""The one place where layers are stacked into a leading axis and run one after another.
+
+Stacked layers make the compiled program as long as one layer, whatever the depth, and let the optimizer treat a layer's
+parameters as one array.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from jax.ad_checkpoint import checkpoint_policies
+from jaxtyping import Array
+
+from jaxssl.errors import InputError
+
+Layer = TypeVar("Layer")
+Carry = TypeVar("Carry")
+
+# What a layer keeps for its backward pass; the rest is computed again.
+REMAT: dict[str, Callable[..., Any] | None] = {
+    "none": None,  # keeps everything
+    "dots": checkpoint_policies.dots_with_no_batch_dims_saveable,  # results of the weight multiplications
+    "full": checkpoint_policies.nothing_saveable,  # the layer's input alone
+}
+
+
+def stack_layers(make: Callable[[Array], Layer], key: Array, depth: int) -> Layer:
+    """`depth` layers from as many keys, as one layer whose arrays have a leading axis of `depth`.
+
+    Uses that a module is a pytree and nothing else of Flax, so it is the same with NNX's graph mode and tree mode.
+    """
+    return jax.vmap(make)(jax.random.split(key, depth))
+
+
+def run_layers(
+    layers: Layer,
+    carry: Carry,
+    each: Any,
+    apply: Callable[[Layer, Carry, Any], Carry],
+    *,
+    remat: str = "none",
+) -> Carry:
+    """carry = apply(layer i, carry, each[i]) for every i. `each` is a pytree of arrays with a leading layer axis."""
+    if remat not in REMAT:
+        raise InputError(f"remat {remat!r} is not one of {', '.join(REMAT)}; pass one of these")
+
+    def step(carry: Carry, inputs: tuple[Layer, Any]) -> tuple[Carry, None]:
+        layer, one = inputs
+        return apply(layer, carry, one), None
+
+    policy = REMAT[remat]
+    if policy is not None:
+        # Inside a scan XLA cannot merge the second computation with the first: no barrier is needed.
+        step = jax.checkpoint(step, policy=policy, prevent_cse=False)
+    return jax.lax.scan(step, carry, (layers, each))[0]

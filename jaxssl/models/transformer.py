@@ -1,0 +1,347 @@
+"""One transformer for BERT, GPT-2 and the modern recipe, chosen by the fields of its configuration.
+
+Shapes: tokens and segments int32 [batch, length], segment 0 is padding; states [batch, length, width].
+Rows are packed: attention and positions are per segment (see packing.py), so no document sees another.
+
+References: Vaswani et al. 2017; Devlin et al. 2019 (BERT); Radford et al. 2019 (GPT-2); Warner et al. 2024 (ModernBERT).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from jaxssl.errors import InputError
+from jaxssl.models.attention import attention
+from jaxssl.models.dropout import dropout
+from jaxssl.models.layers import Embedding, FeedForward, Linear, make_norm
+from jaxssl.models.packing import positions_of
+from jaxssl.models.rotary import rotary_angles, rotate
+from jaxssl.models.stack import run_layers, stack_layers
+
+Rows = Float[Array, "batch length width"]
+Ids = Int[Array, "batch length"]
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """The shape of a network. `recipes.py` has BERT's, GPT-2's and the modern one; every field may be changed."""
+
+    depth: int = 4
+    width: int = 256
+    heads: int = 4
+    kv_heads: int | None = (
+        None  # key and value heads that groups of query heads share; None: one each
+    )
+    mlp: int | None = None  # inner width of the feed-forward part; None: 4 * width
+    max_length: int = 512  # longest row that the model takes
+    positions: Literal["learned", "rotary"] = "learned"
+    rotary_base: float = 10_000.0
+    rotary_base_local: float | None = None  # base of the local layers; None: rotary_base
+    norm: Literal["layer", "rms"] = "layer"
+    norm_first: bool = False  # True: x + f(norm(x)) (GPT-2); False: norm(x + f(x)) (BERT)
+    norm_before_first: bool = True  # False: the first layer's attention reads x itself (ModernBERT)
+    norm_epsilon: float = 1e-12
+    activation: Literal["gelu", "gelu_tanh", "swiglu", "geglu"] = "gelu"
+    causal: bool = False  # True: a place sees none that come later
+    segment_types: int = 2  # rows of the type table (sentence A, sentence B); 0: no such table
+    bias: bool = True
+    embedding_norm: bool = True
+    final_norm: bool = False
+    window: int | None = (
+        None  # a local layer sees this many places on either side; None: all layers are global
+    )
+    global_every: int = 1  # layer i is global if i % global_every == 0; 0: none is
+    dropout: float = 0.1  # after the embedding and after each part of a layer
+    attention_dropout: float | None = None  # on the attention weights; None: dropout
+    initializer_range: float = 0.02  # standard deviation of every initial kernel and table
+    scale_residual: bool = (
+        False  # True: kernels that write to x start smaller by sqrt(2 depth) (GPT-2)
+    )
+    remat: Literal["none", "dots", "full"] = (
+        "none"  # what the backward pass computes again (stack.py)
+    )
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters are float32 always
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def make(self, key: Array, vocab_size: int) -> "TransformerModel":
+        """The network with fresh parameters."""
+        return TransformerModel(self, key, vocab_size)
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def inner(self) -> int:
+        return 4 * self.width if self.mlp is None else self.mlp
+
+    @property
+    def residual_deviation(self) -> float:
+        """Standard deviation of the kernels that write to the residual stream."""
+        return self.initializer_range / ((2 * self.depth) ** 0.5 if self.scale_residual else 1)
+
+    @property
+    def local_layers(self) -> tuple[bool, ...]:
+        """For every layer, whether it attends within the window only."""
+        every = self.global_every
+        return tuple(
+            self.window is not None and (not every or i % every != 0) for i in range(self.depth)
+        )
+
+
+def check(config: Transformer) -> None:
+    """Raise `InputError` for fields that no network can have."""
+    hints = get_type_hints(Transformer)
+    for field in dataclasses.fields(config):
+        value, allowed = getattr(config, field.name), get_args(hints[field.name])
+        if isinstance(value, str) and value not in allowed:
+            raise InputError(
+                f"{field.name} {value!r} is not one of {', '.join(allowed)}; pass one of these"
+            )
+    for name in ("depth", "width", "heads", "max_length", "kv_heads", "mlp", "window"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise InputError(f"{name} {value} is below 1; pass a positive whole number")
+    for name in ("segment_types", "global_every"):
+        if getattr(config, name) < 0:
+            raise InputError(
+                f"{name} {getattr(config, name)} is below 0; pass 0 for none or a positive number"
+            )
+    for name in ("dropout", "attention_dropout"):
+        rate = getattr(config, name)
+        if rate is not None and not 0 <= rate < 1:
+            raise InputError(
+                f"{name} {rate} is not in [0, 1); pass a rate such as 0.1, or 0 for none"
+            )
+    check_heads(config)
+
+
+def check_heads(config: Transformer) -> None:
+    """Raise `InputError` unless the heads divide what they must."""
+    width, heads, kv_heads = config.width, config.heads, config.kv_heads
+    if width % heads:
+        near = [h for h in range(1, width + 1) if width % h == 0]
+        raise InputError(
+            f"heads {heads} does not divide width {width}; pass {min(near, key=lambda h: abs(h - heads))} heads"
+        )
+    if kv_heads is not None and heads % kv_heads:
+        raise InputError(
+            f"kv_heads {kv_heads} does not divide heads {heads}; pass a divisor of {heads}"
+        )
+    if config.positions == "rotary" and config.head_dim % 2:
+        raise InputError(
+            f"rotary positions need an even head width, and {width} / {heads} = {config.head_dim} is odd; "
+            "change width or heads"
+        )
+
+
+class EachLayer(NamedTuple):
+    """What differs from layer to layer beside the parameters; leading axis: layers. None where it does not matter."""
+
+    keys: Array | None  # [layers, 3]: attention weights, after attention, after feed-forward
+    window: Int[Array, "layers"] | None
+    local: Array | None  # bool [layers]: takes the local rotary base
+    raw_input: Array | None  # bool [layers]: attention reads the stream without a norm
+
+
+class EveryLayer(NamedTuple):
+    """What all layers share."""
+
+    segments: Ids
+    angles: Array | None  # [bases, batch, length, head_dim / 2], global base first
+
+
+class SelfAttention(nnx.Module):
+    """Attention of a sequence to itself, with its four kernels."""
+
+    def __init__(self, config: Transformer, key: Array):
+        keys = jax.random.split(key, 4)
+        self.config = config
+        inner, kv_inner = config.width, (config.kv_heads or config.heads) * config.head_dim
+        sd, bias = config.initializer_range, config.bias
+        self.query = Linear(keys[0], config.width, inner, deviation=sd, bias=bias)
+        self.key = Linear(keys[1], config.width, kv_inner, deviation=sd, bias=bias)
+        self.value = Linear(keys[2], config.width, kv_inner, deviation=sd, bias=bias)
+        self.output = Linear(
+            keys[3], inner, config.width, deviation=config.residual_deviation, bias=bias
+        )
+
+    def __call__(self, x: Rows, each: EachLayer, every: EveryLayer) -> Rows:
+        config = self.config
+        queries, keys, values = (
+            y.reshape(*x.shape[:2], -1, config.head_dim)
+            for y in (self.query(x), self.key(x), self.value(x))
+        )
+        if every.angles is not None:
+            angles = every.angles[0]
+            if each.local is not None:
+                angles = jnp.where(each.local, every.angles[1], angles)
+            cosine, sine = jnp.cos(angles), jnp.sin(angles)
+            queries, keys = rotate(queries, cosine, sine), rotate(keys, cosine, sine)
+        rate = config.dropout if config.attention_dropout is None else config.attention_dropout
+        mixed = attention(
+            queries,
+            keys,
+            values,
+            every.segments,
+            causal=config.causal,
+            window=each.window,
+            dropout_rate=rate,
+            key=None if each.keys is None else each.keys[0],
+        )
+        return self.output(mixed.reshape(*x.shape[:2], -1))
+
+
+class Layer(nnx.Module):
+    """Attention, then feed-forward, each added to the stream."""
+
+    def __init__(self, config: Transformer, key: Array):
+        first, second = jax.random.split(key)
+        self.config = config
+        self.attention = SelfAttention(config, first)
+        self.attention_norm = norm_of(config)
+        self.mlp = FeedForward(
+            second,
+            config.width,
+            config.inner,
+            activation=config.activation,
+            bias=config.bias,
+            deviation=config.initializer_range,
+            out_deviation=config.residual_deviation,
+        )
+        self.mlp_norm = norm_of(config)
+
+    def __call__(self, x: Rows, each: EachLayer, every: EveryLayer) -> Rows:
+        rate = self.config.dropout
+        _, after_attention, after_mlp = (None,) * 3 if each.keys is None else each.keys
+        if self.config.norm_first:
+            normed = self.attention_norm(x)
+            if each.raw_input is not None:
+                normed = jnp.where(each.raw_input, x, normed)
+            x = x + dropout(self.attention(normed, each, every), rate, after_attention)
+            return x + dropout(self.mlp(self.mlp_norm(x)), rate, after_mlp)
+        x = self.attention_norm(x + dropout(self.attention(x, each, every), rate, after_attention))
+        return self.mlp_norm(x + dropout(self.mlp(x), rate, after_mlp))
+
+
+def norm_of(config: Transformer) -> Any:
+    return make_norm(config.norm, config.width, epsilon=config.norm_epsilon, bias=config.bias)
+
+
+class TransformerModel(nnx.Module):
+    """Tokens to states. A plain pytree of float32 parameters; `config` rides along as static data."""
+
+    def __init__(self, config: Transformer, key: Array, vocab_size: int):
+        tokens, positions, types, layers = jax.random.split(key, 4)
+        sd, width = config.initializer_range, config.width
+        learned = config.positions == "learned"
+        self.config = config
+        self.tokens = Embedding(tokens, vocab_size, width, deviation=sd)
+        self.positions = (
+            Embedding(positions, config.max_length, width, deviation=sd) if learned else None
+        )
+        self.types = (
+            Embedding(types, config.segment_types, width, deviation=sd)
+            if config.segment_types
+            else None
+        )
+        self.embedding_norm = norm_of(config) if config.embedding_norm else None
+        self.layers = stack_layers(lambda one: Layer(config, one), layers, config.depth)
+        self.final_norm = norm_of(config) if config.final_norm else None
+
+    def __call__(
+        self, tokens: Ids, segments: Ids, *, types: Ids | None = None, key: Array | None = None
+    ) -> Rows:
+        """States [batch, length, width] in `compute_dtype`; `key` None means no dropout, `types` None means type 0.
+
+        Raises `InputError` if the rows are longer than `max_length`, or types are given to a model without them.
+        """
+        config = self.config
+        self._check(tokens, segments, types)
+        embedding_key, layers_key = (None, None) if key is None else jax.random.split(key)
+        positions = positions_of(segments)
+        x = self._embed(tokens, positions, types)
+        x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
+        every = EveryLayer(segments, angles_of(config, positions))
+        x = run_layers(
+            self.layers,
+            x,
+            each_layer(config, layers_key),
+            lambda layer, x, each: layer(x, each, every),
+            remat=config.remat,
+        )
+        return x if self.final_norm is None else self.final_norm(x)
+
+    def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
+        x = self.tokens(tokens)
+        if self.positions is not None:
+            x = x + self.positions(positions)
+        if self.types is not None:
+            x = x + self.types(jnp.zeros_like(tokens) if types is None else types)
+        return x if self.embedding_norm is None else self.embedding_norm(x)
+
+    def _check(self, tokens: Ids, segments: Ids, types: Ids | None) -> None:
+        length, limit = tokens.shape[-1], self.config.max_length
+        if length > limit:
+            raise InputError(
+                f"rows of length {length} exceed max_length {limit} of the model; "
+                f"prepare rows of at most {limit}, or make the model with max_length={length}"
+            )
+        if tokens.shape != segments.shape:
+            raise InputError(
+                f"segments of shape {segments.shape} beside tokens of shape {tokens.shape}; "
+                "pass one segment id per token (packing.segments_of)"
+            )
+        if types is not None and self.types is None:
+            raise InputError(
+                "types were given to a model with segment_types 0; make it with segment_types=2"
+            )
+
+
+def angles_of(config: Transformer, positions: Ids) -> Array | None:
+    """Rotary angles of the global and, if it differs, the local base; None for learned positions."""
+    if config.positions != "rotary":
+        return None
+    bases = [config.rotary_base]
+    if config.rotary_base_local is not None and any(config.local_layers):
+        bases.append(config.rotary_base_local)
+    return jnp.stack([rotary_angles(positions, config.head_dim, base) for base in bases])
+
+
+def each_layer(config: Transformer, key: Array | None) -> EachLayer:
+    """The per-layer inputs of the scan."""
+    local = jnp.array(config.local_layers)
+    windowed = any(config.local_layers)
+    two_bases = windowed and config.positions == "rotary" and config.rotary_base_local is not None
+    skips_norm = config.norm_first and not config.norm_before_first
+    return EachLayer(
+        keys=None if key is None else jax.random.split(key, (config.depth, 3)),
+        window=jnp.where(local, config.window or 0, config.max_length) if windowed else None,
+        local=local if two_bases else None,
+        raw_input=jnp.arange(config.depth) == 0 if skips_norm else None,
+    )
+
+
+LAYOUT = (
+    (r"tokens/embedding", ("vocab", "embed")),
+    (r"positions/embedding", (None, "embed")),
+    (r"types/embedding", (None, "embed")),
+    (r"(embedding_norm|final_norm)/(scale|bias)", (None,)),
+    (r"layers/(attention_norm|mlp_norm)/(scale|bias)", ("layers", None)),
+    (r"layers/attention/query/kernel", ("layers", "embed", "heads")),
+    (r"layers/attention/query/bias", ("layers", "heads")),
+    (r"layers/attention/(key|value)/kernel", ("layers", "embed", "kv_heads")),
+    (r"layers/attention/(key|value)/bias", ("layers", "kv_heads")),
+    (r"layers/attention/output/kernel", ("layers", "heads", "embed")),
+    (r"layers/mlp/(up|gate)/kernel", ("layers", "embed", "mlp")),
+    (r"layers/mlp/(up|gate)/bias", ("layers", "mlp")),
+    (r"layers/mlp/down/kernel", ("layers", "mlp", "embed")),
+    (r"layers/(attention/output|mlp/down)/bias", ("layers", None)),
+)

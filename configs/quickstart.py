@@ -1,0 +1,38 @@
+"""A small BERT on the English that ships with Python: no download, about five minutes on two cores.
+
+    python train.py --config configs/quickstart.py
+
+Devlin et al. 2019: masked LM with next-sentence prediction. The text is the language reference in
+`pydoc_data.topics` and the docstrings of the standard library.
+"""
+
+from jaxssl.data.loader import Rows
+from jaxssl.data.prepare import Prepare
+from jaxssl.data.sources import StandardLibrary
+from jaxssl.data.train_tokenizer import SentencePiece
+from jaxssl.models.recipes import bert
+from jaxssl.objectives import MaskedLM, NextSentence
+from jaxssl.training.config import Pretraining
+from jaxssl.training.optimizer import AdamW
+
+config = Pretraining(
+    data=Rows(
+        "prepared/quickstart",
+        batch=64,
+        prepare=Prepare(
+            source=StandardLibrary(),
+            tokenizer=SentencePiece(vocab_size=4096),
+            length=64,
+            valid=0.05,
+        ),
+    ),
+    objective=MaskedLM(
+        encoder=bert(depth=4, width=192, heads=3, max_length=64, dropout=0.0),
+        second_task=NextSentence(),
+    ),
+    optimizer=AdamW(peak=2e-3, warmup=200, schedule="linear"),
+    steps=3_000,
+    report_every=100,
+    evaluate_every=1_000,
+    save_every=1_000,
+)

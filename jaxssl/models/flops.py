@@ -1,0 +1,23 @@
+"""Floating-point operations of a transformer, counted from its shapes (a multiply-add is two)."""
+
+from jaxssl.models.transformer import Transformer
+
+
+def forward_flops(config: Transformer, length: int) -> float:
+    """Of one row of `length` tokens through all layers, without embedding and heads.
+
+    Per token: the projections 2 d (h + 2 k) e + 2 h e d, the MLP 4 d m (6 d m where it is gated),
+    and the attention 4 h e l, halved where it is causal, l at most twice the window where local.
+    """
+    head = config.width // config.heads
+    kv_heads = config.kv_heads or config.heads
+    inner = config.mlp or 4 * config.width
+    gated = config.activation in ("swiglu", "geglu")
+    projections = 2 * config.width * head * (2 * config.heads + 2 * kv_heads)
+    mlp = (6 if gated else 4) * config.width * inner
+    attention = 0.0
+    for layer in range(config.depth):
+        is_local = config.window is not None and layer % config.global_every
+        reach = min(length, 2 * config.window) if is_local and config.window else length
+        attention += 4 * config.heads * head * reach / (2 if config.causal else 1)
+    return length * (config.depth * (projections + mlp) + attention)

@@ -1,0 +1,49 @@
+"""An encoder with the heads of masked language modelling (Devlin et al. 2019, sections 3.1 and A.2)."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxssl.models.layers import ACTIVATIONS, Linear, make_norm
+from jaxssl.models.transformer import Transformer
+
+
+class MaskedLanguageModel(nnx.Module):
+    """Encoder, token head tied to the embedding, and where pairs are judged a pooled head of two classes."""
+
+    def __init__(self, key: Array, config: Transformer, vocab_size: int, *, with_pairs: bool):
+        encoder, transform, pooler, pairs = jax.random.split(key, 4)
+        width, sd = config.width, config.initializer_range
+        self.encoder = config.make(encoder, vocab_size)
+        self.transform = Linear(transform, width, width, deviation=sd)
+        self.transform_norm = make_norm(
+            config.norm, width, epsilon=config.norm_epsilon, bias=config.bias
+        )
+        self.output_bias = nnx.Param(jnp.zeros(vocab_size))
+        self.pooler = Linear(pooler, width, width, deviation=sd) if with_pairs else None
+        self.pair_classifier = Linear(pairs, width, 2, deviation=sd) if with_pairs else None
+
+    def token_head(self, states: Float[Array, "... width"]) -> Float[Array, "... width"]:
+        """What meets the embedding: norm(activation(dense(states)))."""
+        activation = self.encoder.config.activation
+        function = ACTIVATIONS[activation if activation.startswith("gelu") else "gelu"][0]
+        return self.transform_norm(function(self.transform(states)))
+
+    def pair_head(self, first: Float[Array, "batch width"]) -> Float[Array, "batch 2"]:
+        """Logits of (follows, does not follow) from the state of a pair's begin token."""
+        if self.pooler is None or self.pair_classifier is None:
+            raise ValueError("the model was made without a head for pairs")
+        return self.pair_classifier(jnp.tanh(self.pooler(first)))
+
+
+# The encoder's own lines are in transformer.py.
+LAYOUT = (
+    (r"transform/kernel", ("embed", None)),
+    (r"transform/bias", (None,)),
+    (r"transform_norm/(scale|bias)", (None,)),
+    (r"output_bias", ("vocab",)),
+    (r"pooler/kernel", ("embed", None)),
+    (r"pair_classifier/kernel", ("embed", None)),
+    (r"(pooler|pair_classifier)/bias", (None,)),
+)

@@ -1,0 +1,101 @@
+"""Causal language modelling: predict every token from those before it in its document.
+
+    loss = - sum over places i of w_i log p(x_(i+1) | x_1 … x_i)
+
+Radford et al. 2018, "GPT", section 3.1. The end of a document is predicted, its begin is not.
+
+    batch    rows                       vocab    size of the vocabulary
+    length   tokens of a row
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxssl import losses
+from jaxssl.errors import InputError
+from jaxssl.models.causal_language_model import CausalLanguageModel
+from jaxssl.models.flops import forward_flops
+from jaxssl.models.packing import segments_of
+from jaxssl.models.transformer import Transformer
+from jaxssl.objectives.batch import Ratio, Text, share_evenly, token_metrics
+
+
+class Examples(NamedTuple):
+    """Rows, the token that follows each place, and weights that add up to one."""
+
+    inputs: Int[Array, "batch length"]
+    segments: Int[Array, "batch length"]
+    targets: Int[Array, "batch length"]
+    weights: Float[Array, "batch length"]
+    byte_lengths: Int[Array, "batch length"]
+    total: Float[Array, " batch"]  # predicted tokens of the global batch, the same in every row
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    """Predict the next token (Radford et al. 2018, section 3.1)."""
+
+    decoder: Transformer
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0  # weight of log^2 Z, which keeps logits small (Chowdhery et al. 2022, 5)
+
+    def __post_init__(self) -> None:
+        if not self.decoder.causal:
+            raise InputError("causal LM must not see what it predicts; set decoder.causal to True")
+
+    @property
+    def transformer(self) -> Transformer:
+        """The network that finetuning takes over."""
+        return self.decoder
+
+    def init(self, key: Array, spec: Any) -> CausalLanguageModel:
+        """The decoder; its head is tied to the embedding."""
+        if spec.length > self.decoder.max_length:
+            raise InputError(
+                f"rows of {spec.length} tokens exceed max_length {self.decoder.max_length} of the "
+                "model; prepare shorter rows or raise --objective.decoder.max-length"
+            )
+        return CausalLanguageModel(key, self.decoder, spec.vocab_size)
+
+    def corrupt(self, batch: Text, key: Array) -> Examples:
+        """Nothing is corrupted: shifts, and normalises weights over the global batch."""
+        tokens, vocabulary = batch
+        segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
+        targets = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)), constant_values=vocabulary.pad)
+        is_predicted = (targets != vocabulary.pad) & (targets != vocabulary.begin)
+        weights, total = share_evenly(is_predicted)
+        return Examples(
+            inputs=tokens,
+            segments=segments,
+            targets=targets,
+            weights=weights,
+            byte_lengths=vocabulary.byte_length[targets],
+            total=jnp.broadcast_to(total, tokens.shape[0]),
+        )
+
+    def loss(
+        self, model: CausalLanguageModel, state: Any, examples: Examples, key: Array | None
+    ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
+        """The weighted sum over these examples; logits are never held whole."""
+        states = model.decoder(examples.inputs, examples.segments, key=key)
+        nats, correct = losses.linear_cross_entropy_with_accuracy(
+            states.reshape(-1, states.shape[-1]),
+            model.decoder.tokens.embedding[...].astype(states.dtype),
+            examples.targets.reshape(-1),
+            examples.weights.reshape(-1),
+            label_smoothing=self.label_smoothing,
+            z_loss=self.z_loss,
+            normalize=False,
+        )
+        metrics = token_metrics(
+            nats, correct, examples.weights, examples.byte_lengths, examples.total[0]
+        )
+        return nats, (state, metrics)
+
+    def forward_flops(self, spec: Any) -> float:
+        """Of one row: the decoder, and the head at every place."""
+        head = spec.length * 2 * self.decoder.width * spec.vocab_size
+        return forward_flops(self.decoder, spec.length) + head

@@ -1,0 +1,1 @@
+"""The run: configuration, mesh, step, optimizer, checkpoints, metrics. `train.py` puts them together."""

@@ -1,0 +1,228 @@
+"""Checkpoints: Orbax behind one small class. On disk: a plain nested dict of arrays by path.
+
+A run's folder holds all that is needed to go on, or to build the model elsewhere:
+
+    config.json    what was run: every field of the configuration, and the code's version
+    tokenizer/     the tokenizer of its rows
+    checkpoints/   STEP/state: step, model, optimizer, average, carried
+"""
+
+import errno
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as managers
+
+import jaxssl
+from jaxssl.data.loader import TextSpec
+from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+from jaxssl.errors import InputError
+from jaxssl.training.description import changes, describe, rebuild
+from jaxssl.training.paths import differences, from_nested, to_nested
+
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which checkpoints stay: always the latest, and the best by a metric of the evaluation."""
+
+    latest: int = 2
+    best: str = "loss"
+    highest: bool = False  # whether a higher value of the metric is better
+    every: int = 0  # also every n steps, for ever; 0 = none
+
+
+class Checkpoints:
+    """Saves without making the step wait, keeps the latest and the best, restores into a sharding."""
+
+    def __init__(self, run: str | Path, keep: Keep = Keep()):
+        self.folder = Path(run).absolute() / "checkpoints"
+        self.keep = keep
+        policies: list[Any] = [
+            managers.LatestN(n=keep.latest),
+            managers.BestN(
+                get_metric_fn=lambda metrics: metrics[keep.best],
+                reverse=not keep.highest,  # Orbax preserves the end of the sorted list
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            ),
+        ]
+        if keep.every:
+            policies.append(managers.EveryNSteps(interval_steps=keep.every))
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=managers.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
+        )
+        self.manager = ocp.CheckpointManager(
+            self.folder, options=options, item_names=("state",)
+        )
+
+    def save(self, state: Tree, metrics: dict[str, float] | None = None) -> None:
+        """Starts to save; returns when the arrays are copied. A full disk is an InputError."""
+        step = int(state.step)
+        if step in self.manager.all_steps():
+            return
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(to_nested(state)))
+        with _full_disk(self.folder):
+            self.manager.save(step, args=arguments, metrics=metrics)
+
+    def wait(self) -> None:
+        """Until what was being saved is on disk."""
+        with _full_disk(self.folder):
+            self.manager.wait_until_finished()
+
+    def restore_latest(self, state: Tree) -> Tree | None:
+        """The latest state in the sharding of `state`, or None where nothing was saved."""
+        step = self.manager.latest_step()
+        if step is None:
+            return None
+        nested = _read(self.manager, step, to_nested(jax.tree.map(_abstract, state)))
+        return from_nested(state, nested)
+
+    def close(self) -> None:
+        self.wait()
+        self.manager.close()
+
+
+def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> list[str]:
+    """Writes config.json and tokenizer/ of a new run; of an old one, returns what has changed.
+
+    Raises InputError where a change means another model or other data under the same name.
+    """
+    folder = Path(run)
+    described = {"version": jaxssl.__version__, "data": data, "config": describe(config)}
+    path = folder / "config.json"
+    if path.exists():
+        old = json.loads(path.read_text(encoding="utf8"))
+        if old["data"] != data:
+            raise InputError(
+                f"{folder} was trained on other rows (fingerprint {old['data'][:12]}, now "
+                f"{data[:12]}); choose another --run, or the data set that it began with"
+            )
+        lines = changes(old["config"], described["config"])
+        if fatal := [line for line in lines if line.startswith("objective.")]:
+            raise InputError(f"{folder} holds another model ({fatal[0]}); choose another --run")
+    else:
+        lines = []
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(folder / "tokenizer")
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(described, indent=1), encoding="utf8")
+    temporary.replace(path)
+    return lines
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a run has made: its configuration, its tokenizer, and the parameters of one step."""
+
+    config: Any
+    objective: Any
+    spec: TextSpec
+    tokenizer: Tokenizer
+    model: Tree
+    step: int
+
+
+def load_pretrained(
+    run: str | Path, *, which: str = "best", sharding: Any = None, averaged: bool = True
+) -> Pretrained:
+    """The model of a run's best or latest checkpoint: parameters only, no optimizer state.
+
+    Where the run kept an average of the parameters, it is taken unless `averaged` is false.
+    Raises InputError where there is no run, no checkpoint, or one of another shape.
+    """
+    folder = Path(run)
+    path = folder / "config.json"
+    if not path.exists():
+        raise InputError(f"{folder} is no run: it has no config.json")
+    config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    checkpoints = Checkpoints(folder, config.keep)
+    steps = checkpoints.manager.all_steps()
+    if not steps:
+        raise InputError(f"{folder} holds no checkpoint yet; train it first")
+    step = checkpoints.manager.best_step() if which == "best" else None
+    step = max(steps) if step is None else step
+    length = config.objective.transformer.max_length
+    spec = TextSpec.of(tokenizer, batch=config.data.batch, length=length)
+    key = jax.random.key(0)
+    template = jax.eval_shape(lambda: config.objective.init(key, spec))
+    name = "average" if averaged and config.average is not None else "model"
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    wanted = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), template
+    )
+    nested = _read(checkpoints.manager, step, {name: to_nested(wanted)}, partial=True)
+    checkpoints.close()
+    model = from_nested(template, nested[name])
+    return Pretrained(config, config.objective, spec, tokenizer, model, step)
+
+
+def _read(manager: Any, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:
+    folder = Path(manager.directory) / str(step) / "state"
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        try:
+            held = reader.metadata(folder).item_metadata.tree
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise InputError(f"checkpoint {folder} cannot be read: {error}") from error
+        held = {name: held[name] for name in wanted if name in held} if partial else held
+        if lines := differences(wanted, held):
+            more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+            raise InputError(f"checkpoint {folder} has another shape: {lines[0]}{more}")
+        restore_args = ocp.checkpoint_utils.construct_restore_args(wanted)
+        arguments = ocp.args.PyTreeRestore(
+            item=wanted, restore_args=restore_args, partial_restore=partial
+        )
+        return reader.restore(folder, args=arguments)
+
+
+def _abstract(leaf: Any) -> Any:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+class _full_disk:
+    """Turns "no space left" while saving into one line that says what is kept."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None and _is_full_disk(error):
+            raise InputError(
+                f"no space left on the disk of {self.folder}; earlier checkpoints are whole: "
+                "free some space and start the same command again"
+            ) from error
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        text = str(error)
+        if "No space left on device" in text or "RESOURCE_EXHAUSTED: Error writing" in text:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def digest(tree: Tree) -> str:
+    """sha256 over all leaves by path: equal exactly if the trees are bitwise equal."""
+    import hashlib
+
+    total = hashlib.sha256()
+    nested = jax.tree_util.tree_flatten_with_path(to_nested(tree))[0]
+    for keys, leaf in nested:
+        total.update(str(keys).encode())
+        total.update(np.asarray(leaf).tobytes())
+    return total.hexdigest()

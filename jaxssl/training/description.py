@@ -1,0 +1,71 @@
+"""Configurations as JSON and back: a dataclass is its class and its fields.
+
+    {"class": "jaxssl.objectives.masked_lm:MaskedLM", "rate": 0.15, "encoder": {"class": …}}
+"""
+
+import dataclasses
+import importlib
+import sys
+from typing import Any
+
+from jaxssl.errors import InputError
+
+
+def describe(value: Any) -> Any:
+    """A configuration as what JSON can hold; tuples become lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", **fields}
+    if isinstance(value, (list, tuple)):
+        return [describe(part) for part in value]
+    if isinstance(value, dict):
+        return {str(name): describe(part) for name, part in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise InputError(f"a configuration cannot hold {value!r} of type {type(value).__name__}")
+
+
+def rebuild(described: Any) -> Any:
+    """The configuration that `describe` was given.
+
+    Only classes of jaxssl, or of a module that the program has imported, are made: a description
+    cannot make a program import something.
+    """
+    if isinstance(described, list):
+        return tuple(rebuild(part) for part in described)
+    if isinstance(described, dict) and "class" in described:
+        fields = {name: rebuild(part) for name, part in described.items() if name != "class"}
+        kind = _class(described["class"])
+        known = {f.name for f in dataclasses.fields(kind)}
+        if unknown := fields.keys() - known:
+            raise InputError(
+                f"{kind.__name__} has no field {sorted(unknown)[0]!r}: the run was written by "
+                "another version of the code"
+            )
+        return kind(**fields)
+    if isinstance(described, dict):
+        return {name: rebuild(part) for name, part in described.items()}
+    return described
+
+
+def changes(old: Any, new: Any, path: str = "") -> list[str]:
+    """Where two descriptions differ, as lines `data.batch: 64 -> 128`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = list(old) + [name for name in new if name not in old]
+        lines = []
+        for name in names:
+            inner = f"{path}.{name}" if path else name
+            lines += changes(old.get(name), new.get(name), inner)
+        return lines
+    return [] if old == new else [f"{path}: {old} -> {new}"]
+
+
+def _class(name: str) -> type:
+    module_name, _, class_name = name.partition(":")
+    if module_name.split(".")[0] == "jaxssl":
+        importlib.import_module(module_name)
+    kind = getattr(sys.modules.get(module_name), class_name, None)
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
+        raise InputError(f"class {name} is not known here; import {module_name} first")
+    return kind

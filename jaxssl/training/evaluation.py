@@ -1,0 +1,35 @@
+"""Evaluation on held-out rows: exact means over all their predicted tokens."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxssl.data.loader import RowReader
+from jaxssl.objectives.batch import Ratio
+from jaxssl.training.mesh import batch_sharding
+from jaxssl.training.step import TrainState, place_batch
+
+
+def evaluate(
+    state: TrainState,
+    held_out: RowReader,
+    evaluate_batch: Callable[..., dict[str, Ratio]],
+    mesh: Any,
+    batches: int,
+) -> list[dict[str, Ratio]]:
+    """Metrics of at most `batches` batches, still on the device; of the average where one is kept.
+
+    Every call corrupts the same rows in the same way, so that evaluations of a run compare.
+    """
+    model = state.model if isinstance(state.average, tuple) else state.average
+    sharding = batch_sharding(mesh)
+    return [
+        evaluate_batch(
+            model,
+            state.carried,
+            place_batch(held_out.batch(number)["tokens"], sharding),
+            jnp.int32(number),
+        )
+        for number in range(min(batches, held_out.batches))
+    ]

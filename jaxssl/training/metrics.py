@@ -1,0 +1,166 @@
+"""What a run tells: lines for a person, metrics.jsonl and TensorBoard files for machines, a picture.
+
+The loop never waits for the device between reports: metrics stay on the device until one is due.
+"""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from tensorboardX import SummaryWriter
+
+from jaxssl.data.loader import RowReader
+from jaxssl.errors import InputError
+from jaxssl.objectives.batch import Ratio
+from jaxssl.training.config import Pretraining
+
+# Dense bfloat16 peak of a chip in FLOP/s, from the makers' data sheets.
+PEAKS = {
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5p": 459e12,
+    "TPU v5": 459e12,
+    "TPU v6 lite": 918e12,
+    "TPU7x": 2307e12,
+    "A100": 312e12,
+    "H100": 989e12,
+    "H200": 989e12,
+}
+
+
+class NotFinite(InputError):
+    """The loss or the gradient is no number any more."""
+
+
+class Report:
+    """Collects the metrics of every step, and tells of them every `report_every` steps."""
+
+    def __init__(self, config: Pretraining, rows: RowReader, *, start: int):
+        spec = rows.spec
+        self.rows, self.folder = rows, Path(config.run)
+        self.steps, self.every = config.steps, config.report_every
+        self.tokens_per_step = spec.batch * spec.length
+        self.flops_per_step = 3 * spec.batch * config.objective.forward_flops(spec)
+        self.waiting: list[tuple[int, dict[str, Ratio]]] = []
+        self.peak = peak_flops()
+        self.first_step = start
+        self.clock = self.began = time.perf_counter()
+        self.lines = (self.folder / "metrics.jsonl").open("a", encoding="utf8")
+        self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=start)
+
+    def __enter__(self) -> "Report":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lines.close()
+        self.board.close()
+
+    def step(self, step: int, metrics: dict[str, Ratio]) -> None:
+        """Notes the metrics of one step (numbered from 0); tells of them when it is time."""
+        self.waiting.append((step, metrics))
+        if (step + 1) % self.every == 0 or step + 1 == self.steps:
+            self.tell()
+
+    def tell(self) -> None:
+        """Waits for the device, checks every step since the last report, prints and writes."""
+        if not self.waiting:
+            return
+        fetched = jax.device_get(self.waiting)
+        for step, metrics in fetched:
+            self._check_finite(step, metrics)
+        count, last = len(fetched), fetched[-1][0] + 1
+        now = time.perf_counter()
+        seconds, self.clock = now - self.clock, now
+        self.waiting = []
+        means = averages([metrics for _, metrics in fetched])
+        means["tokens_per_second"] = self.tokens_per_step * count / seconds
+        means["share_of_peak"] = self.flops_per_step * count / seconds / self.peak
+        left = (now - self.began) / (last - self.first_step) * (self.steps - last)
+        self._write("train", last, means)
+        print(_line(last, self.steps, means, left), flush=True)
+
+    def evaluation(self, step: int, sums: list[dict[str, Ratio]]) -> dict[str, float]:
+        """Prints and writes the evaluation after `step` steps; returns its means."""
+        means = averages(jax.device_get(sums))
+        self._write("valid", step, means)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+        print(f"step {step:>7,}  held-out: {shown}", flush=True)
+        self.clock = time.perf_counter()  # the time of an evaluation is not the step's
+        return means
+
+    def _write(self, kind: str, step: int, means: dict[str, float]) -> None:
+        record = {"kind": kind, "step": step, "time": time.time(), **means}
+        self.lines.write(json.dumps(record) + "\n")
+        self.lines.flush()
+        for name, value in means.items():
+            self.board.add_scalar(f"{kind}/{name}", value, step)
+
+    def _check_finite(self, step: int, metrics: dict[str, Ratio]) -> None:
+        """Raises NotFinite that names the step, its rows and their documents."""
+        for name, ratio in metrics.items():
+            if math.isfinite(float(ratio.total)):
+                continue
+            ids = self.rows.row_ids(step)
+            documents = sorted(set(self.rows.documents(ids)))
+            more = f" and {len(documents) - 4} more" if len(documents) > 4 else ""
+            raise NotFinite(
+                f"{name} is {float(ratio.total)} at step {step}, of rows "
+                f"{', '.join(str(i) for i in ids[:8])}, … of documents {', '.join(documents[:4])}"
+                f"{more}; the last checkpoint in {self.folder} is from before: lower "
+                "--optimizer.peak or clip harder, and start again to go on from it"
+            )
+
+
+def averages(parts: list[dict[str, Ratio]]) -> dict[str, float]:
+    """Exact means: totals and counts are added over all parts before they are divided."""
+    means = {}
+    for name in parts[0]:
+        total = math.fsum(float(part[name].total) for part in parts)
+        count = math.fsum(float(part[name].count) for part in parts)
+        means[name] = total / count if count else 0.0
+    return means
+
+
+def peak_flops() -> float:
+    """FLOP/s that all devices together can reach: from the makers, on a CPU by measurement."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return _measured_cpu_peak()
+    found = [peak for name, peak in PEAKS.items() if name in device.device_kind]
+    return found[0] * jax.device_count() if found else math.nan
+
+
+def _measured_cpu_peak(size: int = 1024, repeats: int = 5) -> float:
+    """The best of a few float32 products of square matrices, on all cores of this process."""
+    matrix = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(jnp.dot)
+    product(matrix, matrix).block_until_ready()
+    best = math.inf
+    for _ in range(repeats):
+        began = time.perf_counter()
+        product(matrix, matrix).block_until_ready()
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def _line(step: int, steps: int, means: dict[str, float], left: float) -> str:
+    shown = [f"step {step:>7,} of {steps:,}", f"loss {means['loss']:.4f}"]
+    shown += [
+        f"{name.replace('_', ' ')} {means[name]:.3f}"
+        for name in means
+        if name not in {"loss", "tokens_per_second", "share_of_peak", "gradient_norm"}
+    ]
+    shown.append(f"{means['tokens_per_second']:,.0f} tokens/s")
+    if math.isfinite(means["share_of_peak"]):
+        shown.append(f"{means['share_of_peak']:.0%} of peak")
+    return "  ".join(shown + [f"left {clock(left)}"])
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    whole = int(seconds + 0.5)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,0 +1,54 @@
+"""The picture of a run: its losses over steps and what they mean in bits per byte."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
+    """The records of one kind ("train" or "valid"), the last one of every step, by step."""
+    by_step = {}
+    with (run / "metrics.jsonl").open(encoding="utf8") as lines:
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:  # a killed run may have left half a line
+                continue
+            if record["kind"] == kind:
+                by_step[record["step"]] = record
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def draw_losses(run: Path) -> Path:
+    """Draws loss.png of a run: training loss, and the loss on held-out rows."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for kind, label, style in (("train", "training", "-"), ("valid", "held out", "o-")):
+        records = read_metrics(run, kind)
+        axes.plot([r["step"] for r in records], [r["loss"] for r in records], style, label=label)
+    axes.set(xlabel="step", ylabel="loss (nats per token)", title=run.name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path = run / "loss.png"
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+    return path
+
+
+def spark_line(values: list[float], width: int = 60) -> str:
+    """Values as a line of blocks, the highest and lowest at its ends."""
+    if not values:
+        return ""
+    picked = [values[i * len(values) // width] for i in range(min(width, len(values)))]
+    if len(values) <= width:
+        picked = values
+    low, high = min(picked), max(picked)
+    span = (high - low) or 1.0
+    blocks = (SPARKS[int((value - low) / span * (len(SPARKS) - 1))] for value in picked)
+    return f"{values[0]:.2f} {''.join(blocks)} {values[-1]:.2f}"

@@ -1,0 +1,54 @@
+"""What a run shows a person at its begin and at its end."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxssl.data.loader import RowReader
+from jaxssl.objectives.masked_lm import MaskedLM
+from jaxssl.training.config import Pretraining
+from jaxssl.training.guesses import show_guesses
+from jaxssl.training.picture import draw_losses, read_metrics, spark_line
+from jaxssl.training.step import TrainState
+
+
+def announce(
+    config: Pretraining,
+    state: TrainState,
+    rows: RowReader,
+    held_out: RowReader,
+    mesh: Any,
+    changed: list[str],
+) -> None:
+    """What is about to run: model, rows, devices, and where it goes on."""
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.model))
+    spec, start = rows.spec, int(state.step)
+    per_epoch = max(rows.rows // spec.batch, 1)
+    devices = jax.devices()
+    print(
+        f"{type(config.objective).__name__}: {parameters / 1e6:.2f} M parameters, vocabulary "
+        f"{spec.vocab_size:,}\n"
+        f"rows: {rows.rows:,} of {spec.length} tokens ({held_out.rows:,} held out), batch "
+        f"{spec.batch}: {config.steps:,} steps are {config.steps / per_epoch:.1f} epochs\n"
+        f"devices: {len(devices)} x {devices[0].device_kind}, mesh "
+        + "x".join(str(size) for size in mesh.devices.shape)
+        + f"; run: {config.run}"
+    )
+    for line in changed:
+        print(f"changed since the run began: {line}")
+    if start >= config.steps:
+        print(f"step {start:,} of {config.steps:,} is saved already; raise --steps to go on")
+    elif start:
+        print(f"going on after step {start:,}")
+
+
+def conclude(config: Pretraining, state: TrainState, held_out: RowReader) -> None:
+    """The picture of the loss and, for masked LM, a few guesses."""
+    run = Path(config.run)
+    losses = [record["loss"] for record in read_metrics(run, "train")]
+    print(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
+    if isinstance(config.objective, MaskedLM):
+        model = state.model if isinstance(state.average, tuple) else state.average
+        print(f"\n{show_guesses(model, held_out)}")
+    print(f"\nthe checkpoint is in {run}/checkpoints; finetune.py takes --task.checkpoint {run}")

@@ -1,0 +1,140 @@
+"""The step: corrupt the global batch, cut it into microbatches, add up gradients, update.
+
+Weights are normalised over the global batch before the cut, so gradients add up exactly: the result
+does not depend on the number of microbatches or devices, however unevenly tokens are masked.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Float, Int
+
+from jaxssl.objectives.batch import Ratio, Text, Vocabulary
+from jaxssl.training.config import Pretraining
+from jaxssl.training.mesh import batch_sharding, state_shardings
+
+Tree = Any
+Metrics = dict[str, Ratio]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """All that a run carries from step to step, and all that a checkpoint holds."""
+
+    step: Int[Array, ""]
+    model: Tree
+    optimizer: Tree
+    average: Tree  # exponential moving average of the model; () where none is kept
+    carried: Tree  # what the objective carries and does not differentiate
+
+
+def create_state(
+    config: Pretraining, optimizer: optax.GradientTransformation, spec: Any, mesh: Mesh
+) -> TrainState:
+    """A new state, made by one compiled function straight into its sharding: never whole anywhere."""
+
+    def create(key: Array) -> TrainState:
+        model = config.objective.init(key, spec)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            model=model,
+            optimizer=optimizer.init(model),
+            average=() if config.average is None else jax.tree.map(jnp.copy, model),
+            carried=(),
+        )
+
+    key = jax.random.key(config.seed)
+    shardings = state_shardings(jax.eval_shape(create, key), mesh)
+    return jax.jit(create, out_shardings=shardings)(key)
+
+
+def make_step(
+    config: Pretraining, optimizer: optax.GradientTransformation, spec: Any, mesh: Mesh
+) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+    """The compiled step: (state, batch as read) -> (state, metrics). The old state is given up.
+
+    The key of step t is folded from (seed, t), so a resumed run draws what the first would have.
+    """
+    objective, decay = config.objective, config.average
+    vocabulary = Vocabulary.of(spec)
+
+    def step(state: TrainState, tokens: Int[Array, "batch length"]) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
+        corrupt_key, loss_key = jax.random.split(key)
+        examples = objective.corrupt(Text(tokens, vocabulary), corrupt_key)
+        gradients, carried, metrics = accumulate(
+            objective.loss, state.model, state.carried, examples, loss_key, config.microbatches
+        )
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.model)
+        model = optax.apply_updates(state.model, updates)
+        average = state.average
+        if decay is not None:
+            average = optax.incremental_update(model, average, 1.0 - decay)
+        metrics["gradient_norm"] = Ratio(optax.global_norm(gradients), jnp.ones(()))
+        return TrainState(state.step + 1, model, optimizer_state, average, carried), metrics
+
+    return jax.jit(step, donate_argnums=0, in_shardings=(None, batch_sharding(mesh)))
+
+
+def make_evaluation(
+    objective: Any, spec: Any, mesh: Mesh, *, seed: int
+) -> Callable[[Tree, Tree, Any, int], Metrics]:
+    """The compiled evaluation of one batch: no dropout, the same corruption at every call."""
+    vocabulary = Vocabulary.of(spec)
+
+    def evaluate(model: Tree, carried: Tree, tokens: Array, number: Array) -> Metrics:
+        key = jax.random.fold_in(jax.random.key(seed + 2), number)
+        examples = objective.corrupt(Text(tokens, vocabulary), key)
+        return objective.loss(model, carried, examples, None)[1][1]
+
+    shardings = (None, None, batch_sharding(mesh), None)
+    return jax.jit(evaluate, in_shardings=shardings)
+
+
+def accumulate(
+    loss: Callable[..., Any],
+    model: Tree,
+    carried: Tree,
+    examples: Tree,
+    key: Array,
+    microbatches: int,
+) -> tuple[Tree, Tree, Metrics]:
+    """Gradients of `loss` over all examples as a plain sum over microbatches, in float32."""
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    if microbatches == 1:
+        (_, (carried, metrics)), gradients = gradient(model, carried, examples, key)
+        return gradients, carried, metrics
+
+    def cut(array: Float[Array, "batch ..."]) -> Float[Array, "micro rows ..."]:
+        # Every microbatch takes rows of every device, so that nothing moves between devices.
+        rows = array.reshape(-1, microbatches, *array.shape[1:])
+        return jnp.moveaxis(rows, 1, 0)
+
+    def add(sums: Any, numbered: Any) -> tuple[Any, None]:
+        gradients, carried, metrics = sums
+        number, part = numbered
+        (_, (carried, more)), grown = gradient(
+            model, carried, part, jax.random.fold_in(key, number)
+        )
+        gradients = jax.tree.map(lambda a, b: a + b.astype(a.dtype), gradients, grown)
+        return (gradients, carried, jax.tree.map(jnp.add, metrics, more)), None
+
+    parts = jax.tree.map(cut, examples)
+    first = jax.tree.map(lambda part: part[0], parts)
+    shapes = jax.eval_shape(loss, model, carried, first, key)[1][1]
+    zero_metrics = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), model)
+    numbers = jnp.arange(microbatches)
+    sums, _ = jax.lax.scan(add, (zeros, carried, zero_metrics), (numbers, parts))
+    return sums
+
+
+def place_batch(rows: Any, sharding: NamedSharding) -> Array:
+    """This host's rows of the global batch, as one global array."""
+    return jax.make_array_from_process_local_data(sharding, rows)

@@ -1,0 +1,88 @@
+"""Pairs: every token is accounted for, labels tell the truth, the rest of the row stays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxssl.objectives.batch import Vocabulary
+from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
+from tests.tiny import BEGIN, END, PAD, tiny_rows, tiny_spec
+
+VOCABULARY = Vocabulary.of(tiny_spec())
+
+
+def longest_piece(row):
+    """Slow reference: (first place, place behind the last) of the longest piece."""
+    begins = [i for i, token in enumerate(row) if token == BEGIN]
+    filled = int((row != PAD).sum())
+    pieces = list(zip(begins, begins[1:] + [filled], strict=True))
+    return max(pieces, key=lambda piece: (piece[1] - piece[0], -piece[0]))
+
+
+def split_pair(piece):
+    assert piece[0] == BEGIN
+    ends = [i for i, token in enumerate(piece) if token == END]
+    return list(piece[1 : ends[0]]), list(piece[ends[0] + 1 : ends[1]])
+
+
+def test_next_sentence_pairs(key):
+    tokens = tiny_rows(1, batch=64)
+    pairs = NextSentence().pair(key, jnp.asarray(tokens), VOCABULARY)
+    made, types, labels, valid = map(
+        np.asarray, (pairs.tokens, pairs.types, pairs.labels, pairs.valid)
+    )
+    assert 0.2 < labels[valid].mean() < 0.8
+    texts = [list(row[a + 1 : b - 1]) for row, (a, b) in
+             ((row, longest_piece(row)) for row in tokens)]
+    for row in range(64):
+        start, stop = longest_piece(tokens[row])
+        if not valid[row]:
+            np.testing.assert_array_equal(made[row], tokens[row])
+            assert stop - start - 3 < 8
+            continue
+        outside = np.r_[0:start, stop:32]
+        np.testing.assert_array_equal(made[row][outside], tokens[row][outside])
+        assert pairs.positions[row] == start
+        piece = made[row, start:stop]
+        first, second = split_pair(piece)
+        assert first == texts[row][: len(first)]
+        assert types[row].sum() == len(second) + 1
+        rest = texts[row][len(first) :][: len(second)]
+        if labels[row]:
+            assert len(second) <= len(rest) or second != rest
+            assert any(
+                second == other[i : i + len(second)]
+                for n, other in enumerate(texts) if n != row
+                for i in range(len(other) - len(second) + 1)
+            )
+        else:
+            assert second == rest
+            assert len(first) + len(second) + 3 == stop - start
+
+
+def test_sentence_order_swaps_or_keeps(key):
+    tokens = tiny_rows(2, batch=64)
+    pairs = SentenceOrder().pair(key, jnp.asarray(tokens), VOCABULARY)
+    labels, valid = np.asarray(pairs.labels), np.asarray(pairs.valid)
+    assert 0.2 < labels[valid].mean() < 0.8
+    for row in np.flatnonzero(valid):
+        start, stop = longest_piece(tokens[row])
+        text = list(tokens[row, start + 1 : stop - 2])
+        first, second = split_pair(np.asarray(pairs.tokens)[row, start:stop])
+        assert (second + first if labels[row] else first + second) == text
+        assert min(len(first), len(second)) >= len(text) // 4
+
+
+def test_one_row_has_no_random_next(key):
+    tokens = jnp.asarray(tiny_rows(0, batch=1))
+    assert not NextSentence().pair(key, tokens, VOCABULARY).labels.any()
+
+
+def test_windows_without_end_and_empty_rows(key):
+    tokens = np.full((4, 32), PAD, np.int32)
+    tokens[0] = [BEGIN, *([9] * 31)]
+    pairs = NextSentence().pair(key, jnp.asarray(tokens), VOCABULARY)
+    assert list(np.asarray(pairs.valid)) == [True, False, False, False]
+    assert (np.asarray(pairs.tokens)[0] == END).sum() == 2
+    assert not np.asarray(pairs.tokens)[1:].any()
+    assert not jax.tree.leaves(pairs.labels)[0].any()

@@ -1,0 +1,126 @@
+"""The step: accumulation and devices give the same gradient, however unevenly rows are filled."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxssl.models.recipes import bert, gpt2
+from jaxssl.objectives import CausalLM, MaskedLM, NextSentence
+from jaxssl.objectives.batch import Text, Vocabulary
+from jaxssl.training.mesh import Mesh, batch_sharding
+from jaxssl.training.step import accumulate, create_state, make_step
+from tests.tiny import PAD, tiny_rows, tiny_spec
+
+SPEC = tiny_spec(batch=16)
+SHAPE = {"depth": 2, "width": 32, "heads": 2, "max_length": 32, "dropout": 0.0}
+OBJECTIVES = {
+    "masked": MaskedLM(encoder=bert(**SHAPE)),
+    "pairs": MaskedLM(encoder=bert(**SHAPE), second_task=NextSentence()),
+    "causal": CausalLM(decoder=gpt2(**SHAPE)),
+}
+
+
+def gradient(objective, microbatches, devices, loss=None):
+    rows = jnp.asarray(tiny_rows(3, batch=16, sparse=True))
+    vocabulary = Vocabulary.of(SPEC)
+    model = objective.init(jax.random.key(1), SPEC)
+
+    @jax.jit
+    def compute(model, tokens):
+        examples = objective.corrupt(Text(tokens, vocabulary), jax.random.key(2))
+        chosen = loss or objective.loss
+        return accumulate(chosen, model, (), examples, jax.random.key(3), microbatches)
+
+    mesh = Mesh().make(jax.devices()[:devices])
+    tokens = jax.device_put(rows, batch_sharding(mesh))
+    model = jax.device_put(model, NamedSharding(mesh, PartitionSpec()))
+    gradients, _, metrics = compute(model, tokens)
+    return jax.device_get(gradients), jax.device_get(metrics)
+
+
+def relative_difference(first, second):
+    difference = jax.tree.map(lambda a, b: a - b, first, second)
+    return float(optax.global_norm(difference) / optax.global_norm(first))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_microbatches_and_devices_do_not_change_the_gradient(name):
+    """Relative to the norm: 1e-5 in float32."""
+    objective = OBJECTIVES[name]
+    exact, metrics = gradient(objective, 1, 1)
+    assert float(optax.global_norm(exact)) > 1e-2
+    for microbatches, devices in ((2, 1), (4, 1), (8, 1), (1, 2), (1, 8), (2, 8), (4, 2)):
+        again, more = gradient(objective, microbatches, devices)
+        assert relative_difference(exact, again) < 1e-5, (microbatches, devices)
+        for metric in metrics:
+            np.testing.assert_allclose(more[metric], metrics[metric], rtol=1e-5)
+
+
+def test_a_mean_of_means_is_found_out():
+    """What other trainers do (each microbatch divides by its own count) must fail the test above."""
+    objective = OBJECTIVES["masked"]
+
+    def mean_of_means(model, state, examples, key):
+        own = examples.weights / jnp.maximum(examples.weights.sum(), 1e-9) / 4
+        return objective.loss(model, state, examples._replace(weights=own), key)
+
+    exact, _ = gradient(objective, 1, 1)
+    wrong, _ = gradient(objective, 4, 1, loss=mean_of_means)
+    assert relative_difference(exact, wrong) > 1e-2
+
+
+def config(**changes):
+    fields = {"objective": OBJECTIVES["masked"], "seed": 0, "average": None, "microbatches": 1}
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def test_overfits_one_batch():
+    mesh = Mesh().make(jax.devices()[:1])
+    optimizer = optax.adam(3e-3)
+    objective = dataclasses.replace(OBJECTIVES["causal"])
+    run = config(objective=objective, average=0.9)
+    state = create_state(run, optimizer, SPEC, mesh)
+    step = make_step(run, optimizer, SPEC, mesh)
+    rows = jnp.asarray(tiny_rows(batch=16))
+    for _ in range(150):
+        state, metrics = step(state, rows)
+    assert float(metrics["loss"].total / metrics["loss"].count) < 0.7
+    assert int(state.step) == 150
+    moved = relative_difference(state.model, state.average)
+    assert 0 < moved < 0.1
+
+
+def test_rows_of_padding_alone_give_no_gradient_and_no_nan():
+    empty = jnp.full((16, 32), PAD, jnp.int32)
+    for objective in OBJECTIVES.values():
+        model = objective.init(jax.random.key(1), SPEC)
+        examples = objective.corrupt(Text(empty, Vocabulary.of(SPEC)), jax.random.key(2))
+        gradients, _, _ = accumulate(objective.loss, model, (), examples, jax.random.key(3), 2)
+        assert float(optax.global_norm(gradients)) == 0.0
+
+
+@pytest.mark.parametrize("mesh", [Mesh(data=8), Mesh(data=1, fsdp=8), Mesh(2, 2, 2)])
+def test_meshes_train_alike(mesh):
+    """Losses of five steps equal those of one device to 1e-5, state is created sharded."""
+    optimizer = optax.adam(1e-3)
+    rows = jnp.asarray(tiny_rows(batch=16, vocab_size=48))
+    spec = tiny_spec(batch=16, vocab_size=48)
+    curves = []
+    for grid in (Mesh().make(jax.devices()[:1]), mesh.make()):
+        state = create_state(config(), optimizer, spec, grid)
+        step = make_step(config(), optimizer, spec, grid)
+        losses = []
+        for _ in range(5):
+            state, metrics = step(state, jax.device_put(rows, batch_sharding(grid)))
+            losses.append(float(metrics["loss"].total / metrics["loss"].count))
+        curves.append(losses)
+    np.testing.assert_allclose(*curves, rtol=1e-5)
+    kernel = state.model.encoder.layers.mlp.up.kernel[...]
+    parts = grid.shape["fsdp"] * grid.shape["tensor"]
+    assert kernel.addressable_shards[0].data.size * parts == kernel.size

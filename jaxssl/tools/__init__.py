@@ -1,0 +1,1 @@
+"""The command `jaxssl`: one subcommand a module."""

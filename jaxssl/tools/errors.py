@@ -1,0 +1,68 @@
+"""How a command line ends when something is wrong: one line, an exit code, no traceback.
+
+    2    what the user can mend: an InputError, a full disk, a file that may not be written
+    130  Ctrl-C
+
+Everything else is a bug and keeps its traceback.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+
+from jaxssl.errors import InputError
+
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+FORBIDDEN = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Wraps the body of a command line:
+
+    if __name__ == "__main__":
+        with one_line_errors():
+            main()
+    """
+    try:
+        yield
+    except InputError as error:
+        _leave(str(error), 2)
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command goes on from what was saved", 130)
+    except BrokenPipeError:  # `jaxssl … | head`: whoever read has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        line = _of_the_system(error)
+        if line is None:
+            raise
+        _leave(line, 2)
+
+
+def _leave(line: str, code: int) -> None:
+    print("error: " + " ".join(line.split()), file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _of_the_system(error: BaseException) -> str | None:
+    """The line for a full disk or a forbidden file, also where a library has wrapped the error."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        number = cause.errno if isinstance(cause, OSError) else None
+        where = f" ({cause.filename})" if isinstance(cause, OSError) and cause.filename else ""
+        if number in FULL or "No space left on device" in str(cause):
+            reason = FULL.get(number or errno.ENOSPC, FULL[errno.ENOSPC])
+            return f"{reason}{where}; free some space and run the same command again"
+        if number in FORBIDDEN:
+            return f"{FORBIDDEN[number]}{where}"
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -1,0 +1,58 @@
+"""What ends a command line with one line, and what keeps its traceback."""
+
+import errno
+
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.tools.errors import one_line_errors
+
+
+def ended_by(error, capsys):
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        raise error
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    return end.value.code, printed.err.strip()
+
+
+def test_input_error(capsys):
+    assert ended_by(InputError("no\nsuch  file"), capsys) == (2, "error: no such file")
+
+
+def test_full_disk(capsys):
+    full = OSError(errno.ENOSPC, "No space left on device", "prepared/x")
+    code, line = ended_by(full, capsys)
+    assert code == 2
+    assert "disk is full (prepared/x)" in line
+
+
+def test_full_disk_wrapped_by_a_library(capsys):
+    wrapped = RuntimeError("write() failed: No space left on device; writing x")
+    assert "the disk is full" in ended_by(wrapped, capsys)[1]
+    outer = ValueError("could not save")
+    outer.__cause__ = OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert "quota" in ended_by(outer, capsys)[1]
+
+
+def test_forbidden(capsys):
+    assert ended_by(PermissionError(errno.EACCES, "Permission denied", "/etc/x"), capsys) == (
+        2,
+        "error: permission denied (/etc/x)",
+    )
+
+
+def test_interrupt(capsys):
+    assert ended_by(KeyboardInterrupt(), capsys)[0] == 130
+
+
+@pytest.mark.parametrize("bug", [ValueError("bug"), FileNotFoundError(errno.ENOENT, "gone")])
+def test_a_bug_keeps_its_traceback(bug):
+    with pytest.raises(type(bug)), one_line_errors():
+        raise bug
+
+
+def test_nothing_wrong():
+    with one_line_errors():
+        pass

@@ -5,7 +5,7 @@
 
 A document is its tokens and `end`. If that fits in `room` it is one piece, else it is cut into
 full windows of `room` and a remainder, which shares a row with others. Where a window was cut there
-is no `end`. So the pieces of a document, joined without `begin`, are its tokens and `end`, each once.
+is no `end`. So the pieces of a document, joined without `begin`, are its tokens and `end`.
 
 Rows are filled by best fit decreasing (Johnson et al. 1974; at most 11/9 of the fewest rows): the
 longest piece goes first, each into the row that it leaves least room in. A unit of a million tokens

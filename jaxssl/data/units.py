@@ -1,0 +1,177 @@
+"""Units of work: some consecutive documents of one split become one shard.
+
+A shard is a pure function of its documents, the tokenizer and the length of rows, so it does not
+matter which process writes it, in which order, or how often it was begun; and a unit that is
+finished is found again by the hash of its documents. `write_unit` is all that a worker does.
+"""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+from jaxssl.data.sources import Document
+from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+
+from jaxssl.data.manifest import FORMAT, Shard, file_sha256, write_documents, write_json
+from jaxssl.data.pack import pack
+
+# One record a group: a random read touches one row only, and grain's own reader asks for it. Not
+# compressed: the bytes of a shard do not depend on the version of a compressor.
+WRITER_OPTIONS = "group_size:1,uncompressed"
+
+
+class Unit(NamedTuple):
+    """Consecutive documents of one split."""
+
+    split: str
+    number: int  # among the units of the split
+    documents: list[Document]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is the same for all units. A worker loads the tokenizer by itself."""
+
+    folder: str  # where shards go
+    tokenizer: str  # folder of the tokenizer
+    fingerprint: str  # of the tokenizer
+    length: int
+
+
+def cut_units(documents: Iterable[tuple[str, Document]], shard_characters: int) -> Iterator[Unit]:
+    """Groups (split, document) pairs: a unit ends before it would exceed `shard_characters`.
+
+    Holds at most one unfinished unit a split. A longer document is a unit of its own.
+    """
+    waiting: dict[str, list[Document]] = {}
+    characters: dict[str, int] = {}
+    numbers: dict[str, int] = {}
+    for split, document in documents:
+        held = waiting.setdefault(split, [])
+        if held and characters[split] + len(document.text) > shard_characters:
+            yield Unit(split, numbers.get(split, 0), held)
+            numbers[split] = numbers.get(split, 0) + 1
+            held = waiting[split] = []
+        characters[split] = len(document.text) + (characters[split] if held else 0)
+        held.append(document)
+    for split, held in waiting.items():
+        if held:
+            yield Unit(split, numbers.get(split, 0), held)
+
+
+def unit_hash(unit: Unit, job: Job) -> str:
+    """sha256 of all that the shard depends on."""
+    digest = hashlib.sha256(f"{FORMAT} {job.fingerprint} {job.length} {WRITER_OPTIONS}".encode())
+    for name, text in unit.documents:
+        for part in (name, text):
+            content = part.encode("utf-8", "surrogatepass")
+            digest.update(len(content).to_bytes(8, "little"))
+            digest.update(content)
+    return digest.hexdigest()
+
+
+def finished_unit(unit: Unit, job: Job) -> Shard | None:
+    """The shard of a unit if an earlier run has written it and its bytes are still the same."""
+    path = _note(unit, job)
+    try:
+        shard = Shard(**json.loads(path.read_text(encoding="utf-8")))
+        same = (
+            file_sha256(path.with_name(shard.file)) == shard.sha256
+            and file_sha256(path.with_name(shard.documents_file)) == shard.documents_sha256
+        )
+    except (OSError, ValueError, TypeError):
+        return None
+    return shard if same else None
+
+
+def write_unit(unit: Unit, job: Job) -> Shard:
+    """Encodes, packs and writes one unit; the note with its counts and hashes is written last."""
+    tokenizer = _load(job.tokenizer)
+    texts = [document.text for document in unit.documents]
+    encoded = tokenizer.encode(texts)
+    full = [(d.name, ids) for d, ids in zip(unit.documents, encoded, strict=True) if len(ids)]
+    packed = pack(
+        [ids for _, ids in full],
+        length=job.length,
+        begin=tokenizer.begin,
+        end=tokenizer.end,
+        pad=tokenizer.pad,
+    )
+    note = _note(unit, job)
+    rows, documents = note.with_suffix(".array_record"), note.with_suffix(".documents.npz")
+    hashes = []
+    for path in (rows, documents):
+        new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        if path == rows:
+            write_rows(new, packed.rows, tokenizer)
+        else:
+            write_documents(new, [name for name, _ in full], packed.offsets, packed.documents)
+        _to_disk(new)
+        hashes.append(file_sha256(new))
+        new.replace(path)
+    shard = Shard(
+        file=rows.name,
+        documents_file=documents.name,
+        rows=len(packed.rows),
+        pieces=len(packed.documents),
+        documents=len(unit.documents),
+        empty=len(encoded) - len(full),
+        tokens=sum(len(ids) for ids in encoded),
+        characters=sum(len(text) for text in texts),
+        bytes=sum(text_bytes(text) for text in texts),
+        sha256=hashes[0],
+        documents_sha256=hashes[1],
+    )
+    write_json(note, dataclasses.asdict(shard))
+    return shard
+
+
+def write_rows(path: Path, rows: np.ndarray, tokenizer: Tokenizer) -> None:
+    """Rows [rows, length] as records of an ArrayRecord file, ids as small as they can be.
+
+    Raises OSError (ENOSPC) for a full disk.
+    """
+    stored = np.ascontiguousarray(rows.astype(row_dtype(tokenizer.vocab_size)))
+    try:
+        writer = ArrayRecordWriter(str(path), WRITER_OPTIONS)
+        for row in stored:
+            writer.write(row.tobytes())
+        writer.close()
+    except RuntimeError as error:  # how the writer tells of the disk
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+
+
+def row_dtype(vocab_size: int) -> str:
+    """The smallest type that holds every id."""
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"
+
+
+def text_bytes(text: str) -> int:
+    """Bytes of a text as UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _note(unit: Unit, job: Job) -> Path:
+    key = unit_hash(unit, job)[:16]
+    return Path(job.folder) / f"{unit.split}-{unit.number:05d}-{key}.json"
+
+
+@lru_cache(maxsize=1)
+def _load(folder: str) -> Tokenizer:
+    return load_tokenizer(folder)
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

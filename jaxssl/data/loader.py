@@ -1,0 +1,232 @@
+"""Batches of prepared rows: batch t is a pure function of (manifest, seed, t), on any host count.
+
+The order is grain's: a shuffle by index, another one every epoch, endless; mixtures draw from every
+set in proportion to its weight. So nothing is kept between batches, and a run starts at any t at no
+cost. Host h of n reads rows h B/n to (h + 1) B/n of the same global batch.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+
+from jaxssl.data.manifest import TOKENIZER, Manifest, read_manifest, verify_shards
+from jaxssl.data.order import InOrder, Order, Shuffled
+from jaxssl.data.prepare import Prepare, prepare
+from jaxssl.data.shards import RowFiles
+from jaxssl.errors import InputError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Prepared rows to read: a folder, or several as a mixture."""
+
+    path: str | tuple[str, ...]
+    batch: int = 64  # rows of the global batch
+    weights: tuple[float, ...] = ()  # of a mixture; in proportion to the rows if empty
+    prepare: Prepare | None = None  # makes the folder where it is missing
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise InputError(f"batch={self.batch} must be at least 1")
+        if not self.paths:
+            raise InputError("path names no prepared rows")
+        if self.weights and len(self.weights) != len(self.paths):
+            raise InputError(
+                f"{len(self.weights)} weights for {len(self.paths)} prepared sets; give one a set"
+            )
+        for weight in self.weights:
+            if not 0 < weight < float("inf"):
+                raise InputError(f"weight {weight} must be positive; leave out a set instead")
+        if self.prepare is not None and len(self.paths) > 1:
+            raise InputError(
+                f"prepare makes one set and path names {len(self.paths)}; "
+                "prepare each with `jaxssl prepare`"
+            )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The folders, also where there is only one."""
+        return (self.path,) if isinstance(self.path, str) else tuple(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class TextSpec:
+    """What a model and an objective must know of the batches."""
+
+    batch: int  # rows of the global batch
+    length: int  # tokens of a row
+    vocab_size: int
+    pad: int
+    unknown: int
+    begin: int
+    end: int
+    mask: int
+    starts_word: np.ndarray  # bool [vocab]
+    byte_length: np.ndarray  # int32 [vocab]
+    special: np.ndarray  # bool [vocab]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, *, batch: int, length: int) -> "TextSpec":
+        """The description of rows of a tokenizer."""
+        return cls(
+            batch=batch,
+            length=length,
+            vocab_size=tokenizer.vocab_size,
+            pad=tokenizer.pad,
+            unknown=tokenizer.unknown,
+            begin=tokenizer.begin,
+            end=tokenizer.end,
+            mask=tokenizer.mask,
+            starts_word=tokenizer.starts_word,
+            byte_length=tokenizer.byte_length,
+            special=tokenizer.special,
+        )
+
+
+class RowReader:
+    """Reads batches; made by `open_rows`. Keeps no state but open files."""
+
+    spec: TextSpec
+    tokenizer: Tokenizer
+    fingerprint: str  # of manifests, split, seed, batch and order: what a resumed run compares
+    rows: int  # of the split, over all sets
+    batches: int  # in order: all, the last one filled up; shuffled: the whole ones of an epoch
+
+    def __init__(
+        self,
+        files: RowFiles,
+        order: Order,
+        spec: TextSpec,
+        tokenizer: Tokenizer,
+        *,
+        fingerprint: str,
+        host: int,
+        hosts: int,
+    ):
+        self.spec, self.tokenizer, self.fingerprint = spec, tokenizer, fingerprint
+        self.rows = files.rows
+        self.batches = order.batches(spec.batch)
+        self._files, self._order = files, order
+        share = spec.batch // hosts
+        self._start, self._stop = host * share, (host + 1) * share
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """{"tokens": int32 [batch / hosts, length]}, the part of this host of global batch `step`.
+
+        Shuffled rows go on for ever; in order, `step` must be below `batches`, and the last batch
+        is filled up with rows of `pad`.
+        """
+        ids = self._ids(step, self._start, self._stop)
+        tokens = np.full((self._stop - self._start, self.spec.length), self.spec.pad, np.int32)
+        tokens[: len(ids)] = self._files.read(ids)
+        return {"tokens": tokens}
+
+    def row_ids(self, step: int) -> np.ndarray:
+        """int64 ids of the rows of the global batch, over all hosts; without rows of padding."""
+        return self._ids(step, 0, self.spec.batch)
+
+    def documents(self, row_ids: Sequence[int] | np.ndarray) -> list[str]:
+        """Names of the documents that have a piece in any of these rows, each once, in order.
+
+        In a mixture the folder stands before the name.
+        """
+        return self._files.documents(row_ids)
+
+    def _ids(self, step: int, start: int, stop: int) -> np.ndarray:
+        if step < 0:
+            raise IndexError(f"batch {step} does not exist")
+        return self._order.ids(step * self.spec.batch + start, step * self.spec.batch + stop)
+
+
+def open_rows(
+    config: Rows,
+    split: str = "train",
+    *,
+    seed: int,
+    host: int = 0,
+    hosts: int = 1,
+    shuffle: bool = True,
+    verify: bool = True,
+) -> RowReader:
+    """Opens prepared rows, and prepares them first where `config.prepare` says how.
+
+    `verify` reads every shard of the split once and compares its hash, at about 1 GB/s a core.
+    Raises InputError for a set that is missing, half-written or corrupt, for a tokenizer that does
+    not belong to it, for a mixture that does not fit together, and for a batch that `hosts` does
+    not divide.
+    """
+    if config.batch % hosts:
+        raise InputError(
+            f"batch {config.batch} cannot be shared by {hosts} hosts; choose a multiple of {hosts}"
+        )
+    if not 0 <= host < hosts:
+        raise ValueError(f"host {host} of {hosts}")
+    manifests = [_manifest(path, config.prepare) for path in config.paths]
+    _check_alike(config.paths, manifests)
+    tokenizer = _matching_tokenizer(config.paths[0], manifests[0])
+    for path, manifest in zip(config.paths, manifests, strict=True):
+        if not manifest.splits.get(split):
+            known = ", ".join(manifest.splits)
+            raise InputError(f"{path} has no split {split!r}; it has {known}")
+        if verify:
+            verify_shards(path, manifest, split)
+    files = RowFiles(config.paths, manifests, split)
+    order: Order = (
+        Shuffled(files.set_rows, config.weights, seed) if shuffle else InOrder(files.rows)
+    )
+    return RowReader(
+        files,
+        order,
+        TextSpec.of(tokenizer, batch=config.batch, length=manifests[0].length),
+        tokenizer,
+        fingerprint=_fingerprint(manifests, split, config.batch, order),
+        host=host,
+        hosts=hosts,
+    )
+
+
+def _manifest(path: str, config: Prepare | None) -> Manifest:
+    return read_manifest(path) if config is None else prepare(config, path)
+
+
+def _matching_tokenizer(path: str, manifest: Manifest) -> Tokenizer:
+    tokenizer = load_tokenizer(Path(path) / TOKENIZER)
+    if tokenizer.fingerprint != manifest.tokenizer:
+        raise InputError(
+            f"the tokenizer in {path}/{TOKENIZER} is not the one that its rows were made with "
+            f"({tokenizer.fingerprint[:12]}…, not {manifest.tokenizer[:12]}…); "
+            "restore it or prepare the set anew"
+        )
+    return tokenizer
+
+
+def _check_alike(paths: Sequence[str], manifests: Sequence[Manifest]) -> None:
+    """All sets of a mixture must have rows of one length and one tokenizer."""
+    first = manifests[0]
+    for path, manifest in zip(paths, manifests, strict=True):
+        if manifest.length != first.length:
+            raise InputError(
+                f"rows of {path} have {manifest.length} tokens and those of {paths[0]} "
+                f"{first.length}; prepare them with the same --length"
+            )
+        if manifest.tokenizer != first.tokenizer:
+            raise InputError(
+                f"{path} and {paths[0]} have different tokenizers; "
+                f"prepare one with --tokenizer {paths[0]}/{TOKENIZER}"
+            )
+
+
+def _fingerprint(manifests: Sequence[Manifest], split: str, batch: int, order: Order) -> str:
+    """Holds the first ids themselves, so another shuffle (a new version of grain) shows as well."""
+    content = {
+        "sets": [manifest.fingerprint for manifest in manifests],
+        "split": split,
+        "batch": batch,
+        "order": order.ids(0, 64).tolist(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -149,6 +149,26 @@ def verify_shards(folder: str | Path, manifest: Manifest, split: str) -> None:
                 raise InputError(f"{problem}; restore it or prepare the set anew")
 
 
+def summary(manifest: Manifest, folder: str | Path) -> str:
+    """What a person likes to know of a prepared set, in a few lines."""
+    files = [shard.file for parts in manifest.splits.values() for shard in parts]
+    megabytes = sum((Path(folder) / file).stat().st_size for file in files) / 1e6
+    lines = [
+        f"{folder}: rows of {manifest.length} tokens, {megabytes:,.1f} MB in {len(files)} shards"
+    ]
+    for split in manifest.splits:
+        tokens, size = manifest.total(split, "tokens"), manifest.total(split, "bytes")
+        lines.append(
+            f"  {split:<6}{manifest.total(split, 'documents'):>11,} documents"
+            f"{manifest.total(split, 'rows'):>12,} rows, {manifest.utilisation(split):.1%} full"
+            f"{tokens:>15,} tokens, {size / max(tokens, 1):.2f} bytes each"
+        )
+    lines.append(f"  tokenizer of {manifest.vocab_size:,} ids in {Path(folder) / TOKENIZER}")
+    if manifest.skipped:
+        lines.append(f"  {manifest.skipped:,} documents were left out as unreadable")
+    return "\n".join(lines)
+
+
 def read_documents(folder: str | Path, shard: Shard) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names of a shard's documents, and of every row r the documents[offsets[r]:offsets[r + 1]]."""
     with np.load(Path(folder) / shard.documents_file) as stored:

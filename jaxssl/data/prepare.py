@@ -71,10 +71,10 @@ def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None =
     folder = Path(folder)
     partial, description = partial_of(folder), describe(config)
     with progress or TextProgress() as report:
-        if manifest := _already(folder, description, report):
+        if manifest := _already(folder, description):
             return manifest
         with _locked(partial, report):
-            if manifest := _already(folder, description, report):  # by whoever held the lock
+            if manifest := _already(folder, description):  # by whoever held the lock
                 return manifest
             if (partial / MANIFEST).is_file():  # killed just before the end
                 manifest = read_manifest(partial)
@@ -107,7 +107,7 @@ def _describe(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
-def _already(folder: Path, description: dict[str, Any], report: TextProgress) -> Manifest | None:
+def _already(folder: Path, description: dict[str, Any]) -> Manifest | None:
     """The manifest of a set that was prepared with the same configuration."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
@@ -115,7 +115,6 @@ def _already(folder: Path, description: dict[str, Any], report: TextProgress) ->
         raise InputError(f"{folder} exists and holds no prepared rows; choose another folder")
     manifest = read_manifest(folder)
     _check_same(folder, manifest.config, description)
-    report.say(f"{folder} is prepared already; remove it to read the sources again")
     return manifest
 
 

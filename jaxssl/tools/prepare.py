@@ -1,0 +1,144 @@
+"""Prepare raw text for training: read, train a tokenizer, encode, pack into rows of one length.
+
+SOURCE is a text file, a folder or a pattern of them, a .jsonl or .parquet file (each also .gz, .xz,
+.zst), tfds:NAME, or stdlib: the English that ships with Python, which needs no download.
+
+  jaxssl prepare stdlib --into prepared/stdlib --vocab-size 4096
+  jaxssl prepare novels.txt.xz --documents blank_line --into prepared/novels --valid 0.02
+  jaxssl prepare web.jsonl.zst --column text --into prepared/web --tokenizer bert-vocab.txt
+
+It uses all cores and may be killed at any time: the same command goes on where it stopped.
+"""
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from jaxssl.data.manifest import MANIFEST, Manifest, summary
+from jaxssl.data.prepare import Prepare, prepare
+from jaxssl.data.progress import TextProgress
+from jaxssl.data.sources import Source, source_from_path
+from jaxssl.data.train_tokenizer import SentencePiece
+from jaxssl.errors import InputError
+
+TRAINED = ("vocab_size", "kind", "normalization")  # options of a tokenizer that is trained
+DEFAULT = {field.name: field.default for field in dataclasses.fields(Prepare)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `jaxssl prepare`."""
+    parser.add_argument("source", metavar="SOURCE", help="the text; see above")
+    parser.add_argument("--into", required=True, metavar="FOLDER", help="where the rows go")
+
+    text = parser.add_argument_group("text")
+    text.add_argument(
+        "--documents",
+        choices=["file", "blank_line"],
+        default="file",
+        help="in text files, what a document is (default: %(default)s)",
+    )
+    text.add_argument("--column", help="of .jsonl, .parquet and tfds: which holds the text")
+    text.add_argument(
+        "--valid",
+        type=_share_or_path,
+        default=DEFAULT["valid"],
+        metavar="SHARE|PATH",
+        help="documents held out: a share, or a source of its own (default: %(default)s)",
+    )
+    text.add_argument(
+        "--on-bad-text",
+        choices=["stop", "skip"],
+        default="stop",
+        help="undecodable documents: stop and name the place, or leave out and count",
+    )
+
+    tokens = parser.add_argument_group("tokens and rows")
+    tokens.add_argument(
+        "--tokenizer",
+        metavar="PATH",
+        help="one that exists: a prepared set's tokenizer/, a sentencepiece .model, a "
+        "tokenizer.json, a BERT vocab.txt. Without it one is trained",
+    )
+    trained = SentencePiece()
+    tokens.add_argument(
+        "--vocab-size", type=int, help=f"of one that is trained (default: {trained.vocab_size})"
+    )
+    tokens.add_argument(
+        "--kind", choices=["unigram", "bpe"], help=f"likewise (default: {trained.kind})"
+    )
+    tokens.add_argument(
+        "--normalization",
+        choices=["identity", "nfkc", "nfkc_cf"],
+        help=f"likewise; nfkc_cf folds case (default: {trained.normalization})",
+    )
+    tokens.add_argument(
+        "--length",
+        type=int,
+        default=DEFAULT["length"],
+        help="tokens of a row (default: %(default)s)",
+    )
+
+    work = parser.add_argument_group("work")
+    work.add_argument(
+        "--workers", type=int, help="processes (default: one a core); the rows do not depend on it"
+    )
+    work.add_argument(
+        "--shard-characters",
+        type=int,
+        default=DEFAULT["shard_characters"],
+        help="text of a shard (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> Manifest:
+    """Prepares, and tells what there is now and what to do next."""
+    began, config = time.monotonic(), config_of(options)
+    there_already = (Path(options.into) / MANIFEST).is_file()
+    with TextProgress() as progress:
+        manifest = prepare(config, options.into, progress)
+    print(summary(manifest, options.into))
+    if there_already:
+        print("was there already; remove it to read the text again")
+    else:
+        print(f"took {time.monotonic() - began:.1f} s")
+    print(f"next: python train.py --config configs/bert_small.py --data.path {options.into}")
+    return manifest
+
+
+def config_of(options: argparse.Namespace) -> Prepare:
+    """The configuration that the options stand for."""
+    given: dict[str, Any] = {
+        name: getattr(options, name) for name in TRAINED if getattr(options, name) is not None
+    }
+    if options.tokenizer and given:
+        raise InputError(
+            f"--{next(iter(given)).replace('_', '-')} is of a tokenizer that is trained; "
+            "leave it out, or leave out --tokenizer"
+        )
+    valid = options.valid
+    return Prepare(
+        source=_source(options.source, options),
+        length=options.length,
+        tokenizer=options.tokenizer or SentencePiece(**given),
+        valid=_source(valid, options) if isinstance(valid, str) else valid,
+        shard_characters=options.shard_characters,
+        workers=options.workers,
+    )
+
+
+def _source(path: str, options: argparse.Namespace) -> Source:
+    return source_from_path(
+        path,
+        column=options.column,
+        documents=options.documents,
+        on_bad_text=options.on_bad_text,
+    )
+
+
+def _share_or_path(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value

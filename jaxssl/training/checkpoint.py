@@ -89,6 +89,12 @@ class Checkpoints:
         self.wait()
         self.manager.close()
 
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> list[str]:
     """Writes config.json and tokenizer/ of a new run; of an old one, returns what has changed.

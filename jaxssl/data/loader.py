@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
 
 from jaxssl.data.manifest import TOKENIZER, Manifest, read_manifest, verify_shards
 from jaxssl.data.order import InOrder, Order, Shuffled
 from jaxssl.data.prepare import Prepare, prepare
 from jaxssl.data.shards import RowFiles
+from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
 from jaxssl.errors import InputError
 
 
@@ -138,8 +138,8 @@ class RowReader:
         return self._files.documents(row_ids)
 
     def _ids(self, step: int, start: int, stop: int) -> np.ndarray:
-        if step < 0:
-            raise IndexError(f"batch {step} does not exist")
+        if step < 0 or (step >= self.batches and not self._order.endless):
+            raise IndexError(f"batch {step} does not exist; there are {self.batches}")
         return self._order.ids(step * self.spec.batch + start, step * self.spec.batch + stop)
 
 

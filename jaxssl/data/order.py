@@ -10,6 +10,8 @@ import numpy as np
 class Order(Protocol):
     """A sequence of row ids with random access."""
 
+    endless: bool
+
     def ids(self, start: int, stop: int) -> np.ndarray:
         """int64 ids at places start to stop of the order."""
         ...
@@ -21,6 +23,8 @@ class Order(Protocol):
 
 class InOrder:
     """Every row once, as it was written."""
+
+    endless = False
 
     def __init__(self, rows: int):
         self._rows = rows
@@ -40,6 +44,8 @@ class Shuffled:
     `set_rows` are the rows of every set, ids count through all sets. Without weights a set counts
     as much as it has rows. The share of each set is exact over any stretch, to one row.
     """
+
+    endless = True
 
     def __init__(self, set_rows: Sequence[int], weights: Sequence[float], seed: int):
         import grain  # takes a second, and whoever only prepares rows does without

@@ -18,10 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxssl.data.sources import Source
-from jaxssl.data.tokenizer import load_tokenizer
-from jaxssl.data.train_tokenizer import SentencePiece
-
 from jaxssl.data.manifest import (
     MANIFEST,
     TOKENIZER,
@@ -32,8 +28,11 @@ from jaxssl.data.manifest import (
     write_manifest,
 )
 from jaxssl.data.progress import TextProgress
+from jaxssl.data.sources import Source
 from jaxssl.data.split import SplitSeeker
 from jaxssl.data.survey import Survey, divide, read_survey, survey_sources
+from jaxssl.data.tokenizer import load_tokenizer
+from jaxssl.data.train_tokenizer import SentencePiece
 from jaxssl.data.units import Job, Unit, cut_units, finished_unit, row_dtype
 from jaxssl.data.workers import write_units
 from jaxssl.errors import InputError
@@ -215,7 +214,7 @@ def _name_shards(
         end=tokenizer.end,
         mask=tokenizer.mask,
         tokenizer=tokenizer.fingerprint,
-        skipped=0,
+        skipped=survey.skipped,
         splits={
             split: tuple(_named(shard, split, i, len(parts)) for i, shard in enumerate(parts))
             for split, parts in shards.items()

@@ -27,8 +27,10 @@ class TextProgress:
         self._stream = stream or sys.stderr
         self._console = Console(file=self._stream, quiet=silent)
         self._bar: Progress | None = None
-        self._phase, self._total = "", None  # type: str, int | None
-        self._begin()
+        self._phase = ""
+        self._total: int | None = None
+        self._documents = self._bytes = self._tokens = self._reused = 0
+        self._started = self._shown = time.monotonic()
 
     def __enter__(self) -> "TextProgress":
         return self
@@ -45,7 +47,8 @@ class TextProgress:
         """Starts a phase; with the bytes of text that it will see, the time left is estimated."""
         self._end_bar()
         self._phase, self._total = phase, total_bytes
-        self._begin()
+        self._documents = self._bytes = self._tokens = self._reused = 0
+        self._started = self._shown = time.monotonic()
         if self._console.is_terminal and not self._console.quiet:
             self._bar = _bar(self._console, total_bytes)
             self._task = self._bar.add_task(phase, total=total_bytes, counts="")
@@ -76,10 +79,6 @@ class TextProgress:
         if self._tokens:
             parts.append(f"{self._tokens / MEGA:,.2f} M tokens")
         return ", ".join([*parts, f"{speed:,.1f} MB/s"])
-
-    def _begin(self) -> None:
-        self._documents = self._bytes = self._tokens = self._reused = 0
-        self._started = self._shown = time.monotonic()
 
     def _show(self) -> None:
         if self._bar:

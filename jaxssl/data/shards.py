@@ -53,7 +53,9 @@ class RowFiles:
 
     def _by_shard(self, ids: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """(number of the shard, places in ids, rows in the shard) for every shard that is met."""
-        if len(ids) and not (ids.min() >= 0 and ids.max() < self.rows):
+        if len(ids) == 0:
+            return []
+        if ids.min() < 0 or ids.max() >= self.rows:
             raise IndexError(f"row ids must be 0 to {self.rows - 1}")
         shard = np.searchsorted(self._starts, ids, side="right") - 1
         places = np.argsort(shard, kind="stable")

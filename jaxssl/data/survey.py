@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxssl.data.sources import Document, Source
-from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
-from jaxssl.data.train_tokenizer import SentencePiece, train_sentencepiece
-
 from jaxssl.data.manifest import TOKENIZER, write_json
 from jaxssl.data.progress import TextProgress
+from jaxssl.data.sources import Document, Skipped, Source
 from jaxssl.data.split import SplitByName, SplitSeeker, name_hash
+from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+from jaxssl.data.train_tokenizer import SentencePiece, train_sentencepiece
 from jaxssl.data.units import text_bytes
 from jaxssl.errors import InputError
 
@@ -32,6 +31,7 @@ class Survey:
     config: dict[str, Any]
     documents: int
     bytes: int  # of text as UTF-8
+    skipped: int  # documents whose bytes are no UTF-8
     moved: str | None  # the document that SplitByName moves
 
 
@@ -86,6 +86,7 @@ class _Reading:
         self._source, self._valid, self._report = source, valid, report
         self._seeker = SplitSeeker(valid) if isinstance(valid, (int, float)) else None
         self._documents = self._bytes = 0
+        self._skipped = Skipped()
         self.train_texts = self._read()
 
     def finish(self, config: dict[str, Any]) -> Survey:
@@ -93,7 +94,7 @@ class _Reading:
         for _ in self.train_texts:
             pass
         moved = self._seeker.split().moved if self._seeker else None
-        return Survey(config, self._documents, self._bytes, moved)
+        return Survey(config, self._documents, self._bytes, self._skipped.count, moved)
 
     def _read(self) -> Iterator[str]:
         share = self._valid if isinstance(self._valid, (int, float)) else 0.0
@@ -108,7 +109,7 @@ class _Reading:
 
     def _counted(self, source: Source) -> Iterator[Document]:
         before = self._documents
-        for document in source.documents():
+        for document in source.documents(self._skipped):
             size = text_bytes(document.text)
             self._documents += 1
             self._bytes += size

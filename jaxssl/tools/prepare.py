@@ -32,7 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help="the text; see above")
     parser.add_argument("--into", required=True, metavar="FOLDER", help="where the rows go")
 
-    text = parser.add_argument_group("text")
+    _add_text(parser.add_argument_group("text"))
+    _add_tokens(parser.add_argument_group("tokens and rows"))
+    work = parser.add_argument_group("work")
+    work.add_argument(
+        "--workers", type=int, help="processes (default: one a core); the rows do not depend on it"
+    )
+    work.add_argument(
+        "--shard-characters",
+        type=int,
+        default=DEFAULT["shard_characters"],
+        help="text of a shard (default: %(default)s)",
+    )
+
+
+def _add_text(text: argparse._ArgumentGroup) -> None:
     text.add_argument(
         "--documents",
         choices=["file", "blank_line"],
@@ -54,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="undecodable documents: stop and name the place, or leave out and count",
     )
 
-    tokens = parser.add_argument_group("tokens and rows")
+
+def _add_tokens(tokens: argparse._ArgumentGroup) -> None:
     tokens.add_argument(
         "--tokenizer",
         metavar="PATH",
@@ -78,17 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT["length"],
         help="tokens of a row (default: %(default)s)",
-    )
-
-    work = parser.add_argument_group("work")
-    work.add_argument(
-        "--workers", type=int, help="processes (default: one a core); the rows do not depend on it"
-    )
-    work.add_argument(
-        "--shard-characters",
-        type=int,
-        default=DEFAULT["shard_characters"],
-        help="text of a shard (default: %(default)s)",
     )
 
 

@@ -1,0 +1,97 @@
+"""SIGKILL of everything at random moments: the set that comes out in the end has the same bytes."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_corpus import ENVIRONMENT, write_text
+
+from jaxssl.data.loader import Rows, open_rows
+from jaxssl.data.manifest import partial_of
+
+
+def command(text, folder):
+    options = "--documents blank_line --length 32 --vocab-size 320 --shard-characters 20000"
+    return [
+        *(sys.executable, "-m", "jaxssl.tools.main", "prepare", text, "--into", str(folder)),
+        *(*options.split(), "--workers", "2", "--valid", "0.1"),
+    ]
+
+
+def content(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def run(arguments):
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+
+
+def kill_after(seconds, arguments):
+    """Runs a command in a process group of its own; kills all of it. True if it was done before."""
+    process = subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        return process.wait(timeout=seconds) == 0
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return False
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(tmp_path, kills):
+    text = write_text(tmp_path / "text.txt", count=3_000)
+    began = time.monotonic()
+    run(command(text, tmp_path / "undisturbed"))
+    whole = time.monotonic() - began
+
+    folder, moments = tmp_path / "set", random.Random(kills)
+    done = False
+    for _ in range(kills):
+        done = kill_after(moments.uniform(0.3, 1.0) * whole, command(text, folder))
+        if done:
+            break
+        assert not folder.exists() or not partial_of(folder).exists()
+    run(command(text, folder))
+    assert content(folder) == content(tmp_path / "undisturbed")
+    assert not partial_of(folder).exists()
+    open_rows(Rows(str(folder)), seed=0).batch(0)
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    """Only the parent is killed: nobody goes on writing behind its back."""
+    text = write_text(tmp_path / "text.txt", count=6_000)
+    process = subprocess.Popen(
+        command(text, tmp_path / "set"),
+        start_new_session=True,
+        env=ENVIRONMENT,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while not any(tmp_path.glob("set.partial/units/*.json")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail("a worker is still there")

@@ -41,12 +41,13 @@ class SplitSeeker:
         self._highest: tuple[float, str] = (-1.0, "")
         self._documents = 0
 
-    def add(self, name: str) -> None:
-        """Takes in the name of one more document."""
+    def add(self, name: str) -> bool:
+        """Takes in the name of one more document; true if it is held out."""
         hashed = (name_hash(name), name)
         self._lowest = min(self._lowest, hashed)
         self._highest = max(self._highest, hashed)
         self._documents += 1
+        return hashed[0] < self._valid
 
     def split(self) -> SplitByName:
         """The split of all names seen. Raises InputError if there are fewer than two documents."""

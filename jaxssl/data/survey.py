@@ -15,7 +15,7 @@ from typing import Any
 from jaxssl.data.manifest import TOKENIZER, write_json
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources import Document, Skipped, Source
-from jaxssl.data.split import SplitByName, SplitSeeker, name_hash
+from jaxssl.data.split import SplitByName, SplitSeeker
 from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
 from jaxssl.data.train_tokenizer import SentencePiece, train_sentencepiece
 from jaxssl.data.units import text_bytes
@@ -97,11 +97,8 @@ class _Reading:
         return Survey(config, self._documents, self._bytes, self._skipped.count, moved)
 
     def _read(self) -> Iterator[str]:
-        share = self._valid if isinstance(self._valid, (int, float)) else 0.0
         for document in self._counted(self._source):
-            if self._seeker:
-                self._seeker.add(document.name)
-            if name_hash(document.name) >= share:
+            if not (self._seeker and self._seeker.add(document.name)):
                 yield document.text
         if not isinstance(self._valid, (int, float)):
             for _ in self._counted(self._valid):

@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
-from jaxssl.data.sources import Document
-from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
 
 from jaxssl.data.manifest import FORMAT, Shard, file_sha256, write_documents, write_json
 from jaxssl.data.pack import pack
+from jaxssl.data.sources import Document
+from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+from jaxssl.errors import InputError
 
 # One record a group: a random read touches one row only, and grain's own reader asks for it. Not
 # compressed: the bytes of a shard do not depend on the version of a compressor.
@@ -95,7 +96,7 @@ def finished_unit(unit: Unit, job: Job) -> Shard | None:
 
 def write_unit(unit: Unit, job: Job) -> Shard:
     """Encodes, packs and writes one unit; the note with its counts and hashes is written last."""
-    tokenizer = _load(job.tokenizer)
+    tokenizer = _load(job.tokenizer, job.fingerprint)
     texts = [document.text for document in unit.documents]
     encoded = tokenizer.encode(texts)
     full = [(d.name, ids) for d, ids in zip(unit.documents, encoded, strict=True) if len(ids)]
@@ -168,8 +169,12 @@ def _note(unit: Unit, job: Job) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _load(folder: str) -> Tokenizer:
-    return load_tokenizer(folder)
+def _load(folder: str, fingerprint: str) -> Tokenizer:
+    """Kept between units. By its fingerprint: the same folder may be prepared anew in a process."""
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.fingerprint != fingerprint:
+        raise InputError(f"the tokenizer in {folder} was changed meanwhile; remove the folder")
+    return tokenizer
 
 
 def _to_disk(path: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -154,6 +155,19 @@ def test_the_same_again_reads_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(Words, "documents", lambda *_: 1 / 0)
     workers = dataclasses.replace(config, workers=3)
     assert prepare(workers, tmp_path / "set", QUIET) == manifest
+
+
+def test_the_same_folder_with_another_tokenizer(tmp_path):
+    """In one process: no tokenizer of an earlier call is kept."""
+    prepare(config_of(tmp_path), tmp_path / "set", QUIET)
+    shutil.rmtree(tmp_path / "set")
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ban"]))
+    config = config_of(tmp_path, tokenizer=str(other))
+    prepare(config, tmp_path / "set", QUIET)
+    prepare(config, tmp_path / "fresh", QUIET)
+    assert content(tmp_path / "set") == content(tmp_path / "fresh")
+    assert open_rows(Rows(str(tmp_path / "set")), seed=0).batch(0)["tokens"].max() <= 5
 
 
 def test_another_configuration(tmp_path):

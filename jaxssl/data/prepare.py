@@ -163,6 +163,8 @@ def _write_units(
     """The shards of every split, in order: those that an earlier run has finished, and new ones."""
     report.begin("packing", total_bytes=survey.bytes)
     (partial / UNITS).mkdir(exist_ok=True)
+    for left in (partial / UNITS).glob("*.tmp"):  # of a run that was killed or met a full disk
+        left.unlink(missing_ok=True)
     job = Job(
         folder=str(partial / UNITS),
         tokenizer=str(partial / TOKENIZER),

@@ -107,7 +107,13 @@ class _Reading:
     def _counted(self, source: Source) -> Iterator[Document]:
         before = self._documents
         for document in source.documents(self._skipped):
-            size = text_bytes(document.text)
+            try:
+                size = text_bytes(document.text)
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"{document.name} holds half a character, {document.text[error.start]!r} at "
+                    f"character {error.start}, and no file can; mend or remove that document"
+                ) from error
             self._documents += 1
             self._bytes += size
             self._report.add(documents=1, text_bytes=size)

@@ -159,8 +159,8 @@ def row_dtype(vocab_size: int) -> str:
 
 
 def text_bytes(text: str) -> int:
-    """Bytes of a text as UTF-8."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    """Bytes of a text as UTF-8. Raises UnicodeEncodeError for half a character (a surrogate)."""
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
 def _note(unit: Unit, job: Job) -> Path:

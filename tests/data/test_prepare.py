@@ -17,7 +17,7 @@ from jaxssl.data.loader import Rows, open_rows
 from jaxssl.data.manifest import partial_of, read_manifest
 from jaxssl.data.prepare import Prepare, prepare
 from jaxssl.data.progress import TextProgress
-from jaxssl.data.sources import Document
+from jaxssl.data.sources import Document, JsonLines
 from jaxssl.data.split import name_hash
 from jaxssl.data.tokenizer import load_tokenizer
 from jaxssl.data.units import write_unit
@@ -224,6 +224,15 @@ def test_too_little_text(tmp_path, changes, message):
 def test_values_out_of_bounds(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Prepare(source=Words(), **wrong)
+
+
+def test_half_a_character(tmp_path):
+    """JSON can name a surrogate without its other half, which is no text."""
+    lines = [{"text": WORD}, {"text": f"{WORD} \ud800"}, {"text": WORD}]
+    (tmp_path / "text.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    config = config_of(tmp_path, source=JsonLines(str(tmp_path / "text.jsonl")))
+    with pytest.raises(InputError, match=r"text.jsonl#2 holds half a character, '\\ud800' at ch"):
+        prepare(config, tmp_path / "set", QUIET)
 
 
 def test_sources_that_change_while_they_are_read(tmp_path, monkeypatch):

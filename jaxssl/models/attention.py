@@ -71,17 +71,20 @@ def xla_attention(
     dropout_rate: float,
     key: Array | None,
 ) -> Queries:
-    """The plain formula; the weights [batch, heads, length, length] exist in memory. Softmax in float32."""
+    """The plain formula; the weights [batch, heads, length, length] exist. Softmax in float32."""
     batch, length, heads, head_dim = queries.shape
     kv_heads = keys.shape[2]
-    queries = (queries * head_dim**-0.5).reshape(
-        batch, length, kv_heads, heads // kv_heads, head_dim
-    )
-    scores = jnp.einsum("btkgd,bskd->bkgts", queries, keys, preferred_element_type=jnp.float32)
+    groups = heads // kv_heads
+    # Heads before places: every product is then a plain batched matrix product (10 % of a small
+    # model's step on a CPU against leaving the order to einsum).
+    queries = (queries * head_dim**-0.5).reshape(batch, length, kv_heads, groups, head_dim)
+    queries = queries.transpose(0, 2, 3, 1, 4)
+    keys, values = keys.transpose(0, 2, 1, 3), values.transpose(0, 2, 1, 3)
+    scores = jnp.einsum("bkgtd,bksd->bkgts", queries, keys, preferred_element_type=jnp.float32)
     seen = visible(segments, causal=causal, window=window)[:, None, None]
-    # A finite floor: a row that sees nothing has equal weights instead of 0 / 0, and is zeroed below.
+    # A finite floor: a row that sees nothing gets equal weights, not 0 / 0, and is zeroed below.
     weights = jax.nn.softmax(jnp.where(seen, scores, jnp.finfo(jnp.float32).min), axis=-1)
     weights = dropout(weights, dropout_rate, key).astype(values.dtype)
-    mixed = jnp.einsum("bkgts,bskd->btkgd", weights, values)
+    mixed = jnp.einsum("bkgts,bksd->bkgtd", weights, values).transpose(0, 3, 1, 2, 4)
     real = (segments != 0)[:, :, None, None]
     return jnp.where(real, mixed.reshape(batch, length, heads, head_dim), 0)

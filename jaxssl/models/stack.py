@@ -16,11 +16,12 @@ from jaxssl.errors import InputError
 Layer = TypeVar("Layer")
 Carry = TypeVar("Carry")
 
-# What a layer keeps for its backward pass; the rest is computed again.
-REMAT: dict[str, Callable[..., Any] | None] = {
-    "none": None,  # keeps everything
-    "dots": checkpoint_policies.dots_with_no_batch_dims_saveable,  # results of the weight multiplications
-    "full": checkpoint_policies.nothing_saveable,  # the layer's input alone
+# What a layer keeps for its backward pass beside its input. What lies between matrix products is computed
+# again always: it costs less than to write and read it, and halves the memory.
+REMAT: dict[str, Callable[..., Any]] = {
+    "none": checkpoint_policies.dots_saveable,  # every matrix product
+    "dots": checkpoint_policies.dots_with_no_batch_dims_saveable,  # those with weights, not attention's
+    "full": checkpoint_policies.nothing_saveable,  # nothing
 }
 
 
@@ -48,8 +49,6 @@ def run_layers(
         layer, one = inputs
         return apply(layer, carry, one), None
 
-    policy = REMAT[remat]
-    if policy is not None:
-        # Inside a scan XLA cannot merge the second computation with the first: no barrier is needed.
-        step = jax.checkpoint(step, policy=policy, prevent_cse=False)
+    # Inside a scan XLA cannot merge the second computation with the first, so no barrier is needed.
+    step = jax.checkpoint(step, policy=REMAT[remat], prevent_cse=False)
     return jax.lax.scan(step, carry, (layers, each))[0]

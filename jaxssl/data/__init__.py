@@ -1,0 +1,1 @@
+"""The host side: sources, tokenizers, prepared rows and their loader. Never JAX."""

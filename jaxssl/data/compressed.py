@@ -1,6 +1,7 @@
 """Files as they are, or compressed: .gz, .xz and .zst are unpacked while they are read."""
 
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -8,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import zstandard
-
 from jaxssl.errors import InputError
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
+BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
 
 
 def plain_suffix(path: Path) -> str:
@@ -30,10 +30,12 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     try:
         with _open(path) as handle:
             yield handle
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
-        raise InputError(
-            f"{path} is cut short or no {path.suffix} file ({error}); fetch it again"
-        ) from error
+    except BROKEN as error:
+        raise _broken(path, error) from error
+    except OSError as error:  # Arrow's way to say that a .zst is broken
+        if path.suffix == ".zst" and error.errno is None:
+            raise _broken(path, error) from error
+        raise
 
 
 def _open(path: Path) -> BinaryIO:
@@ -42,6 +44,14 @@ def _open(path: Path) -> BinaryIO:
             return cast(BinaryIO, gzip.open(path, "rb"))
         case ".xz":
             return cast(BinaryIO, lzma.open(path, "rb"))
-        case ".zst":
-            return cast(BinaryIO, zstandard.open(path, "rb"))
+        case ".zst":  # Arrow's reader notices a file that is cut short; zstandard's does not
+            import pyarrow
+
+            return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
     return path.open("rb")
+
+
+def _broken(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path} is cut short or no {path.suffix} file ({error}); fetch it again"
+    )

@@ -1,21 +1,30 @@
 """Where documents come from. A source is a frozen dataclass; `documents()` reads it anew each time.
 
-The name of a document is unique and stable: it decides on which side of the split it falls.
+The name of a document is unique in its source and stays when files are moved: it decides on which
+side of the split the document falls. Blank documents are left out.
 """
 
-import glob
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import IO, Literal, NamedTuple, Protocol
 
 from jaxssl.data.compressed import open_bytes, plain_suffix
+from jaxssl.data.readers import (
+    JSON,
+    PARQUET,
+    Decoder,
+    OnBadText,
+    Skipped,
+    files_of,
+    read_json_lines,
+    read_parquet_column,
+    read_tensorflow_dataset,
+    value_of,
+)
+from jaxssl.data.readers import read_parquet as read_parquet  # for those who read tables
 from jaxssl.data.standard_library import docstrings, topics
 from jaxssl.errors import InputError
-
-OnBadText = Literal["stop", "skip"]
 
 
 class Document(NamedTuple):
@@ -23,53 +32,46 @@ class Document(NamedTuple):
     text: str
 
 
-@dataclass
-class Skipped:
-    """Documents that were left out because their bytes are no UTF-8."""
-
-    count: int = 0
-    first: str = ""
-
-    def add(self, where: str) -> None:
-        self.count += 1
-        self.first = self.first or where
-
-
 class Source(Protocol):
+    """Gives documents; with `on_bad_text="skip"` it counts in `report` what it left out.
+
+    Raises InputError for whatever is missing, empty, broken or no text.
+    """
+
     def documents(self, report: Skipped | None = None) -> Iterator[Document]: ...
 
 
 @dataclass(frozen=True)
 class TextFiles:
-    """A text file, a folder of them (with its folders, sorted) or a glob; UTF-8, also compressed."""
+    """A text file, a folder of them (with its folders, sorted) or a glob; UTF-8, also compressed.
+
+    Line ends become "\\n"; those at the end of a document are left out.
+    """
 
     path: str
     documents_are: Literal["file", "blank_line"] = "file"  # one a file, or parted by blank lines
     on_bad_text: OnBadText = "stop"
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
-        files = _files(self.path)
-        root = Path(self.path) if Path(self.path).is_dir() else None
-        found = False
-        for file in files:
-            name = str(file.relative_to(root)) if root else file.name
-            for document in self._read(file, name, report):
-                found = True
-                yield document
+        decoder, found = Decoder(self.on_bad_text, report), False
+        for name, file in files_of(self.path):
+            with open_bytes(file) as handle:
+                for label, offset, raw in self._cut(handle, name):
+                    text = decoder.text(raw, file, offset)
+                    found = True
+                    if text is not None and text.strip():
+                        yield Document(label, text.replace("\r\n", "\n").rstrip("\n"))
         if not found:
             raise InputError(f"{self.path} holds no text")
 
-    def _read(self, file: Path, name: str, report: Skipped | None) -> Iterator[Document]:
-        with open_bytes(file) as handle:
-            if self.documents_are == "file":
-                text = _decode(handle.read(), file, 0, self.on_bad_text, report)
-                if text is not None and text.strip():
-                    yield Document(name, text.replace("\r\n", "\n"))
-                return
-            for number, (offset, raw) in enumerate(_blocks(handle)):
-                text = _decode(raw, file, offset, self.on_bad_text, report)
-                if text is not None:
-                    yield Document(f"{name}#{number}", text.replace("\r\n", "\n"))
+    def _cut(self, handle: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]:
+        """(name, offset, bytes) of the documents of a file."""
+        if self.documents_are == "file":
+            if (content := handle.read()).strip():
+                yield name, 0, content
+            return
+        for number, (offset, raw) in enumerate(_blocks(handle)):
+            yield f"{name}#{number}", offset, raw
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,14 @@ class JsonLines:
     on_bad_text: OnBadText = "stop"
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        decoder, found = Decoder(self.on_bad_text, report), False
         for name, record in read_json_lines(self.path, self.on_bad_text, report):
-            text = _column(record, self.column, name)
-            if str(text).strip():
-                yield Document(name, str(text))
+            found = True
+            text = decoder.value(value_of(record, self.column, name), name, self.column)
+            if text and text.strip():
+                yield Document(name, text)
+        if not found:
+            raise InputError(f"{self.path} holds no JSON object")
 
 
 @dataclass(frozen=True)
@@ -93,24 +99,40 @@ class Parquet:
 
     path: str
     column: str = "text"
+    on_bad_text: OnBadText = "stop"
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
-        for name, record in read_parquet(self.path, (self.column,)):
-            if record[self.column] is not None and str(record[self.column]).strip():
-                yield Document(name, str(record[self.column]))
+        decoder, found = Decoder(self.on_bad_text, report), False
+        for name, value in read_parquet_column(self.path, self.column):
+            found = True
+            text = decoder.value(value, name, self.column)
+            if text and text.strip():
+                yield Document(name, text)
+        if not found:
+            raise InputError(f"{self.path} holds no row")
 
 
 @dataclass(frozen=True)
 class TensorflowDataset:
-    """A data set of tensorflow-datasets, by its name or prepared folder; read without TensorFlow."""
+    """A data set of tensorflow-datasets, by its name or prepared folder; read without TensorFlow.
+
+    Prepare it with `file_format="array_record"`: other formats need TensorFlow.
+    """
 
     name: str
     split: str = "train"
     column: str = "text"
+    on_bad_text: OnBadText = "stop"
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        decoder, found = Decoder(self.on_bad_text, report), False
         for name, record in read_tensorflow_dataset(self.name, self.split):
-            yield Document(name, as_text(_column(record, self.column, name)))
+            found = True
+            text = decoder.value(value_of(record, self.column, name), name, self.column)
+            if text and text.strip():
+                yield Document(name, text)
+        if not found:
+            raise InputError(f"TFDS data set {self.name!r}, split {self.split!r}, is empty")
 
 
 @dataclass(frozen=True)
@@ -128,117 +150,43 @@ def source_from_path(
     column: str | None = None,
     documents: Literal["file", "blank_line"] = "file",
     on_bad_text: OnBadText = "stop",
-    split: str = "train",
 ) -> Source:
-    """The source for a path, by its suffix; "stdlib" and "tfds:NAME" name what is no file."""
+    """The source for a path, by the suffix of the file, or of the files in the folder.
+
+    "stdlib" stands for the embedded text, "tfds:NAME" and "tfds:NAME#SPLIT" for data sets of TFDS,
+    where NAME may be a prepared folder.
+    """
     if path == "stdlib":
         return StandardLibrary()
     if path.startswith("tfds:"):
-        return TensorflowDataset(path.removeprefix("tfds:"), split, column or "text")
-    match plain_suffix(Path(path)):
-        case ".jsonl" | ".json":
+        name, _, split = path.removeprefix("tfds:").partition("#")
+        return TensorflowDataset(name, split or "train", column or "text", on_bad_text)
+    match _format(path):
+        case "json":
             return JsonLines(path, column or "text", on_bad_text)
-        case ".parquet":
-            return Parquet(path, column or "text")
+        case "parquet":
+            return Parquet(path, column or "text", on_bad_text)
     if column is not None:
         raise InputError(f"{path} is plain text and has no column {column!r}; leave it out")
     return TextFiles(path, documents, on_bad_text)
 
 
-def read_json_lines(
-    path: str, on_bad_text: OnBadText = "stop", report: Skipped | None = None
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of .jsonl files, each with a name `file#line`."""
-    for file in _files(path):
-        with open_bytes(file) as handle:
-            offset = 0
-            for number, raw in enumerate(handle, 1):
-                line = _decode(raw, file, offset, on_bad_text, report)
-                offset += len(raw)
-                if line is None or not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise InputError(f"{file}:{number} is no JSON: {error}") from error
-                if not isinstance(record, dict):
-                    raise InputError(f"{file}:{number} is no JSON object but {line[:40]!r}")
-                yield f"{file.name}#{number}", record
+def _format(path: str) -> str:
+    """ "json", "parquet" or "text"; a folder or a glob must hold files of one format."""
+    found: dict[str, Path] = {}
+    for _, file in files_of(path):
+        suffix = plain_suffix(file)
+        name = "json" if suffix in JSON else "parquet" if suffix in PARQUET else "text"
+        found.setdefault(name, file)
+    if len(found) > 1 and Path(path).is_dir():  # beside tables there are notes: README, _SUCCESS
+        found.pop("text", None)
+    if len(found) > 1:
+        files = " and ".join(str(file) for file in found.values())
+        raise InputError(f"{path} holds several formats, {files}; choose with a glob")
+    return next(iter(found))
 
 
-def read_parquet(
-    path: str, columns: tuple[str, ...] | None = None
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of parquet files, each with a name `file#row`; all columns if None are named."""
-    import pyarrow
-    import pyarrow.parquet
-
-    for file in _files(path):
-        with open_bytes(file) as handle:
-            data = file if file.suffix == ".parquet" else io.BytesIO(handle.read())
-            try:
-                table = pyarrow.parquet.ParquetFile(data)
-            except pyarrow.ArrowInvalid as error:
-                raise InputError(f"{file} is no parquet file: {error}") from error
-            names = table.schema_arrow.names
-            for column in columns or ():
-                if column not in names:
-                    raise InputError(_no_column(column, names, str(file)))
-            number = 0
-            for batch in table.iter_batches(columns=list(columns) if columns else None):
-                for record in batch.to_pylist():
-                    yield f"{file.name}#{number}", record
-                    number += 1
-
-
-def read_tensorflow_dataset(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The examples of a data set prepared as ArrayRecord, by folder or name, without TensorFlow."""
-    import tensorflow_datasets as tfds
-
-    try:
-        if Path(name).is_dir():
-            source = tfds.builder_from_directory(_version_folder(Path(name))).as_data_source(split)
-        else:
-            source = tfds.data_source(name, split=split)
-    except Exception as error:  # TFDS raises many kinds: not found, no such split, wrong format
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"TFDS data set {name!r}, split {split!r}, cannot be read: {reason}; prepare it with "
-            "file_format='array_record' and give its folder"
-        ) from error
-    label = Path(name).name if Path(name).is_dir() else name
-    for number in range(len(source)):
-        yield f"{label}/{split}#{number}", source[number]
-
-
-def as_text(value: Any) -> str:
-    """A feature of TFDS as text: bytes are UTF-8."""
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _version_folder(folder: Path) -> Path:
-    """The folder itself if it is prepared, or its newest version below."""
-    if (folder / "dataset_info.json").exists():
-        return folder
-    found = sorted(info.parent for info in folder.glob("**/dataset_info.json"))
-    return found[-1] if found else folder
-
-
-def _files(path: str) -> list[Path]:
-    place = Path(path)
-    if place.is_file():
-        return [place]
-    if place.is_dir():
-        files = sorted(p for p in place.rglob("*") if p.is_file() and not p.name.startswith("."))
-    else:
-        files = sorted(Path(p) for p in glob.glob(path, recursive=True) if Path(p).is_file())
-    if not files:
-        what = "is an empty folder" if place.is_dir() else "does not exist"
-        raise InputError(f"{path} {what}; give a file, a folder or a glob")
-    return files
-
-
-def _blocks(handle: Any) -> Iterator[tuple[int, bytes]]:
+def _blocks(handle: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Runs of lines parted by blank ones, with the offset where each begins."""
     offset = start = 0
     lines: list[bytes] = []
@@ -248,35 +196,8 @@ def _blocks(handle: Any) -> Iterator[tuple[int, bytes]]:
                 start = offset
             lines.append(line)
         elif lines:
-            yield start, b"".join(lines).rstrip(b"\r\n")
+            yield start, b"".join(lines)
             lines = []
         offset += len(line)
     if lines:
-        yield start, b"".join(lines).rstrip(b"\r\n")
-
-
-def _decode(
-    raw: bytes, file: Path, offset: int, on_bad_text: OnBadText, report: Skipped | None
-) -> str | None:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        where = f"{file}, byte {offset + error.start}"
-        if on_bad_text == "skip":
-            if report is not None:
-                report.add(where)
-            return None
-        raise InputError(
-            f"{where}: 0x{raw[error.start]:02x} is no UTF-8; convert the file, or leave such "
-            "documents out with --on-bad-text skip"
-        ) from error
-
-
-def _column(record: dict[str, Any], column: str, where: str) -> Any:
-    if column not in record:
-        raise InputError(_no_column(column, list(record), where))
-    return record[column]
-
-
-def _no_column(column: str, names: list[str], where: str) -> str:
-    return f"{where} has no column {column!r}; it has {', '.join(names)}"
+        yield start, b"".join(lines)

@@ -1,15 +1,19 @@
-"""The English that ships with every CPython: the language reference and the docstrings of the library.
+"""The English that ships with every CPython: the language reference, the library's docstrings.
 
 Docstrings are found by parsing the source files; nothing is imported but the table of topics.
 """
 
 import ast
 import inspect
+import os
 import sysconfig
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+from jaxssl.errors import InputError
 
 LEFT_OUT = {
     "__pycache__", "_bundled", "dist-packages", "idlelib", "lib2to3", "pydoc_data",
@@ -28,35 +32,63 @@ def topics() -> tuple[tuple[str, str], ...]:
 
 @cache
 def docstrings() -> tuple[tuple[str, str], ...]:
-    """All docstrings, ("package.module:qualified.name", text); of equal ones the first is kept."""
+    """All docstrings, ("package.module:qualified.name", text); of equal ones the first is kept.
+
+    A module's own docstring is named "package.module:". What there is depends on the version of
+    Python. Raises InputError where Python came without its source files.
+    """
     found, seen = [], set()
     root = Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(_sources(root)):
         parts = path.relative_to(root).with_suffix("").parts
-        if LEFT_OUT & set(parts) or parts[0].startswith("config-"):
-            continue
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (SyntaxError, UnicodeDecodeError, ValueError):
-            continue
         names: Counter[str] = Counter()
-        for name, text in _docstrings_of(tree, ""):
+        for name, text in _docstrings_of(_parse(path), ""):
             if len(text) < SHORTEST or text in seen:
                 continue
             seen.add(text)
             names[name] += 1  # a function that is defined twice, on two platforms
             again = f"~{names[name]}" if names[name] > 1 else ""
             found.append((f"{module}:{name}{again}", text))
+    if len(found) < 1000:
+        raise InputError(
+            f"this Python came without the sources of its library: {len(found)} docstrings in "
+            f"{root}; install them or give a text of your own"
+        )
     return tuple(found)
 
 
 def labelled_docstrings(packages: int = 8) -> list[tuple[str, str]]:
-    """(docstring, top-level package it comes from), of the packages that have most of them."""
-    pairs = [(text, name.split(":")[0].split(".")[0]) for name, text in docstrings()]
-    counts = Counter(label for _, label in pairs)
+    """(docstring, top-level package it comes from), of the packages that have most of them.
+
+    A package is a folder; private ones and distutils, which Python 3.12 removed, are left out, so
+    that versions of Python have the same labels.
+    """
+    pairs, folders = [], set()
+    for name, text in docstrings():
+        package, dot, _ = name.split(":")[0].partition(".")
+        pairs.append((text, package))
+        if dot and not package.startswith("_") and package != "distutils":
+            folders.add(package)
+    counts = Counter(package for _, package in pairs if package in folders)
     chosen = {label for label, _ in sorted(counts.items(), key=lambda c: (-c[1], c[0]))[:packages]}
     return [pair for pair in pairs if pair[1] in chosen]
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    for folder, below, files in os.walk(root):
+        below[:] = [d for d in below if d not in LEFT_OUT and not d.startswith("config-")]
+        yield from (Path(folder, file) for file in files if file.endswith(".py"))
+
+
+def _parse(path: Path) -> ast.AST:
+    """Nothing for what this Python cannot parse, such as templates."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "invalid escape sequence"
+            return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return ast.Module(body=[], type_ignores=[])
 
 
 def _docstrings_of(node: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,93 @@
+"""A data set of TFDS, built from local files, is read by folder and by name without TensorFlow."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.data.tiny_corpus import ENVIRONMENT
+
+BUILD = """
+import sys
+import tensorflow_datasets as tfds
+
+class Poems(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    name = "poems"
+
+    def _info(self):
+        features = tfds.features.FeaturesDict({
+            "verse": tfds.features.Text(),
+            "label": tfds.features.ClassLabel(names=["a", "b"]),
+        })
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples("train"), "test": self._generate_examples("test")}
+
+    def _generate_examples(self, split):
+        for number, line in enumerate(open(f"{sys.argv[1]}/{split}.txt", encoding="utf-8")):
+            yield number, {"verse": line.strip(), "label": number % 2}
+
+Poems(data_dir=sys.argv[1], file_format="array_record").download_and_prepare()
+"""
+READ = """
+import sys
+from jaxssl.data.sources import source_from_path
+from jaxssl.errors import InputError
+for path in sys.argv[1:]:
+    print([tuple(d) for d in source_from_path(path, column="verse").documents()])
+path = sys.argv[1]
+refused = [(path, "text"), (path, "label"), (path + "#dev", "verse"), ("tfds:no_such_set", None)]
+for path, column in refused:
+    try:
+        list(source_from_path(path, column=column).documents())
+    except InputError as error:
+        print(error)
+assert "tensorflow" not in sys.modules and "jax" not in sys.modules
+"""
+LINES = {"train": ["Über allen Gipfeln", "ist Ruh"], "test": ["床前明月光"]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tfds")
+    for split, lines in LINES.items():
+        (folder / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _run(BUILD, folder, str(folder))
+    return folder
+
+
+def test_by_folder_and_by_name(folder):
+    poems = folder / "poems"
+    paths = [f"tfds:{poems}", f"tfds:{poems}/1.0.0", "tfds:poems", f"tfds:{poems}#test"]
+    *found, no_column, no_text, no_split, no_set = _run(READ, folder, *paths).splitlines()
+    names = {split: f"poems/1.0.0/{split}#{{}}" for split in LINES}
+    expected = {s: sorted(LINES[s]) for s in LINES}
+    for path, line in zip(paths, found, strict=True):
+        split = "test" if path.endswith("#test") else "train"
+        documents = eval(line)
+        assert [name for name, _ in documents] == [
+            names[split].format(i) for i in range(len(LINES[split]))
+        ]
+        assert sorted(text for _, text in documents) == expected[split]
+    assert found[0] == found[1] == found[2]
+    assert "has no column 'text'; it has label, verse" in no_column
+    assert "'label' holds" in no_text
+    assert "'dev'" in no_split
+    assert "'no_such_set'" in no_set
+
+
+def _run(program: str, folder, *arguments: str) -> str:
+    environment = {**ENVIRONMENT, "TFDS_DATA_DIR": str(folder), "HOME": str(folder)}
+    environment.pop("PYTHONSTARTUP", None)
+    run = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=os.fspath(folder),
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    return run.stdout

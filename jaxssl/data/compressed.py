@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, cast
 
 from jaxssl.errors import InputError
 
@@ -21,30 +21,40 @@ def plain_suffix(path: Path) -> str:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """The unpacked bytes of a file. Raises InputError if it is missing, empty, or cut short."""
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """The unpacked bytes of a file.
+
+    Raises InputError for a file that is missing, empty, unreadable, cut short or of another kind
+    than its suffix says.
+    """
     if not path.is_file():
-        raise InputError(f"{path} does not exist")
+        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
     try:
-        with _open(path) as handle:
+        handle = _open(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        with handle:
             yield handle
     except BROKEN as error:
         raise _broken(path, error) from error
-    except OSError as error:  # Arrow's way to say that a .zst is broken
+    except OSError as error:  # without a number: Arrow's way to say that a .zst is broken
         if path.suffix == ".zst" and error.errno is None:
             raise _broken(path, error) from error
         raise
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> IO[bytes]:
     match path.suffix:
         case ".gz":
-            return cast(BinaryIO, gzip.open(path, "rb"))
+            return cast(IO[bytes], gzip.open(path, "rb"))
         case ".xz":
-            return cast(BinaryIO, lzma.open(path, "rb"))
-        case ".zst":  # Arrow's reader notices a file that is cut short; zstandard's does not
+            return cast(IO[bytes], lzma.open(path, "rb"))
+        case ".zst":
+            # Arrow's reader goes on after the first frame and notices a file that is cut short;
+            # zstandard's does neither
             import pyarrow
 
             return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
@@ -52,6 +62,4 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _broken(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path} is cut short or no {path.suffix} file ({error}); fetch it again"
-    )
+    return InputError(f"{path} is cut short or no {path.suffix} file ({error}); fetch it again")

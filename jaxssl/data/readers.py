@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxssl.data.compressed import BROKEN, open_bytes, plain_suffix
+from jaxssl.data.compressed import open_bytes, plain_suffix
 from jaxssl.errors import InputError
 
 OnBadText = Literal["stop", "skip"]
@@ -42,7 +42,7 @@ class Decoder:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             where = f"{file}, byte {offset + error.start}"
-            self._refuse(where, f"0x{raw[error.start]:02x} is no UTF-8; convert the file")
+            self._refuse(where, f": 0x{raw[error.start]:02x} is no UTF-8; convert the file")
             return None
         return text.removeprefix("\ufeff") if offset == 0 else text  # some editors put a mark there
 
@@ -58,7 +58,7 @@ class Decoder:
                 return value.decode("utf-8")
             except UnicodeDecodeError as error:
                 byte = f"0x{value[error.start]:02x}, byte {error.start} of {column!r},"
-                self._refuse(where, f"{byte} is no UTF-8; convert it")
+                self._refuse(where, f": {byte} is no UTF-8; convert it")
                 return None
         if not isinstance(value, str):
             raise InputError(f"{where}: {column!r} holds {_brief(value)}, which is no text")
@@ -66,15 +66,15 @@ class Decoder:
             try:
                 value.encode("utf-8")  # JSON can hold halves of characters that no text can
             except UnicodeEncodeError as error:
-                half = f"{value[error.start]!r}, character {error.start} of {column!r},"
-                self._refuse(where, f"{half} is half a character; mend it")
+                place = f"{value[error.start]!r} at character {error.start} of {column!r}"
+                self._refuse(where, f" holds half a character, {place}; mend it")
                 return None
         return value
 
     def _refuse(self, where: str, reason: str) -> None:
         if self.on_bad_text == "stop":
             raise InputError(
-                f"{where}: {reason}, or leave such documents out with --on-bad-text skip"
+                f"{where}{reason}, or leave such documents out with --on-bad-text skip"
             )
         if self.report is not None:
             self.report.add(where)
@@ -198,8 +198,8 @@ def _parquet_batches(file: Path, columns: tuple[str, ...] | None) -> Iterator[An
     import pyarrow.parquet
 
     with open_bytes(file) as handle:
+        data = file if file.suffix in PARQUET else io.BytesIO(handle.read())
         try:
-            data = file if file.suffix in PARQUET else io.BytesIO(handle.read())
             table = pyarrow.parquet.ParquetFile(data)
             names = table.schema_arrow.names
             for column in columns or ():
@@ -207,8 +207,6 @@ def _parquet_batches(file: Path, columns: tuple[str, ...] | None) -> Iterator[An
                     raise InputError(no_column(column, names, str(file)))
             yield from table.iter_batches(1024, columns=list(columns) if columns else None)
         except (pyarrow.ArrowException, OSError) as error:
-            if isinstance(error, BROKEN):  # of the compression around it
-                raise
             reason = str(error).splitlines()[0]
             raise InputError(f"{file} is cut short or no parquet file: {reason}") from error
 

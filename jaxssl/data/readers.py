@@ -3,6 +3,7 @@
 import glob
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,12 +154,22 @@ def read_parquet_column(path: str, column: str) -> Iterator[tuple[str, Any]]:
 
 
 def read_tensorflow_dataset(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The examples of a data set prepared as ArrayRecord, by folder or name, without TensorFlow."""
+    """The examples of a data set of TFDS, by folder or name, each with a name `set/split#number`.
+
+    TensorFlow is not imported, so the set must be prepared with `file_format="array_record"`. A
+    name is looked for in TFDS_DATA_DIR (default: ~/tensorflow_datasets); what is not there is
+    fetched and prepared, where TFDS can do that without TensorFlow.
+    """
     import tensorflow_datasets as tfds
 
+    home = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    folder = _version_folder(Path(name)) or _version_folder(home / name.replace(":", "/"))
     try:
-        folder = _version_folder(Path(name))
-        builder = tfds.builder_from_directory(folder) if folder else tfds.builder(name)
+        if folder:
+            builder = tfds.builder_from_directory(folder)
+        else:
+            builder = tfds.builder(name, file_format="array_record")
+            builder.download_and_prepare()
         source = builder.as_data_source(split)
     except Exception as error:  # TFDS raises many kinds: not found, no such split, wrong format
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -222,10 +233,12 @@ def _as_bytes(values: Any) -> Any:
 
 def _version_folder(folder: Path) -> Path | None:
     """The folder itself if it is a prepared data set, else its newest version below."""
-    if (folder / "dataset_info.json").exists():
-        return folder
-    found = [info.parent for info in folder.glob("**/dataset_info.json")]
-    return max(found, key=lambda version: (_numbers(version.name), version)) if found else None
+    levels = ("", "*/", "*/*/")  # a version, a data set, one with configurations
+    found = [info.parent for level in levels for info in folder.glob(f"{level}dataset_info.json")]
+    if len({version.parent for version in found}) > 1:
+        names = ", ".join(sorted(str(version.relative_to(folder)) for version in found))
+        raise InputError(f"{folder} holds several data sets; choose one of {names}")
+    return max(found, key=lambda version: (_numbers(version.name), version), default=None)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

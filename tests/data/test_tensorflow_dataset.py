@@ -61,18 +61,18 @@ def folder(tmp_path_factory):
 
 def test_by_folder_and_by_name(folder):
     poems = folder / "poems"
-    paths = [f"tfds:{poems}", f"tfds:{poems}/1.0.0", "tfds:poems", f"tfds:{poems}#test"]
+    names = ["poems", "poems:1.0.0", "poems#test"]
+    paths = [f"tfds:{poems}", f"tfds:{poems}/1.0.0", *(f"tfds:{name}" for name in names)]
     *found, no_column, no_text, no_split, no_set = _run(READ, folder, *paths).splitlines()
-    names = {split: f"poems/1.0.0/{split}#{{}}" for split in LINES}
     expected = {s: sorted(LINES[s]) for s in LINES}
     for path, line in zip(paths, found, strict=True):
-        split = "test" if path.endswith("#test") else "train"
+        split = "test" if path == "tfds:poems#test" else "train"
         documents = eval(line)
         assert [name for name, _ in documents] == [
-            names[split].format(i) for i in range(len(LINES[split]))
+            f"poems/1.0.0/{split}#{i}" for i in range(len(LINES[split]))
         ]
         assert sorted(text for _, text in documents) == expected[split]
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == found[3]
     assert "has no column 'text'; it has label, verse" in no_column
     assert "'label' holds" in no_text
     assert "'dev'" in no_split

@@ -1,7 +1,7 @@
-"""Attention within documents. `attention` picks the implementation while tracing; XLA's is the only one so far.
+"""Attention within documents: the formula, and the choice of what computes it.
 
-Shapes: queries [batch, length, heads, head_dim]; keys and values [batch, length, kv_heads, head_dim], kv_heads divides
-heads, and query head i reads key head i // (heads / kv_heads).
+Shapes: queries [batch, length, heads, head_dim]; keys and values [batch, length, kv_heads,
+head_dim]. kv_heads divides heads; query head i reads key head i // (heads / kv_heads).
 """
 
 import jax
@@ -26,12 +26,13 @@ def attention(
     dropout_rate: float = 0.0,
     key: Array | None = None,
 ) -> Queries:
-    """softmax(q k / sqrt(head_dim)) v over the places that a query may see (Vaswani et al. 2017, section 3.2.1).
+    """softmax(q k / sqrt(head_dim)) v over the places that a query may see (Vaswani et al. 2017).
 
-    A place sees the places of its own segment, none of them later if `causal`, and none further than `window` places
-    away on either side. A place of segment 0 (padding) sees nothing and gets zeros. Dropout acts on the weights.
+    A place sees those of its own segment, none of them later if `causal`, and none more than
+    `window` places away on either side (a number, or a traced scalar where layers differ).
+    A place of segment 0 (padding) sees nothing and gets zeros. Dropout acts on the weights.
     """
-    # Kernels join here (cuDNN, splash), chosen by the platform that the program is traced for and by what they can do.
+    # Kernels join here, chosen while tracing by the platform and by what they can do.
     return xla_attention(
         queries,
         keys,

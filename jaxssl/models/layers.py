@@ -1,6 +1,6 @@
-"""Linear, embedding, norm, feed-forward. Parameters are float32; a layer computes in the type of its input.
+"""Linear, embedding, norm, feed-forward: float32 parameters, computed in the type of the input.
 
-A kernel is [inputs, outputs]: two axes, so that optimizers which factor or orthogonalise see a matrix.
+A kernel is [inputs, outputs]: optimizers that factor or orthogonalise it see a matrix.
 """
 
 import jax
@@ -12,7 +12,7 @@ Rows = Float[Array, "batch length width"]
 
 
 def along_last(vector: Array, like: Array) -> Array:
-    """A vector in the type of `like`, with leading axes of one to stand beside it (no silent broadcast of ranks)."""
+    """A vector in the type of `like`, with leading axes of one to stand beside it."""
     return vector.astype(like.dtype).reshape((1,) * (like.ndim - 1) + vector.shape)
 
 
@@ -26,7 +26,7 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
-        # As a matrix of rows: XLA's CPU backend copies transposes for the kernel's gradient otherwise.
+        # As a matrix of rows: XLA on CPU copies transposes for the kernel's gradient otherwise.
         rows = jnp.matmul(x.reshape(-1, x.shape[-1]), self.kernel[...].astype(x.dtype))
         y = rows.reshape(*x.shape[:-1], rows.shape[-1])
         return y if self.bias is None else y + along_last(self.bias[...], y)
@@ -43,7 +43,7 @@ class Embedding(nnx.Module):
 
 
 class LayerNorm(nnx.Module):
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis, in float32 (Ba et al. 2016)."""
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, in float32 (Ba et al. 2016)."""
 
     def __init__(self, width: int, *, epsilon: float, bias: bool = True):
         self.epsilon = epsilon
@@ -60,7 +60,7 @@ class LayerNorm(nnx.Module):
 
 
 class RMSNorm(nnx.Module):
-    """x / sqrt(mean(x^2) + epsilon) * scale over the last axis, in float32 (Zhang and Sennrich 2019)."""
+    """x / sqrt(mean(x^2) + epsilon) * scale, in float32 (Zhang and Sennrich 2019)."""
 
     def __init__(self, width: int, *, epsilon: float):
         self.epsilon = epsilon
@@ -75,11 +75,9 @@ class RMSNorm(nnx.Module):
 
 def make_norm(kind: str, width: int, *, epsilon: float, bias: bool) -> LayerNorm | RMSNorm:
     """`kind` is "layer" or "rms"; RMSNorm has no bias."""
-    return (
-        LayerNorm(width, epsilon=epsilon, bias=bias)
-        if kind == "layer"
-        else RMSNorm(width, epsilon=epsilon)
-    )
+    if kind == "layer":
+        return LayerNorm(width, epsilon=epsilon, bias=bias)
+    return RMSNorm(width, epsilon=epsilon)
 
 
 def gelu(x: Array) -> Array:

@@ -17,7 +17,7 @@ Segments = Int[Array, "batch length"]
 def segments_of(
     tokens: Int[Array, "batch length"], begin: int | Array, pad: int | Array
 ) -> Segments:
-    """Number the pieces of every row from 1; padding is 0 (and so is text before the first begin)."""
+    """Number the pieces of every row from 1; padding is 0, and so is text before any begin."""
     pieces = jnp.cumsum((tokens == begin).astype(jnp.int32), axis=-1)
     return jnp.where(tokens == pad, 0, pieces)
 

@@ -1,4 +1,4 @@
-"""A model as a plain nested dict of arrays, which is what goes on disk: it outlives the framework."""
+"""A model as a plain nested dict of arrays, which goes on disk: it outlives the framework."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ SHOWN = 12  # mismatches that an error lists
 
 
 def to_dict(model: Any) -> dict[str, Any]:
-    """{"layers": {"attention": {"query": {"kernel": array, ...}}}, ...}. The arrays are not copied."""
+    """{"layers": {"attention": {"query": {"kernel": array, ...}}}, ...}; nothing is copied."""
     nested: dict[str, Any] = {}
     for keys, leaf in jax.tree_util.tree_leaves_with_path(model):
         *folders, name = path_of(keys).split("/")
@@ -28,10 +28,10 @@ def to_dict(model: Any) -> dict[str, Any]:
 
 
 def from_dict(template: Model, nested: Mapping[str, Any]) -> Model:
-    """The arrays of `nested` in the form of `template` (a model, or its shapes from `jax.eval_shape`).
+    """The arrays of `nested` in the form of `template`, a model or its `jax.eval_shape`.
 
-    Raises `InputError` listing what is missing, what is left over and what has another shape or type.
-    A narrower type (bfloat16 for float32) is widened.
+    A narrower type (bfloat16 for float32) is widened. Raises `InputError` listing what is missing,
+    what is left over, and what has another shape or a wider type.
     """
     given = dict(_flat(nested))
     places, form = jax.tree_util.tree_flatten_with_path(template)
@@ -49,7 +49,7 @@ def from_dict(template: Model, nested: Mapping[str, Any]) -> Model:
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise InputError(
-            f"parameters of another model ({len(faults)} of {len(wanted)} differ): {'; '.join(faults[:SHOWN])}{more}. "
+            f"these are the parameters of another model: {'; '.join(faults[:SHOWN])}{more}. "
             "Pass the configuration that they were saved with"
         )
     return jax.tree.unflatten(form, [_as(given[path], leaf) for path, leaf in wanted])

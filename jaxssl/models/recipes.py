@@ -1,4 +1,7 @@
-"""The recipes as functions: `bert(depth=12, width=768, heads=12)` is BERT-base. Any field may be changed by keyword."""
+"""The recipes as functions: `bert(depth=12, width=768, heads=12)` is BERT-base.
+
+Any field of `Transformer` may be changed by keyword.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -7,12 +10,12 @@ from jaxssl.models.transformer import Transformer
 
 
 def bert(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
-    """Devlin et al. 2019: learned positions, norm after each part, GELU, segment types, norm of the embedding."""
+    """Devlin et al. 2019: learned positions, segment types, norm after each part, GELU."""
     return replace(Transformer(depth=depth, width=width, heads=heads), **changes)
 
 
 def gpt2(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
-    """Radford et al. 2019: causal, norm before each part and at the end, scaled initial residual kernels."""
+    """Radford et al. 2019: causal, norm before each part and at the end."""
     recipe = Transformer(
         depth=depth,
         width=width,
@@ -31,9 +34,9 @@ def gpt2(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> 
 
 
 def modern(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
-    """What is common since 2023: rotary positions, RMSNorm before each part, SwiGLU of 8/3 width, no biases, no dropout.
+    """Common since Touvron et al. 2023: rotary positions, RMSNorm, SwiGLU, no bias, no dropout.
 
-    An encoder as it stands; `causal=True` makes it a LLaMA-like decoder (Touvron et al. 2023).
+    An encoder as it stands; `causal=True` makes it a LLaMA-like decoder.
     """
     recipe = Transformer(
         depth=depth,
@@ -57,7 +60,7 @@ def modern(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -
 
 
 def modernbert(depth: int = 22, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
-    """Warner et al. 2024: GeGLU, layer norms without bias, every third layer global, the others see 64 places a side."""
+    """Warner et al. 2024: GeGLU; every third layer is global, the others see 64 places a side."""
     recipe = Transformer(
         depth=depth,
         width=width,

@@ -1,6 +1,6 @@
 """Rotary positions (Su et al. 2021): pairs of a head's numbers turn by position times a frequency.
 
-Number i of the first half is paired with number i of the second half, as in GPT-NeoX, LLaMA and ModernBERT.
+Number i of the first half is paired with number i of the second, as in GPT-NeoX and LLaMA.
 """
 
 import jax.numpy as jnp

@@ -1,14 +1,16 @@
 """One transformer for BERT, GPT-2 and the modern recipe, chosen by the fields of its configuration.
 
-Shapes: tokens and segments int32 [batch, length], segment 0 is padding; states [batch, length, width].
-Rows are packed: attention and positions are per segment (see packing.py), so no document sees another.
+Shapes: tokens and segments int32 [batch, length], segment 0 is padding; states [batch, length,
+width]. Rows are packed: attention and positions are per segment (packing.py), so that no document
+sees another.
 
-References: Vaswani et al. 2017; Devlin et al. 2019 (BERT); Radford et al. 2019 (GPT-2); Warner et al. 2024 (ModernBERT).
+References: Vaswani et al. 2017; Devlin et al. 2019 (BERT); Radford et al. 2019 (GPT-2); Warner et
+al. 2024 (ModernBERT).
 """
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Literal, NamedTuple, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,8 @@ from jaxtyping import Array, Float, Int
 from jaxssl.errors import InputError
 from jaxssl.models.attention import attention
 from jaxssl.models.dropout import dropout
-from jaxssl.models.layers import Embedding, FeedForward, Linear, make_norm
+from jaxssl.models.layers import Embedding, FeedForward, LayerNorm, Linear, RMSNorm, make_norm
+from jaxssl.models.layout import constrain
 from jaxssl.models.packing import positions_of
 from jaxssl.models.rotary import rotary_angles, rotate
 from jaxssl.models.stack import run_layers, stack_layers
@@ -29,14 +32,12 @@ Ids = Int[Array, "batch length"]
 
 @dataclass(frozen=True)
 class Transformer:
-    """The shape of a network. `recipes.py` has BERT's, GPT-2's and the modern one; every field may be changed."""
+    """The shape of a network; `recipes.py` has BERT's, GPT-2's and the modern one."""
 
     depth: int = 4
     width: int = 256
     heads: int = 4
-    kv_heads: int | None = (
-        None  # key and value heads that groups of query heads share; None: one each
-    )
+    kv_heads: int | None = None  # key and value heads, shared by query heads; None: heads
     mlp: int | None = None  # inner width of the feed-forward part; None: 4 * width
     max_length: int = 512  # longest row that the model takes
     positions: Literal["learned", "rotary"] = "learned"
@@ -44,27 +45,21 @@ class Transformer:
     rotary_base_local: float | None = None  # base of the local layers; None: rotary_base
     norm: Literal["layer", "rms"] = "layer"
     norm_first: bool = False  # True: x + f(norm(x)) (GPT-2); False: norm(x + f(x)) (BERT)
-    norm_before_first: bool = True  # False: the first layer's attention reads x itself (ModernBERT)
+    norm_before_first: bool = True  # False: the first attention reads x itself (ModernBERT)
     norm_epsilon: float = 1e-12
     activation: Literal["gelu", "gelu_tanh", "swiglu", "geglu"] = "gelu"
     causal: bool = False  # True: a place sees none that come later
-    segment_types: int = 2  # rows of the type table (sentence A, sentence B); 0: no such table
+    segment_types: int = 2  # rows of the table of types (sentence A, sentence B); 0: no table
     bias: bool = True
     embedding_norm: bool = True
     final_norm: bool = False
-    window: int | None = (
-        None  # a local layer sees this many places on either side; None: all layers are global
-    )
+    window: int | None = None  # places on either side that a local layer sees; None: all global
     global_every: int = 1  # layer i is global if i % global_every == 0; 0: none is
     dropout: float = 0.1  # after the embedding and after each part of a layer
     attention_dropout: float | None = None  # on the attention weights; None: dropout
     initializer_range: float = 0.02  # standard deviation of every initial kernel and table
-    scale_residual: bool = (
-        False  # True: kernels that write to x start smaller by sqrt(2 depth) (GPT-2)
-    )
-    remat: Literal["none", "dots", "full"] = (
-        "none"  # what the backward pass computes again (stack.py)
-    )
+    scale_residual: bool = False  # kernels that write to x start smaller by sqrt(2 depth) (GPT-2)
+    remat: Literal["none", "dots", "full"] = "none"  # what is computed twice: see stack.py
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters are float32 always
 
     def __post_init__(self) -> None:
@@ -90,14 +85,25 @@ class Transformer:
     @property
     def local_layers(self) -> tuple[bool, ...]:
         """For every layer, whether it attends within the window only."""
+        if self.window is None:
+            return (False,) * self.depth
         every = self.global_every
-        return tuple(
-            self.window is not None and (not every or i % every != 0) for i in range(self.depth)
-        )
+        return tuple(every == 0 or layer % every != 0 for layer in range(self.depth))
 
 
 def check(config: Transformer) -> None:
     """Raise `InputError` for fields that no network can have."""
+    check_names(config)
+    check_numbers(config)
+    check_heads(config)
+    if config.window is not None and config.global_every == 1:
+        raise InputError(
+            f"window {config.window} has no effect with global_every 1 (all layers are global); "
+            "pass global_every=3 for every third layer, or 0 for none"
+        )
+
+
+def check_names(config: Transformer) -> None:
     hints = get_type_hints(Transformer)
     for field in dataclasses.fields(config):
         value, allowed = getattr(config, field.name), get_args(hints[field.name])
@@ -105,6 +111,9 @@ def check(config: Transformer) -> None:
             raise InputError(
                 f"{field.name} {value!r} is not one of {', '.join(allowed)}; pass one of these"
             )
+
+
+def check_numbers(config: Transformer) -> None:
     for name in ("depth", "width", "heads", "max_length", "kv_heads", "mlp", "window"):
         value = getattr(config, name)
         if value is not None and value < 1:
@@ -120,30 +129,27 @@ def check(config: Transformer) -> None:
             raise InputError(
                 f"{name} {rate} is not in [0, 1); pass a rate such as 0.1, or 0 for none"
             )
-    check_heads(config)
 
 
 def check_heads(config: Transformer) -> None:
-    """Raise `InputError` unless the heads divide what they must."""
     width, heads, kv_heads = config.width, config.heads, config.kv_heads
     if width % heads:
-        near = [h for h in range(1, width + 1) if width % h == 0]
-        raise InputError(
-            f"heads {heads} does not divide width {width}; pass {min(near, key=lambda h: abs(h - heads))} heads"
-        )
+        divisors = (h for h in range(1, width + 1) if width % h == 0)
+        near = min(divisors, key=lambda h: abs(h - heads))
+        raise InputError(f"heads {heads} does not divide width {width}; pass {near} heads")
     if kv_heads is not None and heads % kv_heads:
         raise InputError(
             f"kv_heads {kv_heads} does not divide heads {heads}; pass a divisor of {heads}"
         )
     if config.positions == "rotary" and config.head_dim % 2:
         raise InputError(
-            f"rotary positions need an even head width, and {width} / {heads} = {config.head_dim} is odd; "
-            "change width or heads"
+            f"width {width} / heads {heads} = {config.head_dim} is odd, and rotary positions turn "
+            "pairs of numbers; change width or heads"
         )
 
 
 class EachLayer(NamedTuple):
-    """What differs from layer to layer beside the parameters; leading axis: layers. None where it does not matter."""
+    """What differs from layer to layer beside the parameters; None where nothing does."""
 
     keys: Array | None  # [layers, 3]: attention weights, after attention, after feed-forward
     window: Int[Array, "layers"] | None
@@ -155,7 +161,7 @@ class EveryLayer(NamedTuple):
     """What all layers share."""
 
     segments: Ids
-    angles: Array | None  # [bases, batch, length, head_dim / 2], global base first
+    rotation: Array | None  # cosine and sine [2, bases, batch, length, head_dim / 2], global first
 
 
 class SelfAttention(nnx.Module):
@@ -179,11 +185,10 @@ class SelfAttention(nnx.Module):
             y.reshape(*x.shape[:2], -1, config.head_dim)
             for y in (self.query(x), self.key(x), self.value(x))
         )
-        if every.angles is not None:
-            angles = every.angles[0]
+        if every.rotation is not None:
+            cosine, sine = every.rotation[:, 0]
             if each.local is not None:
-                angles = jnp.where(each.local, every.angles[1], angles)
-            cosine, sine = jnp.cos(angles), jnp.sin(angles)
+                cosine, sine = jnp.where(each.local, every.rotation[:, 1], every.rotation[:, 0])
             queries, keys = rotate(queries, cosine, sine), rotate(keys, cosine, sine)
         rate = config.dropout if config.attention_dropout is None else config.attention_dropout
         mixed = attention(
@@ -231,27 +236,26 @@ class Layer(nnx.Module):
         return self.mlp_norm(x + dropout(self.mlp(x), rate, after_mlp))
 
 
-def norm_of(config: Transformer) -> Any:
+def norm_of(config: Transformer) -> LayerNorm | RMSNorm:
     return make_norm(config.norm, config.width, epsilon=config.norm_epsilon, bias=config.bias)
 
 
 class TransformerModel(nnx.Module):
-    """Tokens to states. A plain pytree of float32 parameters; `config` rides along as static data."""
+    """Tokens to states: a plain pytree of float32 parameters, with `config` as static data."""
 
     def __init__(self, config: Transformer, key: Array, vocab_size: int):
         tokens, positions, types, layers = jax.random.split(key, 4)
-        sd, width = config.initializer_range, config.width
+        if vocab_size < 1:
+            raise InputError(f"vocab_size {vocab_size} is below 1; pass the tokenizer's")
+
+        def table(key: Array, size: int) -> Embedding:
+            return Embedding(key, size, config.width, deviation=config.initializer_range)
+
         learned = config.positions == "learned"
         self.config = config
-        self.tokens = Embedding(tokens, vocab_size, width, deviation=sd)
-        self.positions = (
-            Embedding(positions, config.max_length, width, deviation=sd) if learned else None
-        )
-        self.types = (
-            Embedding(types, config.segment_types, width, deviation=sd)
-            if config.segment_types
-            else None
-        )
+        self.tokens = table(tokens, vocab_size)
+        self.positions = table(positions, config.max_length) if learned else None
+        self.types = table(types, config.segment_types) if config.segment_types else None
         self.embedding_norm = norm_of(config) if config.embedding_norm else None
         self.layers = stack_layers(lambda one: Layer(config, one), layers, config.depth)
         self.final_norm = norm_of(config) if config.final_norm else None
@@ -259,9 +263,10 @@ class TransformerModel(nnx.Module):
     def __call__(
         self, tokens: Ids, segments: Ids, *, types: Ids | None = None, key: Array | None = None
     ) -> Rows:
-        """States [batch, length, width] in `compute_dtype`; `key` None means no dropout, `types` None means type 0.
+        """States in `compute_dtype`. No `key`: no dropout. No `types`: type 0 everywhere.
 
-        Raises `InputError` if the rows are longer than `max_length`, or types are given to a model without them.
+        Raises `InputError` for rows longer than `max_length`, segments of another shape than the
+        tokens, or types where the model has none.
         """
         config = self.config
         self._check(tokens, segments, types)
@@ -269,14 +274,12 @@ class TransformerModel(nnx.Module):
         positions = positions_of(segments)
         x = self._embed(tokens, positions, types)
         x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
-        every = EveryLayer(segments, angles_of(config, positions))
-        x = run_layers(
-            self.layers,
-            x,
-            each_layer(config, layers_key),
-            lambda layer, x, each: layer(x, each, every),
-            remat=config.remat,
-        )
+        each, every = each_layer(config, layers_key), EveryLayer(segments, turn(config, positions))
+
+        def apply(layer: Layer, x: Rows, one: EachLayer) -> Rows:
+            return layer(constrain(x, "batch", None, None), one, every)
+
+        x = run_layers(self.layers, x, each, apply, remat=config.remat)
         return x if self.final_norm is None else self.final_norm(x)
 
     def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
@@ -305,14 +308,15 @@ class TransformerModel(nnx.Module):
             )
 
 
-def angles_of(config: Transformer, positions: Ids) -> Array | None:
-    """Rotary angles of the global and, if it differs, the local base; None for learned positions."""
+def turn(config: Transformer, positions: Ids) -> Array | None:
+    """`EveryLayer.rotation`: of the global base and, if there is one, of the local base."""
     if config.positions != "rotary":
         return None
     bases = [config.rotary_base]
     if config.rotary_base_local is not None and any(config.local_layers):
         bases.append(config.rotary_base_local)
-    return jnp.stack([rotary_angles(positions, config.head_dim, base) for base in bases])
+    angles = jnp.stack([rotary_angles(positions, config.head_dim, base) for base in bases])
+    return jnp.stack([jnp.cos(angles), jnp.sin(angles)])
 
 
 def each_layer(config: Transformer, key: Array | None) -> EachLayer:

@@ -6,20 +6,22 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
-from jaxssl.data.tokenizer import Tokenizer, fingerprint_of
+from jaxssl.data.pieces import SPACE, begins_word
+from jaxssl.data.tokenizer import SPECIAL_NAMES, Tokenizer, fingerprint_of
 from jaxssl.errors import InputError
-
-SPACE = "\u2581"
-NAMES = {
-    "pad": ("[PAD]", "<pad>"),
-    "begin": ("[CLS]", "<s>", "<bos>"),
-    "end": ("[SEP]", "</s>", "<eos>"),
-    "mask": ("[MASK]", "<mask>"),
-}
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """Lines are encoded one by one, so that the first word of a line looks like any other word."""
+    """A sentencepiece model.
+
+    Where "\\n" is a piece by itself, as in the models that we train, lines are encoded one by one
+    with that piece between: the first word of a line then looks like any other word. The space that
+    is set before each line for that counts as the byte of the line's end, whose own piece counts 0:
+    bytes are exact but for one more at the start of a text, and one less for a blank line.
+
+    A text comes back exactly under normalization "identity", if it does not hold U+2581 itself,
+    by which sentencepiece shows spaces.
+    """
 
     kind = "sentencepiece"
 
@@ -28,69 +30,64 @@ class SentencePieceTokenizer(Tokenizer):
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
-            raise InputError(f"{origin} is no sentencepiece model: {error}") from error
-        own = self._processor.get_piece_size()
-        ids = range(own)
-        self._pieces = [self._processor.id_to_piece(i) for i in ids]
-        self.unknown = self._processor.unk_id()
-        for name in NAMES:  # what the model lacks is added behind its ids
-            setattr(self, name, self._find(name))
-        control = [self._processor.is_control(i) or self._processor.is_unused(i) for i in ids]
-        is_byte = np.array([self._processor.is_byte(i) for i in ids])
-        self.special = np.array(control + [True] * (len(self._pieces) - own))
-        self.special[[self.pad, self.unknown, self.begin, self.end, self.mask]] = True
-        spaced = [piece.startswith(SPACE) or piece == "\n" for piece in self._pieces]
-        self.starts_word = np.array(spaced) | self.special
-        lengths = [len(piece.replace(SPACE, " ").encode()) for piece in self._pieces]
-        self.byte_length = np.where(self.special, 0, lengths).astype(np.int32)
-        self.byte_length[:own][is_byte] = 1
-        self._newline = self._newline_ids()
+            raise InputError(f"{origin} is no sentencepiece model") from error
+        own = range(self._processor.get_piece_size())
+        pieces = [self._processor.id_to_piece(i) for i in own]
+        self._line_end = self._find_line_end(pieces)
+        declared = {
+            "pad": self._processor.pad_id(),
+            "unknown": self._processor.unk_id(),
+            "begin": self._processor.bos_id(),
+            "end": self._processor.eos_id(),
+        }
+        self._name_specials(pieces, SPECIAL_NAMES, declared)
+        reserved = [self._processor.is_control(i) or self._processor.is_unused(i) for i in own]
+        is_byte = [self._processor.is_byte(i) for i in own]
+        self._texts = [piece.replace(SPACE, " ") for piece in pieces]
+        self._set_tables(
+            special=reserved,
+            starts_word=[begins_word(text) for text in self._texts],
+            byte_length=[
+                1 if is_a_byte else len(text.encode("utf-8"))
+                for text, is_a_byte in zip(self._texts, is_byte + [False] * 5, strict=False)
+            ],
+        )
+        if self._line_end is not None:
+            self.byte_length[self._line_end] = 0
         self.fingerprint = fingerprint_of(model)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        if self._line_end is None:
+            encoded = self._processor.encode(list(texts), num_threads=1)
+            return [self._checked(ids) for ids in encoded]
         lines = [text.split("\n") for text in texts]
-        encoded = iter(self._processor.encode([line for text in lines for line in text]))
+        every = [line for text in lines for line in text]
+        encoded_lines = iter(self._processor.encode(every, num_threads=1))
         results = []
         for text in lines:
-            ids = list(next(encoded))
+            ids = next(encoded_lines)
             for _ in text[1:]:
-                ids += self._newline
-                ids += next(encoded)
-            results.append(np.array(ids, np.int32))
+                ids.append(self._line_end)
+                ids += next(encoded_lines)
+            results.append(self._checked(ids))
         return results
 
     def decode(self, ids: Sequence[int]) -> str:
-        kept = [int(i) for i in ids if not self.special[i]]
-        if len(self._newline) != 1:
-            return str(self._processor.decode(kept))
         lines: list[list[int]] = [[]]
-        for i in kept:
-            if i == self._newline[0]:
+        for i in ids:
+            if i == self._line_end:
                 lines.append([])
-            else:
-                lines[-1].append(i)
-        return "\n".join(str(self._processor.decode(line)) if line else "" for line in lines)
+            elif not self.special[i]:
+                lines[-1].append(int(i))
+        return "\n".join(self._processor.decode(line) if line else "" for line in lines)
 
     def piece(self, id: int) -> str:
-        return self._pieces[id].replace(SPACE, " ").replace("\n", "\\n")
+        return self._texts[id].replace("\n", "\\n")
 
     def _write(self, folder: Path) -> None:
         (folder / "tokenizer.model").write_bytes(self._model)
 
-    def _find(self, name: str) -> int:
-        declared = {"pad": "pad_id", "begin": "bos_id", "end": "eos_id"}.get(name)
-        if declared and (found := getattr(self._processor, declared)()) >= 0:
-            return int(found)
-        for piece in NAMES[name]:
-            if piece in self._pieces:
-                return self._pieces.index(piece)
-        self._pieces.append(NAMES[name][0])
-        return len(self._pieces) - 1
-
-    def _newline_ids(self) -> list[int]:
-        """The tokens of a line's end: one of its own, its byte, or none where the model has neither."""
-        for piece in ("\n", "<0x0A>"):
-            found = self._processor.piece_to_id(piece)
-            if found != self.unknown:
-                return [found]
-        return []
+    def _find_line_end(self, pieces: list[str]) -> int | None:
+        """The piece of a line's end, if lines can be encoded one by one."""
+        holds_one = [i for i, piece in enumerate(pieces) if "\n" in piece]
+        return holds_one[0] if [pieces[i] for i in holds_one] == ["\n"] else None

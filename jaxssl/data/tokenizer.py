@@ -1,9 +1,9 @@
-"""Tokenizers behind one face: sentencepiece models, Hugging Face's tokenizer.json, BERT's vocab.txt."""
+"""Tokenizers behind one face: sentencepiece models, tokenizer.json, BERT's vocab.txt."""
 
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,25 @@ import numpy as np
 from jaxssl.errors import InputError
 
 DESCRIPTION = "jaxssl.json"
+# How vocabularies name the special tokens that we need; where several are there, the first is taken
+SPECIAL_NAMES = {
+    "pad": ("[PAD]", "<pad>", "<|padding|>"),
+    "unknown": ("[UNK]", "<unk>"),
+    "begin": ("[CLS]", "<s>", "<bos>", "<|begin_of_text|>"),
+    "end": ("[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
+    "mask": ("[MASK]", "<mask>"),
+}
 
 
 class Tokenizer(ABC):
     """Text to ids and back, with what masking and metrics must know of every id.
 
-    pad, unknown, begin, end, mask: ids of the special tokens; text never gives one of them.
-    starts_word [vocab]: the token begins a new word, words being parted by white space.
-    byte_length [vocab]: UTF-8 bytes of text that the token stands for, 0 for special tokens.
-    special [vocab]: never predicted, and never drawn as a random replacement.
+    pad, unknown, begin, end, mask: five different ids. What a vocabulary lacks is added behind its
+        ids. Text gives none of them, except unknown where a character has no piece.
+    starts_word, bool [vocab]: the token begins a new word: after white space, or a Chinese
+        character. True for special tokens.
+    byte_length, int32 [vocab]: UTF-8 bytes of text that the token stands for, 0 for special tokens.
+    special, bool [vocab]: never predicted, and never drawn as a random replacement.
     fingerprint: sha256 over everything that changes ids.
     """
 
@@ -61,48 +71,99 @@ class Tokenizer(ABC):
         description = {"kind": self.kind, "fingerprint": self.fingerprint}
         (folder / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
 
+    def _name_specials(
+        self,
+        pieces: list[str],
+        names: Mapping[str, Sequence[str]],
+        declared: Mapping[str, int] | None = None,
+    ) -> None:
+        """Finds the five special ids; appends to `pieces` those that are not there."""
+        places = {piece: i for i, piece in reversed(list(enumerate(pieces)))}
+        taken: set[int] = set()
+        for role, known in names.items():
+            said = (declared or {}).get(role, -1)
+            found = [said] if said >= 0 else [places[name] for name in known if name in places]
+            id = next((i for i in found if i not in taken), len(pieces))
+            if id == len(pieces):
+                pieces.append(known[0])
+            taken.add(id)
+            setattr(self, role, id)
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """From a folder written by `save`, a sentencepiece .model, a tokenizer.json, or a vocab.txt."""
+    def _set_tables(
+        self, special: Sequence[bool], starts_word: Sequence[bool], byte_length: Sequence[int]
+    ) -> None:
+        """The tables of all pieces; `special` may end before those that were added."""
+        self.special = np.ones(len(starts_word), bool)
+        self.special[: len(special)] = special
+        self.special[[self.pad, self.unknown, self.begin, self.end, self.mask]] = True
+        self.starts_word = np.array(starts_word, bool) | self.special
+        self.byte_length = np.where(self.special, 0, byte_length).astype(np.int32)
+        self._forbidden = self.special.copy()
+        self._forbidden[self.unknown] = False
+
+    def _checked(self, ids: Sequence[int]) -> np.ndarray:
+        """The ids of a text, int32. The text "[MASK]" is no mask, however the vocabulary has it."""
+        found = np.array(ids, np.int32)
+        forbidden = self._forbidden[found]
+        if forbidden.any():
+            found[forbidden] = self.unknown
+        return found
+
+
+def load_tokenizer(path: str | Path, *, lowercase: bool | None = None) -> Tokenizer:
+    """From a folder written by `save`, a sentencepiece .model, a tokenizer.json, or a vocab.txt.
+
+    lowercase: of a vocab.txt, which does not say it; None: if it has no upper-case piece.
+    Raises InputError for what is missing or none of these.
+    """
     from jaxssl.data.hugging_face_tokenizer import HuggingFaceTokenizer, from_vocabulary
     from jaxssl.data.sentencepiece_tokenizer import SentencePieceTokenizer
 
     path = Path(path)
     if path.is_dir():
-        return _load_folder(path)
+        return _load_folder(path, lowercase)
     if not path.is_file():
         raise InputError(
             f"tokenizer {path} does not exist; give a .model, a tokenizer.json, a vocab.txt or a "
             "folder that holds one"
         )
+    if path.suffix == ".txt":
+        return from_vocabulary(_text(path), str(path), lowercase=lowercase)
+    if lowercase is not None:
+        raise InputError(f"{path} says itself what it does with case; leave out lowercase")
     match path.suffix:
         case ".model":
             return SentencePieceTokenizer(path.read_bytes(), str(path))
         case ".json":
-            return HuggingFaceTokenizer(path.read_text(encoding="utf-8"), str(path))
-        case ".txt":
-            return from_vocabulary(path)
+            return HuggingFaceTokenizer(_text(path), str(path))
     raise InputError(f"tokenizer {path} is no .model, .json or .txt file")
-
-
-def _load_folder(folder: Path) -> Tokenizer:
-    for name in ("tokenizer.model", "spiece.model", "tokenizer.json", "vocab.txt"):
-        if (folder / name).is_file():
-            tokenizer = load_tokenizer(folder / name)
-            break
-    else:
-        raise InputError(f"{folder} holds no tokenizer.model, tokenizer.json or vocab.txt")
-    if (folder / DESCRIPTION).is_file():
-        saved = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["fingerprint"]
-        if saved != tokenizer.fingerprint:
-            raise InputError(f"the tokenizer in {folder} was changed after it was saved")
-    return tokenizer
 
 
 def fingerprint_of(*parts: bytes | str) -> str:
     """sha256 over the parts, each with its length before it."""
     total = hashlib.sha256()
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
+        data = part.encode("utf-8") if isinstance(part, str) else part
         total.update(f"{len(data)}:".encode() + data)
     return total.hexdigest()
+
+
+def _load_folder(folder: Path, lowercase: bool | None) -> Tokenizer:
+    for name in ("tokenizer.model", "spiece.model", "tokenizer.json", "vocab.txt"):
+        if (folder / name).is_file():
+            tokenizer = load_tokenizer(folder / name, lowercase=lowercase)
+            break
+    else:
+        raise InputError(f"{folder} holds no tokenizer.model, tokenizer.json or vocab.txt")
+    if (folder / DESCRIPTION).is_file():
+        saved = json.loads(_text(folder / DESCRIPTION))["fingerprint"]
+        if saved != tokenizer.fingerprint:
+            raise InputError(f"the tokenizer in {folder} was changed after it was saved")
+    return tokenizer
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"tokenizer {path}, byte {error.start} is no UTF-8") from error

@@ -15,7 +15,9 @@ from jaxssl.errors import InputError
 LONGEST_LINE = 2_000  # characters; longer lines are cut at a space for training
 THREADS = 4  # fixed: unigram scores depend on their number
 TOO_HIGH = re.compile(r"[Vv]ocabulary size .*?too high.*?<= ?(\d+)", re.DOTALL)
+TOO_LOW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # ids 0 to 4; the end of a line is 5
+LOWEST = 256 + len(SPECIAL) + 2  # bytes, special tokens, the end of a line, and one character
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,22 @@ class SentencePiece:
     max_characters: int = 20_000_000  # of text to train on, spread evenly over all of it
 
     def __post_init__(self) -> None:
-        if self.vocab_size < 300:
+        if self.vocab_size < LOWEST:
             raise InputError(
-                f"vocab_size {self.vocab_size} is below 300: 256 bytes and the special tokens"
+                f"vocab_size {self.vocab_size} is below {LOWEST}: 256 bytes, the special tokens, "
+                "the end of a line and a character"
             )
+        if not 0 < self.character_coverage <= 1:
+            raise InputError(f"character_coverage {self.character_coverage} is not in (0, 1]")
+        if self.max_characters < 1:
+            raise InputError(f"max_characters {self.max_characters} is below 1")
 
 
 def train_sentencepiece(texts: Iterable[str], config: SentencePiece) -> SentencePieceTokenizer:
-    """Trains on lines of the texts. Raises InputError where the text is too little for the size."""
+    """Trains on lines of the texts; the same model for the same texts, whatever the machine.
+
+    Raises InputError where the text is too little for the size, or has more characters than it.
+    """
     lines = sample_lines(texts, config.max_characters)
     if not lines:
         raise InputError("there is no text to train a tokenizer on")
@@ -66,20 +76,16 @@ def train_sentencepiece(texts: Iterable[str], config: SentencePiece) -> Sentence
             minloglevel=2,
         )
     except RuntimeError as error:
-        if highest := TOO_HIGH.search(str(error)):
-            raise InputError(
-                f"vocab_size {config.vocab_size} is too high for this text; the highest possible "
-                f"is {highest[1]}"
-            ) from error
-        raise InputError(f"the tokenizer cannot be trained: {error}") from error
+        raise _refusal(str(error), config) from error
     return SentencePieceTokenizer(model.getvalue())
 
 
 def sample_lines(texts: Iterable[str], max_characters: int) -> list[str]:
     """At most so many characters of lines, spread over all texts, the same for the same texts.
 
-    A line is kept if the hash of its text and number lies below a limit; the limit is halved, and
-    what lies above it dropped, whenever too much has been kept.
+    A line is kept if the hash of its text and number lies below a limit; the limit is lowered, and
+    what lies above it dropped, whenever too much has been kept. So the texts are read once, and
+    neither held nor counted before.
     """
     limit, size = 1 << 64, 0
     kept: list[tuple[int, str]] = []
@@ -91,10 +97,22 @@ def sample_lines(texts: Iterable[str], max_characters: int) -> list[str]:
         kept.append((rank, line))
         size += len(line)
         while size > max_characters and len(kept) > 1:
-            limit //= 2
+            limit -= limit // 8
             kept = [pair for pair in kept if pair[0] < limit]
             size = sum(len(line) for _, line in kept)
     return [line for _, line in kept]
+
+
+def _refusal(message: str, config: SentencePiece) -> InputError:
+    size = f"vocab_size {config.vocab_size}"
+    if highest := TOO_HIGH.search(message):
+        return InputError(f"{size} is too high for this text; the highest possible is {highest[1]}")
+    if lowest := TOO_LOW.search(message):
+        return InputError(
+            f"{size} is too low for this text, whose characters alone take {lowest[1]}; raise it, "
+            f"or lower character_coverage ({config.character_coverage}): what is rarer is bytes"
+        )
+    return InputError(f"the tokenizer cannot be trained: {message.splitlines()[0]}")
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

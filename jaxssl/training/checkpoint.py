@@ -7,7 +7,7 @@ A run's folder holds all that is needed to go on, or to build the model elsewher
     checkpoints/   STEP/state: step, model, optimizer, average, carried
 """
 
-import errno
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,18 +64,16 @@ class Checkpoints:
         )
 
     def save(self, state: Tree, metrics: dict[str, float] | None = None) -> None:
-        """Starts to save; returns when the arrays are copied. A full disk is an InputError."""
+        """Starts to save; returns when the arrays are copied. An error shows at the next call."""
         step = int(state.step)
         if step in self.manager.all_steps():
             return
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(to_nested(state)))
-        with _full_disk(self.folder):
-            self.manager.save(step, args=arguments, metrics=metrics)
+        self.manager.save(step, args=arguments, metrics=metrics)
 
     def wait(self) -> None:
         """Until what was being saved is on disk."""
-        with _full_disk(self.folder):
-            self.manager.wait_until_finished()
+        self.manager.wait_until_finished()
 
     def restore_latest(self, state: Tree) -> Tree | None:
         """The latest state in the sharding of `state`, or None where nothing was saved."""
@@ -194,38 +192,8 @@ def _abstract(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
-class _full_disk:
-    """Turns "no space left" while saving into one line that says what is kept."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None and _is_full_disk(error):
-            raise InputError(
-                f"no space left on the disk of {self.folder}; earlier checkpoints are whole: "
-                "free some space and start the same command again"
-            ) from error
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        text = str(error)
-        if "No space left on device" in text or "RESOURCE_EXHAUSTED: Error writing" in text:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def digest(tree: Tree) -> str:
     """sha256 over all leaves by path: equal exactly if the trees are bitwise equal."""
-    import hashlib
-
     total = hashlib.sha256()
     nested = jax.tree_util.tree_flatten_with_path(to_nested(tree))[0]
     for keys, leaf in nested:

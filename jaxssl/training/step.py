@@ -76,7 +76,7 @@ def make_step(
         average = state.average
         if decay is not None:
             average = optax.incremental_update(model, average, 1.0 - decay)
-        metrics["gradient_norm"] = Ratio(optax.global_norm(gradients), jnp.ones(()))
+        metrics["gradient_norm"] = Ratio(optax.tree.norm(gradients), jnp.ones(()))
         return TrainState(state.step + 1, model, optimizer_state, average, carried), metrics
 
     return jax.jit(step, donate_argnums=0, in_shardings=(None, batch_sharding(mesh)))

@@ -1,0 +1,243 @@
+"""The real run, shrunk: every recipe, resuming, stopping, a loss that is no number, bad input."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+import train
+from jaxssl.data.loader import Rows
+from jaxssl.errors import InputError
+from jaxssl.training.checkpoint import Checkpoints, Keep, digest, load_pretrained
+from jaxssl.training.config import Pretraining, load_config, read_config
+from jaxssl.training.picture import read_metrics
+from tests.data.tiny_corpus import ENVIRONMENT
+from tests.shrink import prepare_words, shrink
+
+RECIPES = sorted(
+    path
+    for path in Path("configs").glob("*.py")
+    if "Pretraining(" in path.read_text(encoding="utf-8")
+)
+QUICK, GPT = "configs/quickstart.py", "configs/gpt2_tiny.py"
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory):
+    return prepare_words(tmp_path_factory.mktemp("words"))
+
+
+def state_digest(run):
+    with Checkpoints(run) as checkpoints:
+        step = checkpoints.manager.latest_step()
+        wanted = ocp.args.Composite(state=ocp.args.StandardRestore())
+        return step, digest(checkpoints.manager.restore(step, args=wanted)["state"])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_takes_two_steps(path, rows, tmp_path, capsys):
+    config = shrink(path, rows, tmp_path / "run")
+    train.run(config)
+    shown = capsys.readouterr().out
+    assert "step       2 of 2" in shown
+    assert (tmp_path / "run" / "loss.png").stat().st_size > 1000
+    records = read_metrics(tmp_path / "run", "valid")
+    assert records[-1]["step"] == 2
+    assert np.isfinite(records[-1]["bits_per_byte"])
+    pretrained = load_pretrained(tmp_path / "run")
+    assert pretrained.step == 2
+    assert pretrained.objective == config.objective
+
+
+@pytest.mark.parametrize("path", [QUICK, GPT])
+def test_a_resumed_run_is_bitwise_the_same(path, rows, tmp_path):
+    whole = shrink(path, rows, tmp_path / "whole", steps=6, average=0.9)
+    train.run(whole)
+    run = tmp_path / "parts"
+    part = dataclasses.replace(whole, run=str(run), save_every=3)
+    stop_after(3, part)
+    assert state_digest(run)[0] == 3
+    train.run(part)
+    assert state_digest(run) == state_digest(tmp_path / "whole")
+
+
+def stop_after(step, config):
+    """Runs until the step is done, then the way a SIGTERM ends it."""
+    before = train.place_batch
+    count = 0
+
+    def counted(*arguments):
+        nonlocal count
+        count += 1
+        if count == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return before(*arguments)
+
+    train.place_batch = counted
+    try:
+        train.run(config)
+    finally:
+        train.place_batch = before
+
+
+def test_sigterm_saves_and_leaves(rows, tmp_path, capsys):
+    config = shrink(QUICK, rows, tmp_path / "run", steps=50, save_every=50)
+    stop_after(4, config)
+    assert "SIGTERM: saved step 4" in capsys.readouterr().out
+    assert state_digest(tmp_path / "run")[0] == 4
+
+
+def test_latest_and_best_are_kept(rows, tmp_path):
+    config = shrink(
+        QUICK, rows, tmp_path / "run", steps=8, save_every=1, evaluate_every=1, keep=Keep(latest=1)
+    )
+    config = dataclasses.replace(
+        config, optimizer=dataclasses.replace(config.optimizer, peak=5.0, warmup=0, clip=0.0)
+    )
+    train.run(config)
+    losses = {r["step"]: r["loss"] for r in read_metrics(tmp_path / "run", "valid")}
+    best = min(losses, key=lambda step: losses[step])
+    with Checkpoints(config.run, config.keep) as checkpoints:
+        assert sorted(checkpoints.manager.all_steps()) == sorted({best, 8})
+    assert load_pretrained(config.run).step == best
+    assert load_pretrained(config.run, which="latest").step == 8
+
+
+def test_a_loss_that_is_no_number_names_step_and_rows(rows, tmp_path):
+    config = shrink(QUICK, rows, tmp_path / "run", steps=40, save_every=2, report_every=4)
+    train.run(dataclasses.replace(config, steps=2))
+    broken = dataclasses.replace(
+        config, optimizer=dataclasses.replace(config.optimizer, peak=1e38, warmup=0, clip=0.0)
+    )
+    with pytest.raises(InputError, match=r"is (nan|inf) at step \d+, of rows \d+.*words 0#") as told:
+        train.run(broken)
+    assert "--optimizer.peak" in str(told.value)
+    assert load_pretrained(tmp_path / "run").step == 2
+
+
+def test_another_model_or_other_rows_are_refused(rows, tmp_path):
+    config = shrink(QUICK, rows, tmp_path / "run")
+    train.run(config)
+    wider = dataclasses.replace(config.objective.encoder, width=64)
+    other = dataclasses.replace(config, objective=dataclasses.replace(config.objective, encoder=wider))
+    with pytest.raises(InputError, match=r"another model \(objective.encoder.width: 32 -> 64\)"):
+        train.run(other)
+    with pytest.raises(InputError, match="other rows"):
+        train.run(dataclasses.replace(config, seed=7))
+
+
+def test_rows_longer_than_the_model(rows, tmp_path):
+    config = shrink(QUICK, rows, tmp_path / "run")
+    short = dataclasses.replace(config.objective.encoder, max_length=16)
+    config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, encoder=short))
+    with pytest.raises(InputError, match="rows of 32 tokens exceed max_length 16"):
+        train.run(config)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ([], "--config FILE is missing"),
+        (["--config", "configs/quickstrat.py"], "did you mean configs/quickstart.py"),
+        (["--config", QUICK, "--data.bacth", "3"], "nearest is --data.batch"),
+        (["--config", QUICK, "--objective.encoder.widht", "3"], "--objective.encoder.width"),
+        (["--config", QUICK, "--steps", "0"], "steps=0 must be at least 1"),
+        (["--config", QUICK, "--microbatches", "7"], "cannot be cut into 7"),
+        (["--config", QUICK, "--objective.rate", "2"], "rate=2.0 must lie between 0 and 1"),
+        (["--config", QUICK, "--objective.encoder.heads", "5"], "heads 5 does not divide"),
+    ],
+)
+def test_bad_flags_get_one_line(flags, line):
+    with pytest.raises(InputError) as told:
+        read_config(Pretraining, "", flags)
+    assert line in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_flags_change_fields():
+    flags = ["--config", QUICK, "--steps", "7", "--optimizer.peak", "1e-4", "--data.batch", "8"]
+    config = read_config(Pretraining, "", [*flags, "--objective.encoder.depth", "3"])
+    assert (config.steps, config.optimizer.peak, config.data.batch) == (7, 1e-4, 8)
+    assert config.objective.encoder.depth == 3
+    assert config.run == "runs/quickstart"
+    assert config.optimizer == dataclasses.replace(
+        load_config(QUICK, Pretraining).optimizer, peak=1e-4
+    )
+
+
+def test_the_command_ends_with_one_line_and_code_2(tmp_path):
+    for flags, line in (
+        (["--data.path", str(tmp_path / "none")], "jaxssl prepare"),
+        (["--optimizer.peek", "3"], "there is no field --optimizer.peek"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "train.py", "--config", GPT, *flags],
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert done.stderr.startswith("error: ")
+        assert line in done.stderr
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(rows, tmp_path):
+    """SIGKILL at ten random moments: the parameters are those of an undisturbed run, bitwise."""
+    steps = 60
+    undisturbed = shrink(QUICK, rows, tmp_path / "whole", steps=steps, save_every=4)
+    code = (
+        "import sys, json, pathlib; import train; from tests.shrink import shrink;"
+        f"train.run(shrink({QUICK!r}, {rows!r}, pathlib.Path(sys.argv[1]), steps={steps}, save_every=4))"
+    )
+    environment = {**ENVIRONMENT, "XLA_FLAGS": os.environ["XLA_FLAGS"]}
+    command = [sys.executable, "-c", code]
+    subprocess.run([*command, undisturbed.run], env=environment, check=True, capture_output=True)
+    random = np.random.default_rng(0)
+    run = tmp_path / "killed"
+    kills = 0
+    while kills < 10:
+        process = subprocess.Popen(
+            [*command, str(run)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        metrics = run / "metrics.jsonl"
+        size = metrics.stat().st_size if metrics.exists() else 0
+        while process.poll() is None and (not metrics.exists() or metrics.stat().st_size <= size):
+            time.sleep(0.02)  # until its first step is told of
+        time.sleep(random.uniform(0, 0.5))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    subprocess.run([*command, str(run)], env=environment, check=True, capture_output=True)
+    assert state_digest(run) == state_digest(undisturbed.run)
+
+
+def test_golden_curves(rows, tmp_path):
+    """Twenty steps of each objective: a refactoring must not move the losses (relative 2e-4)."""
+    path = Path("tests/golden/losses.json")
+    golden = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    curves = {}
+    for name in ("quickstart", "gpt2_tiny", "modernbert_base"):
+        config = shrink(f"configs/{name}.py", rows, tmp_path / name, steps=20, evaluate_every=20)
+        train.run(dataclasses.replace(config, save_every=20))
+        curves[name] = [record["loss"] for record in read_metrics(tmp_path / name, "train")]
+    if os.environ.get("WRITE_GOLDEN"):
+        path.write_text(json.dumps(curves, indent=1), encoding="utf-8")
+        golden = curves
+    for name, losses in curves.items():
+        np.testing.assert_allclose(losses, golden[name], rtol=2e-4, err_msg=name)
+    assert len(jax.devices()) >= 1

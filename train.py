@@ -6,8 +6,6 @@
 A run resumes by itself, bitwise as if it had never stopped. Ctrl-C and SIGTERM save and leave.
 """
 
-from pathlib import Path
-
 import jax
 
 from jaxssl.data.loader import open_rows

@@ -1,7 +1,7 @@
 """A GPT-2 of 3 M parameters beside its embedding (L4 H256), causal LM, on your own text.
 
-    jaxssl prepare TEXT --into prepared/text --length 128 --vocab-size 8192
-    python train.py --config configs/gpt2_tiny.py --data.path prepared/text
+jaxssl prepare TEXT --into prepared/text --length 128 --vocab-size 8192
+python train.py --config configs/gpt2_tiny.py --data.path prepared/text
 """
 
 from jaxssl.data.loader import Rows

@@ -15,7 +15,6 @@ import orbax.checkpoint as ocp
 import pytest
 
 import train
-from jaxssl.data.loader import Rows
 from jaxssl.errors import InputError
 from jaxssl.training.checkpoint import Checkpoints, Keep, digest, load_pretrained
 from jaxssl.training.config import Pretraining, load_config, read_config
@@ -118,7 +117,9 @@ def test_a_loss_that_is_no_number_names_step_and_rows(rows, tmp_path):
     broken = dataclasses.replace(
         config, optimizer=dataclasses.replace(config.optimizer, peak=1e38, warmup=0, clip=0.0)
     )
-    with pytest.raises(InputError, match=r"is (nan|inf) at step \d+, of rows \d+.*words 0#") as told:
+    with pytest.raises(
+        InputError, match=r"is (nan|inf) at step \d+, of rows \d+.*words 0#"
+    ) as told:
         train.run(broken)
     assert "--optimizer.peak" in str(told.value)
     assert load_pretrained(tmp_path / "run").step == 2
@@ -128,7 +129,9 @@ def test_another_model_or_other_rows_are_refused(rows, tmp_path):
     config = shrink(QUICK, rows, tmp_path / "run")
     train.run(config)
     wider = dataclasses.replace(config.objective.encoder, width=64)
-    other = dataclasses.replace(config, objective=dataclasses.replace(config.objective, encoder=wider))
+    other = dataclasses.replace(
+        config, objective=dataclasses.replace(config.objective, encoder=wider)
+    )
     with pytest.raises(InputError, match=r"another model \(objective.encoder.width: 32 -> 64\)"):
         train.run(other)
     with pytest.raises(InputError, match="other rows"):
@@ -138,7 +141,9 @@ def test_another_model_or_other_rows_are_refused(rows, tmp_path):
 def test_rows_longer_than_the_model(rows, tmp_path):
     config = shrink(QUICK, rows, tmp_path / "run")
     short = dataclasses.replace(config.objective.encoder, max_length=16)
-    config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, encoder=short))
+    config = dataclasses.replace(
+        config, objective=dataclasses.replace(config.objective, encoder=short)
+    )
     with pytest.raises(InputError, match="rows of 32 tokens exceed max_length 16"):
         train.run(config)
 

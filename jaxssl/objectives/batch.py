@@ -1,9 +1,9 @@
 """What an objective is given, and how it reports: a batch of rows, and ratios that add up exactly.
 
-    batch      rows of one batch over all devices and hosts
-    length     tokens of a row
-    vocab      size of the vocabulary
-    masked     places of a row that are predicted
+batch      rows of one batch over all devices and hosts
+length     tokens of a row
+vocab      size of the vocabulary
+masked     places of a row that are predicted
 """
 
 from dataclasses import dataclass, field
@@ -56,10 +56,10 @@ class Text(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """A metric as total and count: adding over microbatches, devices and batches is exact."""
+    """A metric as total and weight: adding over microbatches, devices and batches is exact."""
 
     total: Float[Array, ""]
-    count: Float[Array, ""]
+    weight: Float[Array, ""]
 
 
 def token_metrics(

@@ -54,7 +54,9 @@ def choose_tokens(
     count = jnp.where(available > 0, jnp.maximum(count, 1), 0)
     places = masked_places(rate, tokens.shape[1])
     if masking == "words":
-        chosen = _fitting_words(key, _word_numbers(tokens, candidates, vocabulary), candidates, count)
+        chosen = _fitting_words(
+            key, _word_numbers(tokens, candidates, vocabulary), candidates, count
+        )
         order, count = jnp.argsort(~chosen, axis=1, stable=True), chosen.sum(axis=1)
     else:
         token_key, span_key = jax.random.split(key)

@@ -59,9 +59,7 @@ class Checkpoints:
             preservation_policy=managers.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
         )
-        self.manager = ocp.CheckpointManager(
-            self.folder, options=options, item_names=("state",)
-        )
+        self.manager = ocp.CheckpointManager(self.folder, options=options, item_names=("state",))
 
     def save(self, state: Tree, metrics: dict[str, float] | None = None) -> None:
         """Starts to save; returns when the arrays are copied. An error shows at the next call."""

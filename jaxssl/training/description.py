@@ -1,6 +1,6 @@
 """Configurations as JSON and back: a dataclass is its class and its fields.
 
-    {"class": "jaxssl.objectives.masked_lm:MaskedLM", "rate": 0.15, "encoder": {"class": …}}
+{"class": "jaxssl.objectives.masked_lm:MaskedLM", "rate": 0.15, "encoder": {"class": …}}
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """The devices as a grid, and where every array of the state lies on it.
 
-    data     the batch is cut, parameters are copied
-    fsdp     the batch is cut, and parameters and optimizer state are too
-    tensor   heads, the inner width of the MLP and the vocabulary are cut
+data     the batch is cut, parameters are copied
+fsdp     the batch is cut, and parameters and optimizer state are too
+tensor   heads, the inner width of the MLP and the vocabulary are cut
 """
 
 from dataclasses import dataclass

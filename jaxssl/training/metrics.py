@@ -7,7 +7,6 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +119,7 @@ def averages(parts: list[dict[str, Ratio]]) -> dict[str, float]:
     means = {}
     for name in parts[0]:
         total = math.fsum(float(part[name].total) for part in parts)
-        count = math.fsum(float(part[name].count) for part in parts)
+        count = math.fsum(float(part[name].weight) for part in parts)
         means[name] = total / count if count else 0.0
     return means
 

@@ -9,7 +9,7 @@ ratio, Adafactor's clipping, Muon's orthogonalisation) it is applied to every la
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -167,6 +167,11 @@ def decays(model: Tree) -> Tree:
     )
 
 
+class _Done(NamedTuple):
+    update: Any
+    state: Any
+
+
 def per_layer(inner: optax.GradientTransformation) -> optax.GradientTransformation:
     """Applies `inner` to every layer of stacked parameters by itself, as if they were not stacked."""
 
@@ -176,14 +181,17 @@ def per_layer(inner: optax.GradientTransformation) -> optax.GradientTransformati
         )
 
     def update(updates: Tree, state: Tree, model: Tree = None) -> tuple[Tree, Tree]:
-        paths, treedef = jax.tree_util.tree_flatten_with_path(updates)
-        states, parameters = treedef.flatten_up_to(state), treedef.flatten_up_to(model)
-        done = [
-            _over_layers(path, inner.update)(leaf, state, parameter)
-            for (path, leaf), state, parameter in zip(paths, states, parameters, strict=True)
-        ]
-        new_updates, new_states = zip(*done, strict=True)
-        return treedef.unflatten(new_updates), treedef.unflatten(new_states)
+        done = jax.tree_util.tree_map_with_path(
+            lambda path, *parts: _Done(*_over_layers(path, inner.update)(*parts)),
+            updates,
+            state,
+            model,
+        )
+        new_updates, new_state = (
+            jax.tree.map(lambda d, i=i: d[i], done, is_leaf=lambda x: isinstance(x, _Done))
+            for i in range(2)
+        )
+        return new_updates, new_state
 
     return optax.GradientTransformation(init, update)
 

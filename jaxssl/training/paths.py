@@ -41,7 +41,9 @@ def from_nested(template: Tree, nested: dict[str, Any]) -> Tree:
 
 def differences(template: Tree, nested: dict[str, Any]) -> list[str]:
     """What keeps `nested` from filling `template`: paths missing, superfluous, or of another shape."""
-    wanted = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(template)[0]}
+    wanted = {
+        path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(template)[0]
+    }
     found = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(nested)[0]}
     lines = [f"{path} is missing" for path in wanted if path not in found]
     lines += [f"{path} is not in the model" for path in found if path not in wanted]

@@ -111,9 +111,7 @@ def test_spans_start_where_words_start():
 def test_shares_of_replacement():
     tokens = np.tile(tiny_rows(0, batch=8), (512, 1))
     hidden = choose_tokens(jax.random.key(0), jnp.asarray(tokens), VOCABULARY, rate=0.3)
-    inputs = np.asarray(
-        replace_tokens(jax.random.key(1), jnp.asarray(tokens), hidden, VOCABULARY)
-    )
+    inputs = np.asarray(replace_tokens(jax.random.key(1), jnp.asarray(tokens), hidden, VOCABULARY))
     mask = hidden_mask(tokens, hidden)
     np.testing.assert_array_equal(inputs[~mask], tokens[~mask])
     drawn, original = inputs[mask], tokens[mask]

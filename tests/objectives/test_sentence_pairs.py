@@ -32,8 +32,9 @@ def test_next_sentence_pairs(key):
         np.asarray, (pairs.tokens, pairs.types, pairs.labels, pairs.valid)
     )
     assert 0.2 < labels[valid].mean() < 0.8
-    texts = [list(row[a + 1 : b - 1]) for row, (a, b) in
-             ((row, longest_piece(row)) for row in tokens)]
+    texts = [
+        list(row[a + 1 : b - 1]) for row, (a, b) in ((row, longest_piece(row)) for row in tokens)
+    ]
     for row in range(64):
         start, stop = longest_piece(tokens[row])
         if not valid[row]:
@@ -52,7 +53,8 @@ def test_next_sentence_pairs(key):
             assert len(second) <= len(rest) or second != rest
             assert any(
                 second == other[i : i + len(second)]
-                for n, other in enumerate(texts) if n != row
+                for n, other in enumerate(texts)
+                if n != row
                 for i in range(len(other) - len(second) + 1)
             )
         else:

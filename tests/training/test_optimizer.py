@@ -50,7 +50,8 @@ def test_warmup_is_at_most_a_tenth_of_the_run():
 
 def test_biases_and_scales_do_not_decay(key):
     decayed = {
-        path_of(keys) for keys, yes in jax.tree_util.tree_leaves_with_path(decays(parameters(key)))
+        path_of(keys)
+        for keys, yes in jax.tree_util.tree_leaves_with_path(decays(parameters(key)))
         if yes
     }
     assert decayed == {"encoder/layers/up/kernel", "encoder/tokens/embedding"}

@@ -1,0 +1,293 @@
+"""Cross-entropy straight from hidden states and the kernel of the head: logits are never whole.
+
+    z_i = kernel h_i + bias,   loss = sum_i w_i (log sum_v exp z_iv - z_i,target_i)
+
+Tokens are taken in blocks. Where a gradient is asked for, it is formed in the forward pass, while a
+block's logits are at hand: dz = w (softmax(z) - onehot), dh = dz kernel, dkernel += dz^T h. So the
+backward pass is a multiplication, and memory is one block of logits and the gradients themselves.
+
+    tokens   n rows of hidden states         vocab    rows of the kernel (an embedding table)
+    dim      width of a state                block    tokens whose logits exist at a time
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxssl.losses.axes import AxisName, softmax_type, weighted_mean, with_formed_gradient, zero_of
+from jaxssl.losses.token_blocks import Blocks, cut_into_blocks, default_block, join_blocks
+
+
+def linear_cross_entropy(
+    hidden: Float[Array, "tokens dim"],
+    kernel: Float[Array, "vocab dim"],
+    targets: Int[Array, " tokens"],
+    weights: Float[Array, " tokens"],
+    *,
+    bias: Float[Array, " vocab"] | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    block_size: int | None = None,
+    axis_name: AxisName = None,
+    vocab_axis_name: str | None = None,
+    normalize: bool = True,
+) -> Float[Array, ""]:
+    """masked_lm(hidden @ kernel.T + bias, targets, weights), without ever holding [tokens, vocab].
+
+    Products are taken in the type of `hidden` (the kernel is cast to it), sums and softmax in
+    float32; the gradient of a float32 kernel is float32. `block_size` is how many tokens' logits
+    exist at a time; the default keeps them about as large as the kernel. Tokens of weight 0 are
+    moved behind the others, and a block without weight costs nothing; they never yield NaN,
+    whatever they hold. A target outside the vocabulary that has weight gives NaN.
+
+    `vocab_axis_name`: inside `shard_map`, the mesh axis over which `kernel` and `bias` are cut
+    along the vocabulary. The maximum, the sum and the target's logit are reduced over it; the
+    kernel is not gathered. `targets` stay ids of the whole vocabulary, `hidden` is the same along
+    that axis.
+
+    The gradient with `axis_name` is exact for `jax.grad` outside the mapped function, and for
+    `lax.pmean(jax.grad(...))` inside. Under `jit` with arrays cut over many devices call this
+    inside `shard_map`, so that the kernel's gradient is summed once and not once a block.
+
+    Gradient in the forward pass and no logits in memory: Wijmans et al. 2025 (Cut Your Losses),
+    section 4, do it in a GPU kernel. z-loss: Chowdhery et al. 2022, section 5.
+
+    Raises ValueError where shapes do not fit.
+
+    >>> import jax.numpy as jnp
+    >>> h, k = jnp.zeros((3, 2)), jnp.zeros((4, 2))
+    >>> float(linear_cross_entropy(h, k, jnp.array([0, 1, 2]), jnp.ones(3)).round(4))
+    1.3863
+    """
+    return linear_cross_entropy_with_accuracy(
+        hidden,
+        kernel,
+        targets,
+        weights,
+        bias=bias,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        block_size=block_size,
+        axis_name=axis_name,
+        vocab_axis_name=vocab_axis_name,
+        normalize=normalize,
+    )[0]
+
+
+def linear_cross_entropy_with_accuracy(
+    hidden: Float[Array, "tokens dim"],
+    kernel: Float[Array, "vocab dim"],
+    targets: Int[Array, " tokens"],
+    weights: Float[Array, " tokens"],
+    *,
+    bias: Float[Array, " vocab"] | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    block_size: int | None = None,
+    axis_name: AxisName = None,
+    vocab_axis_name: str | None = None,
+    normalize: bool = True,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The loss, and from the same pass the weighted share of tokens that are right.
+
+    A token is right if no logit is above its target's: ties count as right. The share has no
+    gradient.
+
+    >>> import jax.numpy as jnp
+    >>> h, k = jnp.eye(2), jnp.eye(3, 2)
+    >>> weights = jnp.array([3.0, 1.0])
+    >>> _, share = linear_cross_entropy_with_accuracy(h, k, jnp.array([0, 2]), weights)
+    >>> float(share)
+    0.75
+    """
+    _check(hidden, kernel, targets, weights, bias, block_size)
+    kind = softmax_type(hidden)
+    bias = jnp.zeros(kernel.shape[0], kind) if bias is None else bias
+    block = block_size or default_block(hidden.shape[1], kernel.shape[0])
+    options = _Options(block, label_smoothing, z_loss, vocab_axis_name)
+    weights = weights.astype(kind)
+    loss, right = with_formed_gradient(
+        partial(_weighted_sums, options),
+        partial(_sums_and_gradients, options),
+        (hidden, kernel, bias, weights),
+        targets,
+        sum_axis=vocab_axis_name,
+    )
+    mean = partial(weighted_mean, axis_name=axis_name, normalize=normalize)
+    return mean(loss, weights.sum()), jax.lax.stop_gradient(mean(right, weights.sum()))
+
+
+class _Options(NamedTuple):
+    block: int
+    label_smoothing: float
+    z_loss: float
+    vocab_axis: str | None
+
+
+class _Sums(NamedTuple):
+    loss: Float[Array, ""]
+    right: Float[Array, ""]
+    to_kernel: Float[Array, "vocab dim"] | None = None
+    to_bias: Float[Array, " vocab"] | None = None
+
+
+class _Scores(NamedTuple):
+    """Of every token of a block."""
+
+    logits: Float[Array, "block vocab"]
+    log_sum: Float[Array, " block"]
+    losses: Float[Array, " block"]
+    is_right: Float[Array, " block"]
+    places: Int[Array, " block"]  # of the target in this device's part of the vocabulary
+
+
+def _scores(options: _Options, part: Blocks, kernel: Array, bias: Array) -> _Scores:
+    axis, (vocab, _) = options.vocab_axis, kernel.shape
+    kind = softmax_type(part.hidden)
+    logits = jnp.einsum("td,vd->tv", part.hidden, kernel, preferred_element_type=kind)
+    logits += bias[None].astype(kind)
+    top = jax.lax.stop_gradient(logits).max(axis=1)
+    # A negative id would count from the end; outside the vocabulary it is to give NaN.
+    places = jnp.where(part.targets < 0, _whole(vocab, axis), part.targets)
+    if axis is None:
+        target = jnp.take_along_axis(logits, places[:, None], axis=1)[:, 0]
+        total, logit_sum = jnp.exp(logits - top[:, None]).sum(axis=1), logits.sum(axis=1)
+    else:
+        top = jax.lax.pmax(top, axis)
+        is_valid = places < _whole(vocab, axis)
+        places -= jax.lax.axis_index(axis) * vocab
+        is_here = (places >= 0) & (places < vocab)
+        target = jnp.take_along_axis(logits, jnp.where(is_here, places, 0)[:, None], axis=1)[:, 0]
+        parts = (
+            jnp.where(is_here, target, 0.0),
+            jnp.exp(logits - top[:, None]).sum(axis=1),
+            logits.sum(axis=1),
+        )
+        target, total, logit_sum = jax.lax.psum(parts, axis)
+        target = jnp.where(is_valid, target, jnp.nan)
+    log_sum = top + jnp.log(total)
+    losses = log_sum - target
+    if options.label_smoothing:
+        uniform = log_sum - logit_sum / _whole(vocab, axis)
+        losses = (1 - options.label_smoothing) * losses + options.label_smoothing * uniform
+    if options.z_loss:
+        losses += options.z_loss * jnp.square(log_sum)
+    return _Scores(logits, log_sum, losses, (target >= top).astype(kind), places)
+
+
+def _whole(vocab: int, axis: str | None) -> int:
+    return vocab if axis is None else vocab * jax.lax.axis_size(axis)
+
+
+def _zeros(options: _Options, arrays: tuple[Array, ...], targets: Array) -> tuple[Array, Array]:
+    """Zeros for sums over the vocabulary, which are equal along its axis, and for parts of it."""
+    part = zero_of(*arrays, targets).astype(softmax_type(arrays[0]))
+    return part if options.vocab_axis is None else jax.lax.psum(part, options.vocab_axis), part
+
+
+def _weighted_sums(
+    options: _Options, arrays: tuple[Array, ...], targets: Array
+) -> tuple[Array, Array]:
+    hidden, kernel, bias, weights = arrays
+    kernel = kernel.astype(hidden.dtype)
+    zero, _ = _zeros(options, arrays, targets)
+
+    def add(sums: _Sums, part: Blocks) -> tuple[_Sums, None]:
+        def count(sums: _Sums) -> _Sums:
+            scores = _scores(options, part, kernel, bias)
+            loss = jnp.where(part.weights > 0, scores.losses * part.weights, 0.0).sum()
+            return _Sums(sums.loss + loss, sums.right + scores.is_right @ part.weights)
+
+        return jax.lax.cond((part.weights > 0).any(), count, lambda sums: sums, sums), None
+
+    blocks, _ = cut_into_blocks(options.block, hidden, targets, weights)
+    sums, _ = jax.lax.scan(add, _Sums(zero, zero), blocks)
+    return sums.loss, sums.right
+
+
+def _block_gradients(
+    options: _Options, part: Blocks, kernel: Array, bias: Array
+) -> tuple[_Sums, Array, Array]:
+    """What a block adds to the sums, its gradient by the hidden states, and its losses."""
+    vocab, kind, smoothing = kernel.shape[0], softmax_type(part.hidden), options.label_smoothing
+    logits, log_sum, losses, is_right, places = _scores(options, part, kernel, bias)
+    is_used = part.weights > 0
+    share = jnp.exp(logits - log_sum[:, None])
+    if options.z_loss:
+        share *= (1 + 2 * options.z_loss * log_sum)[:, None]
+    if smoothing:
+        share -= smoothing / _whole(vocab, options.vocab_axis)
+    is_target = jnp.arange(vocab)[None] == places[:, None]
+    pull = (share - jnp.where(is_target, 1 - smoothing, 0.0)) * part.weights[:, None]
+    to_bias = pull.sum(axis=0)
+    pull = pull.astype(part.hidden.dtype)
+    to_hidden = jnp.einsum("tv,vd->td", pull, kernel, preferred_element_type=kind)
+    to_kernel = jnp.einsum("tv,td->vd", pull, part.hidden, preferred_element_type=kind)
+    losses = jnp.where(is_used, losses, 0.0)
+    sums = _Sums(losses @ part.weights, is_right @ part.weights, to_kernel, to_bias)
+    return sums, to_hidden.astype(part.hidden.dtype), losses
+
+
+def _sums_and_gradients(
+    options: _Options, arrays: tuple[Array, ...], targets: Array
+) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    hidden, kernel, bias, weights = arrays
+    narrow = kernel.astype(hidden.dtype)
+    zero, zero_part = _zeros(options, arrays, targets)
+
+    def add(sums: _Sums, part: Blocks) -> tuple[_Sums, tuple[Array, Array]]:
+        def grow(sums: _Sums) -> tuple[_Sums, Array, Array]:
+            grown, to_hidden, losses = _block_gradients(options, part, narrow, bias)
+            return jax.tree.map(jnp.add, sums, grown), to_hidden, losses
+
+        def skip(sums: _Sums) -> tuple[_Sums, Array, Array]:
+            to_hidden = jnp.zeros_like(part.hidden) + zero_part.astype(hidden.dtype)
+            return sums, to_hidden, jnp.zeros_like(part.weights) + zero
+
+        sums, *rows = jax.lax.cond((part.weights > 0).any(), grow, skip, sums)
+        return sums, (rows[0], rows[1])
+
+    start = _Sums(zero, zero, *(jnp.zeros(a.shape, zero.dtype) + zero_part for a in (kernel, bias)))
+    blocks, order = cut_into_blocks(options.block, hidden, targets, weights)
+    sums, rows = jax.lax.scan(add, start, blocks)
+    to_hidden, losses = join_blocks(rows, order, hidden.shape[0])
+    if (
+        options.vocab_axis is not None
+    ):  # its inner product is summed over that axis, where it is equal
+        losses = losses / jax.lax.axis_size(options.vocab_axis)
+    to_kernel, to_bias = _cast(sums.to_kernel, kernel), _cast(sums.to_bias, bias)
+    return (sums.loss, sums.right), (to_hidden, to_kernel, to_bias, losses)
+
+
+def _cast(gradient: Any, array: Array) -> Array:
+    return gradient.astype(array.dtype)
+
+
+def _check(
+    hidden: Array,
+    kernel: Array,
+    targets: Array,
+    weights: Array,
+    bias: Array | None,
+    block_size: int | None,
+) -> None:
+    if hidden.ndim != 2 or kernel.ndim != 2 or hidden.shape[1] != kernel.shape[1]:
+        raise ValueError(
+            f"hidden {hidden.shape} and kernel {kernel.shape} need [tokens, dim] and [vocab, dim]"
+        )
+    for name, array in (("targets", targets), ("weights", weights)):
+        if array.shape != hidden.shape[:1]:
+            raise ValueError(
+                f"{name} of shape {array.shape} must be [{hidden.shape[0]}], one for each row of "
+                f"hidden {hidden.shape}"
+            )
+    if bias is not None and bias.shape != kernel.shape[:1]:
+        raise ValueError(
+            f"bias of shape {bias.shape} must be [{kernel.shape[0]}], one for each row of "
+            f"kernel {kernel.shape}"
+        )
+    if block_size is not None and block_size < 1:
+        raise ValueError(f"block_size {block_size} must be at least 1 token; None chooses it")

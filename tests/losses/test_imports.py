@@ -1,0 +1,17 @@
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+import jaxssl.losses
+heavy = {"flax", "optax", "orbax", "tensorflow", "grain", "torch", "chex", "pyarrow"}
+print(sorted(heavy & {name.split(".")[0] for name in sys.modules}))
+print(sorted(name for name in sys.modules if name.startswith("jaxssl.") and ".losses" not in name))
+"""
+
+
+def test_losses_load_jax_and_jaxtyping_alone():
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["[]", "[]"]

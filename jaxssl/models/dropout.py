@@ -42,10 +42,13 @@ def key_words(key: Array) -> UInt32[Array, "2"]:
     """Two words that stand for a typed or a raw key of any generator."""
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
-    first, *rest = key.reshape(-1, 2)
-    for words in rest:  # four words of an rbg key, whose halves may be equal: mix before xor
-        first = _mix(first) ^ words
-    return first
+    mixed = jnp.zeros(2, jnp.uint32)
+    for left, right in key.reshape(-1, 2):  # two rows for rbg, whose halves may be equal
+        # Keys as near as 0 and 1 become words that share no pattern (two Feistel rounds a row).
+        right = right ^ _mix(mixed[0] ^ left + jnp.uint32(0x9E3779B9))
+        left = left ^ _mix(mixed[1] ^ right)
+        mixed = jnp.stack([_mix(left), _mix(right)])
+    return mixed
 
 
 def random_bits(words: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt32[Array, "..."]:

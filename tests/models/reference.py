@@ -1,0 +1,125 @@
+"""A transformer as the papers write it: float64, one document, one head, one place at a time."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from jaxssl.models.transformer import Transformer
+
+
+def states(
+    config: Transformer, weights: dict[str, Any], tokens, segments, types=None
+) -> np.ndarray:
+    """[batch, length, width]; every document is computed alone and put back where it stood."""
+    weights = _float64(weights)
+    out = np.zeros((*tokens.shape, config.width))
+    for row in range(tokens.shape[0]):
+        for segment in set(segments[row].tolist()) - {0}:
+            places = np.flatnonzero(segments[row] == segment)
+            kinds = np.zeros(len(places), int) if types is None else types[row, places]
+            out[row, places] = document(config, weights, tokens[row, places], kinds)
+    return out
+
+
+def document(config: Transformer, weights: dict[str, Any], tokens, types) -> np.ndarray:
+    x = weights["tokens"]["embedding"][tokens]
+    if config.positions == "learned":
+        x = x + weights["positions"]["embedding"][: len(tokens)]
+    if config.segment_types:
+        x = x + weights["types"]["embedding"][types]
+    if config.embedding_norm:
+        x = norm(config, weights["embedding_norm"], x)
+    for i in range(config.depth):
+        x = layer(config, _at(weights["layers"], i), i, x)
+    return norm(config, weights["final_norm"], x) if config.final_norm else x
+
+
+def layer(config: Transformer, w: dict[str, Any], i: int, x: np.ndarray) -> np.ndarray:
+    if config.norm_first:
+        skip = i == 0 and not config.norm_before_first
+        x = x + attend(
+            config, w["attention"], i, x if skip else norm(config, w["attention_norm"], x)
+        )
+        return x + feed_forward(config, w["mlp"], norm(config, w["mlp_norm"], x))
+    x = norm(config, w["attention_norm"], x + attend(config, w["attention"], i, x))
+    return norm(config, w["mlp_norm"], x + feed_forward(config, w["mlp"], x))
+
+
+def attend(config: Transformer, w: dict[str, Any], i: int, x: np.ndarray) -> np.ndarray:
+    size, kv_heads = config.width // config.heads, config.kv_heads or config.heads
+    local = config.window is not None and (config.global_every == 0 or i % config.global_every != 0)
+    base = config.rotary_base_local if local and config.rotary_base_local else config.rotary_base
+    query, key, value = (linear(w[name], x) for name in ("query", "key", "value"))
+    mixed = np.zeros((len(x), config.heads * size))
+    for head in range(config.heads):
+        mine = slice(head * size, (head + 1) * size)
+        shared = head // (config.heads // kv_heads)
+        theirs = slice(shared * size, (shared + 1) * size)
+        for here in range(len(x)):
+            seen = [
+                there
+                for there in range(len(x))
+                if not (config.causal and there > here)
+                and not (local and abs(there - here) > config.window)
+            ]
+            q = query[here, mine]
+            ks = [key[there, theirs] for there in seen]
+            if config.positions == "rotary":
+                q = turn(q, here, base)
+                ks = [turn(k, there, base) for k, there in zip(ks, seen, strict=True)]
+            scores = np.array([q @ k / math.sqrt(size) for k in ks])
+            shares = np.exp(scores - scores.max())
+            mixed[here, mine] = shares / shares.sum() @ value[seen][:, theirs]
+    return linear(w["output"], mixed)
+
+
+def turn(x: np.ndarray, position: int, base: float) -> np.ndarray:
+    """Each pair (x[i], x[i + half]) is a complex number, turned by position * base^(-2i/size)."""
+    half = len(x) // 2
+    out = np.empty_like(x)
+    for i in range(half):
+        angle = position * base ** (-2 * i / len(x))
+        turned = complex(x[i], x[i + half]) * complex(math.cos(angle), math.sin(angle))
+        out[i], out[i + half] = turned.real, turned.imag
+    return out
+
+
+def feed_forward(config: Transformer, w: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    up = linear(w["up"], x)
+    if config.activation == "gelu":
+        return linear(w["down"], gelu(up))
+    if config.activation == "gelu_tanh":
+        cubic = math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)
+        return linear(w["down"], 0.5 * up * (1 + np.tanh(cubic)))
+    gate = linear(w["gate"], x)
+    gate = gelu(gate) if config.activation == "geglu" else gate / (1 + np.exp(-gate))
+    return linear(w["down"], gate * up)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def linear(w: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    return x @ w["kernel"] + w.get("bias", 0)
+
+
+def norm(config: Transformer, w: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    if config.norm == "layer":
+        x = x - x.mean(-1, keepdims=True)
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + config.norm_epsilon) * w["scale"] + w.get(
+        "bias", 0
+    )
+
+
+def _float64(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _float64(value) for name, value in tree.items()}
+    return np.asarray(tree, np.float64)
+
+
+def _at(tree: Any, i: int) -> Any:
+    if isinstance(tree, dict):
+        return {name: _at(value, i) for name, value in tree.items()}
+    return tree[i]

@@ -1,0 +1,193 @@
+"""The network against a slow reference from the papers, and against itself run in other ways."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.models.layers import ACTIVATIONS
+from jaxssl.models.plain import to_dict
+from jaxssl.models.recipes import bert, gpt2, modern, modernbert
+from jaxssl.models.transformer import EveryLayer, Transformer, each_layer, turn
+from tests.models import reference
+from tests.models.small_models import RECIPES, SEGMENTS, TOKENS, VOCABULARY, lively, states_of
+
+ALL = pytest.mark.parametrize("recipe", RECIPES)
+REAL = SEGMENTS != 0
+
+
+@ALL
+def test_states_are_those_of_the_slow_reference(recipe):
+    config = RECIPES[recipe]
+    model = lively(config)
+    types = np.array([[0, 0, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0]] * 2) if config.segment_types else None
+    given = None if types is None else jnp.asarray(types)
+    ours = np.asarray(states_of(model, types=given))[REAL]
+    slow = reference.states(config, to_dict(model), TOKENS, SEGMENTS, types)[REAL]
+    np.testing.assert_allclose(ours, slow, atol=2e-5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_every_activation_causal_or_not(activation, causal):
+    config = modern(2, 16, 2, activation=activation, causal=causal, window=1, global_every=0)
+    model = lively(config)
+    slow = reference.states(config, to_dict(model), TOKENS, SEGMENTS)[REAL]
+    np.testing.assert_allclose(np.asarray(states_of(model))[REAL], slow, atol=2e-5)
+
+
+@ALL
+def test_stacked_layers_are_a_loop_over_layers(recipe):
+    config = RECIPES[recipe]
+    model, segments = lively(config), jnp.asarray(SEGMENTS)
+    positions = jnp.asarray(reference_positions(SEGMENTS))
+    each = each_layer(config, None)
+
+    @jax.jit
+    def loop(model):
+        x = model._embed(jnp.asarray(TOKENS), positions, None)
+        every = EveryLayer(segments, turn(config, positions))
+        for i in range(config.depth):
+            layer, one = jax.tree.map(lambda leaf, i=i: leaf[i], (model.layers, each))
+            x = layer(x, one, every)
+        return x if model.final_norm is None else model.final_norm(x)
+
+    x = loop(model)
+    np.testing.assert_allclose(states_of(model), x, atol=1e-5)
+
+
+def reference_positions(segments):
+    return np.array([[list(row[:i]).count(s) for i, s in enumerate(row)] for row in segments])
+
+
+@pytest.mark.parametrize(("recipe", "remat"), [("bert", "full"), ("modernbert", "dots")])
+def test_computing_again_gives_equal_gradients(recipe, remat, key):
+    config = replace(RECIPES[recipe], dropout=0.1)
+    model = lively(config)
+    kept = gradient(model, key)
+    again = gradient(jax.tree.unflatten(form_of(config, remat), jax.tree.leaves(model)), key)
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(again), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def form_of(config, remat):
+    make = replace(config, remat=remat).make
+    return jax.tree.structure(jax.eval_shape(lambda k: make(k, VOCABULARY), jax.random.key(0)))
+
+
+def gradient(model, key):
+    aim = jax.random.normal(jax.random.key(5), (*TOKENS.shape, model.config.width))
+    return jax.jit(jax.grad(lambda m: (states_of(m, key=key) * aim).sum()))(model)
+
+
+@ALL
+def test_bfloat16_computes_in_bfloat16_with_float32_parameters(recipe):
+    config = RECIPES[recipe]
+    exact, model = lively(config), lively(replace(config, compute_dtype="bfloat16"))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(model))
+    states = states_of(model)
+    assert states.dtype == jnp.bfloat16
+    apart = np.asarray(states, np.float32)[REAL] - np.asarray(states_of(exact))[REAL]
+    assert np.sqrt((apart**2).mean()) < 0.05  # states are of order 1, bfloat16 has 8 bits
+
+
+@ALL
+def test_the_program_does_not_grow_with_depth(recipe):
+    def equations(depth):
+        model = lively(replace(RECIPES[recipe], depth=depth))
+        program = jax.make_jaxpr(jax.grad(lambda m: states_of(m).sum().astype(jnp.float32)))(model)
+        return str(program).count(" = ")
+
+    assert equations(4) == equations(9)
+
+
+def test_number_of_parameters():
+    config, v = bert(12, 768, 12), 30522
+    layer = 4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
+    assert (
+        size_of(config, v) == (v + 512 + 2 + 2) * 768 + 12 * layer == 108_891_648
+    )  # published 110M
+    assert size_of(gpt2(), 50257) == 124_439_808  # the released GPT-2 small
+    w, kv, m = 64, 32, 96
+    layer = 2 * w * w + 2 * w * kv + 3 * w * m + 2 * w
+    assert size_of(modern(2, w, 4, kv_heads=2, mlp=m), 10) == 10 * w + 2 * layer + w
+
+
+def size_of(config, vocab_size):
+    shapes = jax.eval_shape(lambda k: config.make(k, vocab_size), jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def test_initial_deviation_and_scaled_residual_kernels(key):
+    model = gpt2(8, 64, 4).make(key, 100)
+    for kernel, deviation in (
+        (model.tokens.embedding, 0.02),
+        (model.layers.attention.query.kernel, 0.02),
+        (model.layers.attention.output.kernel, 0.02 / 4),
+        (model.layers.mlp.down.kernel, 0.02 / 4),
+    ):
+        np.testing.assert_allclose(kernel[...].std(), deviation, rtol=0.05)
+    query = np.asarray(model.layers.attention.query.kernel[...])
+    assert np.abs(query[0] - query[1]).mean() > 0.01  # layers start different
+
+
+@ALL
+def test_dropout_acts_only_with_a_key_and_follows_it(recipe, key):
+    model = lively(replace(RECIPES[recipe], dropout=0.2))
+    plain, first, again = states_of(model), states_of(model, key=key), states_of(model, key=key)
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, plain, atol=1e-2)
+    assert not np.allclose(first, states_of(model, key=jax.random.key(9)), atol=1e-2)
+
+
+@pytest.mark.parametrize("recipe", ["bert", "modernbert"])
+def test_an_empty_row_gives_finite_states_and_gradients(recipe):
+    model = lively(RECIPES[recipe])
+    tokens = np.concatenate([TOKENS, np.zeros_like(TOKENS[:1])])
+    segments = np.concatenate([SEGMENTS, np.zeros_like(SEGMENTS[:1])])
+
+    def total(model):
+        states = states_of(model, tokens, segments)
+        return jnp.square(states).sum(), states
+
+    gradients, states = jax.jit(jax.grad(total, has_aux=True))(model)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((gradients, states)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"width": 100, "heads": 3}, ["heads 3", "width 100", "pass 2 heads"]),
+        ({"heads": 4, "kv_heads": 3}, ["kv_heads 3", "heads 4"]),
+        ({"width": 12, "heads": 4, "positions": "rotary"}, ["12 / heads 4 = 3 is odd"]),
+        ({"activation": "relu"}, ["'relu'", "gelu, gelu_tanh, swiglu, geglu"]),
+        ({"remat": "some"}, ["'some'", "none, dots, full"]),
+        ({"depth": 0}, ["depth 0"]),
+        ({"dropout": 1.0}, ["dropout 1.0", "[0, 1)"]),
+        ({"segment_types": -1}, ["segment_types -1"]),
+        ({"window": 8}, ["window 8", "global_every 1", "global_every=3"]),
+    ],
+)
+def test_impossible_fields_are_named(fields, words):
+    with pytest.raises(InputError) as error:
+        Transformer(**fields)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_wrong_input_is_named():
+    model = lively(gpt2(1, 8, 1, max_length=8))
+    with pytest.raises(InputError, match="length 12 exceed max_length 8"):
+        states_of(model)
+    with pytest.raises(InputError, match="segment_types 0"):
+        states_of(model, TOKENS[:, :8], SEGMENTS[:, :8], types=jnp.zeros((2, 8), int))
+    with pytest.raises(InputError, match=r"\(2, 8\).*\(2, 7\)|\(2, 7\).*\(2, 8\)"):
+        states_of(model, TOKENS[:, :8], SEGMENTS[:, :7])
+
+
+def test_local_layers():
+    assert modernbert(7).local_layers == (False, True, True, False, True, True, False)
+    assert bert(2).local_layers == (False, False)
+    assert modern(2, window=4, global_every=0).local_layers == (True, True)

@@ -36,7 +36,7 @@ def rows(tmp_path_factory):
 
 
 def state_digest(run):
-    with Checkpoints(run) as checkpoints:
+    with Checkpoints(run, read_only=True) as checkpoints:
         step = checkpoints.manager.latest_step()
         wanted = ocp.args.Composite(state=ocp.args.StandardRestore())
         return step, digest(checkpoints.manager.restore(step, args=wanted)["state"])
@@ -97,7 +97,7 @@ def test_sigterm_saves_and_leaves(rows, tmp_path, capsys):
 
 def test_latest_and_best_are_kept(rows, tmp_path):
     config = shrink(
-        QUICK, rows, tmp_path / "run", steps=8, save_every=1, evaluate_every=1, keep=Keep(latest=1)
+        QUICK, rows, tmp_path / "run", steps=5, save_every=1, evaluate_every=1, keep=Keep(latest=1)
     )
     config = dataclasses.replace(
         config, optimizer=dataclasses.replace(config.optimizer, peak=5.0, warmup=0, clip=0.0)
@@ -105,17 +105,17 @@ def test_latest_and_best_are_kept(rows, tmp_path):
     train.run(config)
     losses = {r["step"]: r["loss"] for r in read_metrics(tmp_path / "run", "valid")}
     best = min(losses, key=lambda step: losses[step])
-    with Checkpoints(config.run, config.keep) as checkpoints:
-        assert sorted(checkpoints.manager.all_steps()) == sorted({best, 8})
+    with Checkpoints(config.run, config.keep, read_only=True) as checkpoints:
+        assert sorted(checkpoints.manager.all_steps()) == sorted({best, 5})
     assert load_pretrained(config.run).step == best
-    assert load_pretrained(config.run, which="latest").step == 8
+    assert load_pretrained(config.run, which="latest").step == 5
 
 
 def test_a_loss_that_is_no_number_names_step_and_rows(rows, tmp_path):
     config = shrink(QUICK, rows, tmp_path / "run", steps=40, save_every=2, report_every=4)
     train.run(dataclasses.replace(config, steps=2))
     broken = dataclasses.replace(
-        config, optimizer=dataclasses.replace(config.optimizer, peak=1e38, warmup=0, clip=0.0)
+        config, optimizer=dataclasses.replace(config.optimizer, peak=1e38, warmup=0)
     )
     with pytest.raises(
         InputError, match=r"is (nan|inf) at step \d+, of rows \d+.*words 0#"

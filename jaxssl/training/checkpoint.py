@@ -9,9 +9,10 @@ A run's folder holds all that is needed to go on, or to build the model elsewher
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -27,6 +28,9 @@ from jaxssl.training.paths import differences, from_nested, to_nested
 
 Tree = Any
 
+# Orbax tells through absl of every option that it adjusts; what matters it raises.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
 
 @dataclass(frozen=True)
 class Keep:
@@ -39,9 +43,12 @@ class Keep:
 
 
 class Checkpoints:
-    """Saves without making the step wait, keeps the latest and the best, restores into a sharding."""
+    """Saves without making the step wait, keeps the latest and the best, restores into a sharding.
 
-    def __init__(self, run: str | Path, keep: Keep = Keep()):
+    `read_only` looks at a run that another process may be training: nothing is cleaned up.
+    """
+
+    def __init__(self, run: str | Path, keep: Keep = Keep(), *, read_only: bool = False):
         self.folder = Path(run).absolute() / "checkpoints"
         self.keep = keep
         policies: list[Any] = [
@@ -57,7 +64,10 @@ class Checkpoints:
             policies.append(managers.EveryNSteps(interval_steps=keep.every))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=managers.AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=True,
+            best_fn=lambda metrics: metrics[keep.best],  # makes Orbax write the metrics down
+            best_mode="max" if keep.highest else "min",
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
         )
         self.manager = ocp.CheckpointManager(self.folder, options=options, item_names=("state",))
 
@@ -72,6 +82,11 @@ class Checkpoints:
     def wait(self) -> None:
         """Until what was being saved is on disk."""
         self.manager.wait_until_finished()
+
+    def best_step(self) -> int | None:
+        """The step with the best evaluation; the latest where none was evaluated."""
+        best = self.manager.best_step()
+        return self.manager.latest_step() if best is None else best
 
     def restore_latest(self, state: Tree) -> Tree | None:
         """The latest state in the sharding of `state`, or None where nothing was saved."""
@@ -133,7 +148,11 @@ class Pretrained:
 
 
 def load_pretrained(
-    run: str | Path, *, which: str = "best", sharding: Any = None, averaged: bool = True
+    run: str | Path,
+    *,
+    which: Literal["best", "latest"] = "best",
+    sharding: Any = None,
+    averaged: bool = True,
 ) -> Pretrained:
     """The model of a run's best or latest checkpoint: parameters only, no optimizer state.
 
@@ -146,12 +165,10 @@ def load_pretrained(
         raise InputError(f"{folder} is no run: it has no config.json")
     config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
     tokenizer = load_tokenizer(folder / "tokenizer")
-    checkpoints = Checkpoints(folder, config.keep)
-    steps = checkpoints.manager.all_steps()
-    if not steps:
+    checkpoints = Checkpoints(folder, config.keep, read_only=True)
+    step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
+    if step is None:
         raise InputError(f"{folder} holds no checkpoint yet; train it first")
-    step = checkpoints.manager.best_step() if which == "best" else None
-    step = max(steps) if step is None else step
     length = config.objective.transformer.max_length
     spec = TextSpec.of(tokenizer, batch=config.data.batch, length=length)
     key = jax.random.key(0)

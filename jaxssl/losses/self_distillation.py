@@ -1,0 +1,164 @@
+"""Losses against a teacher that is a slow copy of the student: BYOL and DINO.
+
+    byol    2 - 2 cos(prediction, target)
+    dino    mean over pairs of different views of  - sum_d p_d log q_d
+            p = softmax((teacher - center) / teacher_temperature),  q = softmax(student / temperature)
+
+The teacher's side is not differentiated.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxssl.losses.axes import AxisName, keep_used, softmax_type, sum_weighted, weighted_mean
+from jaxssl.losses.unit_vectors import to_unit
+
+
+def byol(
+    predictions: Float[Array, "batch dim"],
+    targets: Float[Array, "batch dim"],
+    weights: Float[Array, " batch"] | None = None,
+    *,
+    axis_name: AxisName = None,
+    normalize: bool = True,
+) -> Float[Array, ""]:
+    """Weighted mean of 2 - 2 cos(prediction, target) (Grill et al. 2020, equation 2).
+
+    The published loss is the sum of two: call it for both orders of the views and add. `axis_name` and
+    `normalize` as in `masked_lm`. Raises ValueError where shapes do not fit.
+
+    >>> import jax.numpy as jnp
+    >>> float(byol(jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 3.0]])))
+    2.0
+    """
+    weights = _weights(weights, predictions)
+    losses = byol_per_example(keep_used(predictions, weights), keep_used(targets, weights))
+    total, weight = sum_weighted(losses, weights), weights.astype(losses.dtype).sum()
+    return weighted_mean(total, weight, axis_name=axis_name, normalize=normalize)
+
+
+def byol_per_example(
+    predictions: Float[Array, "*rows dim"], targets: Float[Array, "*rows dim"]
+) -> Float[Array, "*rows"]:
+    """The loss of every row by itself.
+
+    >>> import jax.numpy as jnp
+    >>> byol_per_example(jnp.ones((1, 2)), jnp.array([[1.0, -1.0]])).tolist()
+    [2.0]
+    """
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"targets of shape {targets.shape} must be as predictions {predictions.shape}"
+        )
+    cosine = (to_unit(predictions) * to_unit(jax.lax.stop_gradient(targets))).sum(axis=-1)
+    return 2 - 2 * cosine
+
+
+def dino(
+    student: Float[Array, "views batch dim"],
+    teacher: Float[Array, "teacher_views batch dim"],
+    center: Float[Array, " dim"],
+    weights: Float[Array, " batch"] | None = None,
+    *,
+    temperature: float = 0.1,
+    teacher_temperature: float = 0.04,
+    axis_name: AxisName = None,
+    normalize: bool = True,
+) -> Float[Array, ""]:
+    """Cross-entropy of each of the student's views with each other view of the teacher.
+
+    Caron et al. 2021 (Emerging Properties), equation 3 and algorithm 1. The teacher's views are the
+    first of the student's (the large crops); a view is not compared with itself. `center` is kept by
+    the caller with `dino_center`. `axis_name` and `normalize` as in `masked_lm`.
+
+    >>> import jax.numpy as jnp
+    >>> float(dino(jnp.zeros((3, 2, 4)), jnp.zeros((2, 2, 4)), jnp.zeros(4)).round(4))
+    1.3863
+    """
+    _check_views(student, teacher, center)
+    weights = _weights(weights, student[0])
+    student, teacher = (
+        jax.vmap(keep_used, in_axes=(0, None))(views, weights) for views in (student, teacher)
+    )
+    losses = dino_per_example(
+        student, teacher, center, temperature=temperature, teacher_temperature=teacher_temperature
+    )
+    total, weight = sum_weighted(losses, weights), weights.astype(losses.dtype).sum()
+    return weighted_mean(total, weight, axis_name=axis_name, normalize=normalize)
+
+
+def dino_per_example(
+    student: Float[Array, "views batch dim"],
+    teacher: Float[Array, "teacher_views batch dim"],
+    center: Float[Array, " dim"],
+    *,
+    temperature: float = 0.1,
+    teacher_temperature: float = 0.04,
+) -> Float[Array, " batch"]:
+    """The loss of every row of the batch by itself, a mean over the pairs of views.
+
+    >>> import jax.numpy as jnp
+    >>> dino_per_example(jnp.zeros((2, 1, 4)), jnp.zeros((2, 1, 4)), jnp.zeros(4)).round(4).tolist()
+    [1.3863]
+    """
+    _check_views(student, teacher, center)
+    kind = softmax_type(student)
+    logits = (teacher - center[None, None]).astype(kind) / teacher_temperature
+    wanted = jax.lax.stop_gradient(jax.nn.softmax(logits, axis=-1))
+    guesses = jax.nn.log_softmax(student.astype(kind) / temperature, axis=-1)
+    # Over all pairs of views at once; then those of a view with itself are taken away.
+    crossed = -(wanted.sum(axis=0) * guesses.sum(axis=0)).sum(axis=-1)
+    own = -(wanted * guesses[: len(teacher)]).sum(axis=(0, 2))
+    return (crossed - own) / (len(teacher) * (len(student) - 1))
+
+
+def dino_center(
+    center: Float[Array, " dim"],
+    teacher: Float[Array, "teacher_views batch dim"],
+    weights: Float[Array, " batch"] | None = None,
+    *,
+    momentum: float = 0.9,
+    axis_name: AxisName = None,
+) -> Float[Array, " dim"]:
+    """momentum * center + (1 - momentum) * mean of the teacher's outputs over the global batch.
+
+    Caron et al. 2021, equation 4. Where all weights are 0 the center stays.
+
+    >>> import jax.numpy as jnp
+    >>> dino_center(jnp.zeros(2), jnp.ones((2, 3, 2)), momentum=0.5).tolist()
+    [0.5, 0.5]
+    """
+    weights = _weights(weights, teacher[0]).astype(softmax_type(teacher))
+    rows = keep_used(teacher.mean(axis=0).astype(weights.dtype), weights)
+    total, weight = weights @ rows, weights.sum()
+    if axis_name is not None:
+        total, weight = jax.lax.psum((total, weight), axis_name)
+    mean = total / jnp.where(weight > 0, weight, 1.0)
+    moved = momentum * center + (1 - momentum) * mean
+    return jax.lax.stop_gradient(jnp.where(weight > 0, moved, center))
+
+
+def _weights(weights: Array | None, rows: Array) -> Array:
+    if weights is None:
+        return jnp.ones(rows.shape[:-1])
+    if weights.shape != rows.shape[:-1]:
+        raise ValueError(
+            f"weights of shape {weights.shape} must be {rows.shape[:-1]}, one for each row of {rows.shape}"
+        )
+    return weights
+
+
+def _check_views(student: Array, teacher: Array, center: Array) -> None:
+    if student.ndim != 3 or teacher.ndim != 3 or student.shape[1:] != teacher.shape[1:]:
+        raise ValueError(
+            f"student {student.shape} and teacher {teacher.shape} must be [views, batch, dim] with the "
+            "same batch and dim"
+        )
+    if len(student) < max(2, len(teacher)):
+        raise ValueError(
+            f"student has {len(student)} views and teacher {len(teacher)}: the student needs two or "
+            "more, the teacher's first among them"
+        )
+    if center.shape != student.shape[2:]:
+        raise ValueError(f"center of shape {center.shape} must be [{student.shape[2]}]")

@@ -1,0 +1,130 @@
+"""Drawing tokens from a vocabulary without ever holding its logits.
+
+    token_i = argmax_v (z_iv / t + g_iv),   g = -log(-log u),  u uniform        (Gumbel-max)
+
+Maddison et al. 2014 (A* Sampling), section 2. The vocabulary is taken in blocks with a running maximum. The
+noise of place (i, v) is made from the key and the number i * vocab + v alone, by the same bits as
+`jax.random`'s, so the tokens are those of `jax.random.categorical(key, logits)` whatever the block.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.random import threefry2x32_p
+from jaxtyping import Array, Float, Int, UInt32
+
+from jaxssl.losses.axes import zero_of
+
+
+def sample_tokens(
+    key: Array,
+    hidden: Float[Array, "tokens dim"],
+    kernel: Float[Array, "vocab dim"],
+    *,
+    bias: Float[Array, " vocab"] | None = None,
+    temperature: float = 1.0,
+    block_size: int = 4096,
+) -> Int[Array, " tokens"]:
+    """jax.random.categorical(key, (hidden @ kernel.T + bias) / temperature), in vocabulary blocks.
+
+    For ELECTRA's generator (Clark et al. 2020, section 2). Products in the type of `hidden`, sums in
+    float32. Nothing is differentiated. The key is a threefry key; raises ValueError for other kinds and
+    where shapes do not fit.
+
+    >>> import jax, jax.numpy as jnp
+    >>> tokens = sample_tokens(jax.random.key(0), jnp.eye(3), 99 * jnp.eye(3), block_size=2)
+    >>> tokens.tolist()
+    [0, 1, 2]
+    """
+    _check(hidden, kernel, bias)
+    words = _key_words(key)
+    hidden, kernel = jax.lax.stop_gradient((hidden, kernel))
+    tokens, vocab = hidden.shape[0], kernel.shape[0]
+    bias = jnp.zeros(vocab) if bias is None else jax.lax.stop_gradient(bias)
+    block = min(block_size, vocab)
+    padding = -vocab % block
+    blocks = (
+        jnp.arange(0, vocab, block),
+        jnp.pad(kernel.astype(hidden.dtype), [(0, padding), (0, 0)]).reshape(
+            -1, block, kernel.shape[1]
+        ),
+        jnp.pad(bias.astype(jnp.float32), (0, padding)).reshape(-1, block),
+    )
+
+    def add(best: _Best, part: tuple[Array, Array, Array]) -> tuple[_Best, None]:
+        first, rows, shift = part
+        logits = jnp.einsum("td,vd->tv", hidden, rows, preferred_element_type=jnp.float32)
+        ids = first + jnp.arange(block)
+        noise = _gumbel(words, _flat_index(tokens, ids, vocab))
+        scores = (logits + shift[None]) / temperature + noise
+        scores = jnp.where((ids < vocab)[None], scores, -jnp.inf)
+        place = jnp.argmax(scores, axis=1)
+        score = jnp.take_along_axis(scores, place[:, None], axis=1)[:, 0]
+        is_better = score > best.score
+        return _Best(
+            jnp.where(is_better, score, best.score), jnp.where(is_better, first + place, best.token)
+        ), None
+
+    zero = zero_of(hidden, kernel, bias)
+    start = _Best(jnp.full(tokens, -jnp.inf) + zero, jnp.zeros(tokens, int) + zero.astype(int))
+    return jax.lax.scan(add, start, blocks)[0].token
+
+
+class _Best(NamedTuple):
+    score: Float[Array, " tokens"]
+    token: Int[Array, " tokens"]
+
+
+def _key_words(key: Array) -> UInt32[Array, " 2"]:
+    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    if data.shape != (2,):
+        raise ValueError(
+            f"a threefry key has 2 words, this one has shape {data.shape}; make it with "
+            "jax.random.key(seed, impl='threefry2x32')"
+        )
+    return data
+
+
+def _flat_index(
+    tokens: int, ids: Array, vocab: int
+) -> tuple[UInt32[Array, "tokens block"], UInt32[Array, "tokens block"]]:
+    """token * vocab + id in two words of 32 bits: there may be more than 2^32 places."""
+    rows = jnp.arange(tokens, dtype=jnp.uint32)
+    size = jnp.uint32(vocab)
+    # Rows below 2^32, in halves of 16 bits: (h 2^16 + l) * vocab, vocab below 2^32 likewise.
+    low, high = rows & 0xFFFF, rows >> 16
+    size_low, size_high = size & 0xFFFF, size >> 16
+    middle = low * size_high
+    middle_sum = middle + high * size_low  # may wrap, and its carry is worth 2^48
+    carry = (middle_sum < middle).astype(jnp.uint32) << 16
+    bottom = low * size_low
+    product_low = bottom + (middle_sum << 16)
+    wrapped = (product_low < bottom).astype(jnp.uint32)
+    product_high = high * size_high + (middle_sum >> 16) + carry + wrapped
+    added = product_low[:, None] + ids.astype(jnp.uint32)[None]
+    overflow = (added < product_low[:, None]).astype(jnp.uint32)
+    return product_high[:, None] + overflow, added
+
+
+def _gumbel(words: Array, index: tuple[Array, Array]) -> Float[Array, "tokens block"]:
+    """jax.random.gumbel's numbers (mode "low") at these places of its flat order."""
+    high, low = threefry2x32_p.bind(
+        jnp.broadcast_to(words[0], index[0].shape),
+        jnp.broadcast_to(words[1], index[0].shape),
+        *index,
+    )
+    bits = high ^ low
+    unit = jax.lax.bitcast_convert_type((bits >> 9) | jnp.uint32(0x3F800000), jnp.float32) - 1.0
+    tiny = jnp.finfo(jnp.float32).tiny
+    uniform = jnp.maximum(tiny, unit * (1.0 - tiny) + tiny)
+    return -jnp.log(-jnp.log(uniform))
+
+
+def _check(hidden: Array, kernel: Array, bias: Array | None) -> None:
+    if hidden.ndim != 2 or kernel.ndim != 2 or hidden.shape[1] != kernel.shape[1]:
+        raise ValueError(
+            f"hidden {hidden.shape} and kernel {kernel.shape} need [tokens, dim] and [vocab, dim]"
+        )
+    if bias is not None and bias.shape != kernel.shape[:1]:
+        raise ValueError(f"bias of shape {bias.shape} must be [{kernel.shape[0]}]")

@@ -16,8 +16,7 @@ def forward_flops(config: Transformer, length: int) -> float:
     projections = 2 * config.width * head * (2 * config.heads + 2 * kv_heads)
     mlp = (6 if gated else 4) * config.width * inner
     attention = 0.0
-    for layer in range(config.depth):
-        is_local = config.window is not None and layer % config.global_every
+    for is_local in config.local_layers:
         reach = min(length, 2 * config.window) if is_local and config.window else length
         attention += 4 * config.heads * head * reach / (2 if config.causal else 1)
     return length * (config.depth * (projections + mlp) + attention)

@@ -1,0 +1,5 @@
+"""Labelled tasks on top of a pretrained network, one a file.
+
+classify.py   which of a few classes a text, or a pair of texts, belongs to
+scores.py     accuracy, F1 and Matthews correlation from labels and predictions
+"""

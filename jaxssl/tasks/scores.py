@@ -1,0 +1,87 @@
+"""Scores of a classifier from its counts: C[i, j] examples of class i were predicted as class j.
+
+Shapes: labels and predictions int [examples], values 0 … classes - 1. All scores are plain floats.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxssl.errors import InputError
+
+Labels = Int[np.ndarray, "examples"]
+Counts = Int[np.ndarray, "classes classes"]
+
+LOWER_IS_BETTER = ("loss",)
+
+
+def confusion(labels: Labels, predictions: Labels, classes: int) -> Counts:
+    """C[i, j]: how many examples of class i were predicted as class j.
+
+    Raises ValueError for arrays of two sizes, or a class outside 0 … classes - 1.
+    """
+    if labels.shape != predictions.shape or labels.ndim != 1:
+        raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must match")
+    both = np.stack([labels, predictions])
+    if both.size and not 0 <= both.min() <= both.max() < classes:
+        raise ValueError(f"classes {both.min()} … {both.max()} are not all in 0 … {classes - 1}")
+    counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def accuracy(counts: Counts) -> float:
+    """Share of the examples on the diagonal."""
+    return _ratio(np.trace(counts), counts.sum())
+
+
+def f1_by_class(counts: Counts) -> Float[np.ndarray, "classes"]:
+    """2 tp / (2 tp + fp + fn) of every class against the rest; 0 for a class that never occurs.
+
+    van Rijsbergen 1979, chapter 7: the harmonic mean of precision and recall.
+    """
+    right = np.diag(counts)
+    occurring = counts.sum(axis=0) + counts.sum(axis=1)  # (tp + fp) + (tp + fn)
+    return np.where(occurring > 0, 2 * right / np.maximum(occurring, 1), 0.0)
+
+
+def f1_macro(counts: Counts) -> float:
+    """Mean of the F1 of every class that is a label or a prediction of some example."""
+    occurs = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
+    return float(f1_by_class(counts)[occurs].mean()) if occurs.any() else 0.0
+
+
+def matthews(counts: Counts) -> float:
+    """Correlation of labels and predictions, from -1 to 1; 0 if either is constant.
+
+    (c s - sum_k p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2)), with s examples, c of them
+    right, t_k labels and p_k predictions of class k. Matthews 1975 for two classes, Gorodkin 2004
+    for more.
+    """
+    table = counts.astype(np.float64)
+    total, right = table.sum(), np.trace(table)
+    labels, predictions = table.sum(axis=1), table.sum(axis=0)
+    spread = (total**2 - predictions @ predictions) * (total**2 - labels @ labels)
+    return _ratio(right * total - labels @ predictions, np.sqrt(spread))
+
+
+def scores(labels: Labels, predictions: Labels, classes: int) -> dict[str, float]:
+    """accuracy, f1_macro, mcc; and f1 where there are two classes, of class 1, the positive one."""
+    counts = confusion(labels, predictions, classes)
+    found = {
+        "accuracy": accuracy(counts),
+        "f1_macro": f1_macro(counts),
+        "mcc": matthews(counts),
+    }
+    return found | ({"f1": float(f1_by_class(counts)[1])} if classes == 2 else {})
+
+
+def check_metric(name: str, classes: int) -> None:
+    """Raises InputError unless `scores`, or the loss, has a metric of that name."""
+    names = ["accuracy", "f1_macro", "mcc", "loss"] + (["f1"] if classes == 2 else [])
+    if name not in names:
+        raise InputError(
+            f"metric {name!r} is none of {', '.join(names)}, which {classes} classes have"
+        )
+
+
+def _ratio(total: float, count: float) -> float:
+    return float(total / count) if count else 0.0

@@ -159,7 +159,7 @@ def make_finetuning_step(
         updates, moments = optimizer.update(gradients, state.optimizer, state.model)
         model = optax.apply_updates(state.model, updates)
         metrics = {name: Ratio(*pair) for name, pair in totals.items()}
-        metrics["gradient_norm"] = Ratio(optax.global_norm(gradients), jnp.ones(()))
+        metrics["gradient_norm"] = Ratio(optax.tree.norm(gradients), jnp.ones(()))
         return TrainState(state.step + 1, model, moments, (), ()), metrics
 
     compiled = jax.jit(step, donate_argnums=0, in_shardings=(None, batch_sharding(mesh), None))

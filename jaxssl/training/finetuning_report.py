@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxssl.data.example_batches import ExampleBatches
 from jaxssl.data.labelled import class_shares
@@ -65,4 +66,4 @@ def seed_report(setup: Setup, train: ExampleBatches, folder: Path, start: int) -
 
 def as_sums(scores: dict[str, float]) -> list[dict[str, Ratio]]:
     """Scores as the report takes them: already means."""
-    return [{name: Ratio(value, 1.0) for name, value in scores.items()}]
+    return [{name: Ratio(jnp.float32(value), jnp.float32(1.0)) for name, value in scores.items()}]

@@ -1,10 +1,12 @@
-"""What a finetuning leaves behind, in runs/NAME/pretrained or runs/NAME/scratch:
+"""What a finetuning leaves behind, in runs/NAME/pretrained or runs/NAME/scratch.
 
-config.json               every field, and fingerprints of the examples and the checkpoint
-seed-N/                   metrics.jsonl, tensorboard/, checkpoints/ (the best and the latest)
-seed-N/predictions.tsv    text, label, predicted, probability of every class; of test, else dev
-seed-N/result.json        the scores of one seed
-results.json              the scores of all seeds, their means and deviations
+    finetuning.json           every field, and fingerprints of the examples and the checkpoint
+    seed-N/                   metrics.jsonl, tensorboard/, checkpoints/ (the best and the latest)
+    seed-N/predictions.tsv    text, label, predicted, probability of every class; of test, else dev
+    seed-N/result.json        the scores of one seed
+    results.json              the scores of all seeds, their means and deviations
+
+The parameters of a seed are a plain nested dict by path, under "model" of its best checkpoint.
 """
 
 import csv
@@ -13,6 +15,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -22,7 +25,8 @@ from jaxssl.errors import InputError
 from jaxssl.training.checkpoint import Checkpoints
 from jaxssl.training.description import changes, describe
 from jaxssl.training.finetuning import Finetuning
-from jaxssl.training.paths import from_nested
+from jaxssl.training.paths import from_nested, to_nested
+from jaxssl.training.picture import read_metrics
 
 FREE = ("seeds", "report_every", "run")  # what may change when a run goes on
 Result = dict[str, Any]
@@ -37,7 +41,7 @@ def begin_run(config: Finetuning, fingerprints: dict[str, str]) -> None:
     for name in FREE:
         described.pop(name)
     record = {"version": jaxssl.__version__, **fingerprints, "config": described}
-    path = config.folder / "config.json"
+    path = config.folder / "finetuning.json"
     if path.exists():
         old = json.loads(path.read_text(encoding="utf8"))
         parts = ("config", *fingerprints)
@@ -53,14 +57,30 @@ def begin_run(config: Finetuning, fingerprints: dict[str, str]) -> None:
 
 
 def restore_best(checkpoints: Checkpoints, model: Any) -> tuple[int, Any]:
-    """The step and the parameters of the best checkpoint, in the form and sharding of `model`."""
+    """The step and the parameters of the best checkpoint, in the form and sharding of `model`.
+
+    The first of those that are kept and score alike.
+    """
     checkpoints.wait()
-    step = checkpoints.manager.best_step()
-    if step is None:
-        raise InputError(f"{checkpoints.folder} holds no checkpoint with scores")
+    keep, sign = checkpoints.keep, 1 if checkpoints.keep.highest else -1
+    told = {r["step"]: r[keep.best] for r in read_metrics(checkpoints.folder.parent, "valid")}
+    step = max(
+        (step for step in checkpoints.manager.all_steps() if step in told),
+        key=lambda step: (sign * told[step], -step),
+    )
+    wanted = {"model": to_nested(jax.tree.map(_abstract, model))}
+    arguments = ocp.args.PyTreeRestore(
+        item=wanted,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+        partial_restore=True,
+    )
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        nested = reader.restore(checkpoints.folder / str(step) / "state")["model"]
-    return step, from_nested(model, nested)
+        nested = reader.restore(checkpoints.folder / str(step) / "state", args=arguments)
+    return step, from_nested(model, nested["model"])
+
+
+def _abstract(leaf: Any) -> Any:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
 def write_predictions(

@@ -1,0 +1,31 @@
+"""Is a sentence of a film review positive? SST-2, two classes (Socher et al. 2013).
+
+    python finetune.py --config configs/finetune_sst2.py --task.checkpoint runs/NAME
+    … --data.train sst2/train.tsv --data.dev sst2/dev.tsv --data.test sst2/test.tsv
+    … --data.train-examples 2000 --epochs 10 --run runs/sst2_2000       (few labels)
+    … --from-scratch                                                    (random parameters)
+
+Files as in GLUE, with the columns `sentence` and `label`; test is GLUE's dev set of 872 sentences.
+Published accuracy: BERT-Tiny 83.2, BERT-base 93.5 on GLUE's hidden test (Turc et al. 2019; Devlin
+et al. 2019, table 1).
+"""
+
+from jaxssl.data.labelled import Labelled
+from jaxssl.tasks.classify import Classify
+from jaxssl.training.finetuning import Finetuning
+from jaxssl.training.optimizer import AdamW
+
+config = Finetuning(
+    data=Labelled(
+        "../shared/data/sst2/train.tsv",
+        dev="../shared/data/sst2/dev.tsv",
+        test="../shared/data/sst2/test.tsv",
+        text="sentence",
+        dev_examples=2_000,
+    ),
+    task=Classify("runs/quickstart", network_dropout=0.1),
+    optimizer=AdamW(peak=2e-4, warmup=500),
+    batch=32,
+    epochs=3,
+    seeds=(0, 1, 2),
+)

@@ -1,0 +1,28 @@
+"""What does a question ask for? TREC question classification, six classes (Li & Roth 2002).
+
+    python finetune.py --config configs/finetune_trec.py --task.checkpoint runs/NAME
+    … --data.train trec/train.tsv --data.test trec/test.tsv
+    … --data.train-examples 2000 --run runs/trec_2000                   (few labels)
+    … --from-scratch                                                    (random parameters)
+
+Columns `question` and `label`; a tenth of the training questions is dev; test has 500 questions.
+"""
+
+from jaxssl.data.labelled import Labelled
+from jaxssl.tasks.classify import Classify
+from jaxssl.training.finetuning import Finetuning
+from jaxssl.training.optimizer import AdamW
+
+config = Finetuning(
+    data=Labelled(
+        "../shared/data/trec/train.tsv",
+        dev=0.1,
+        test="../shared/data/trec/test.tsv",
+        text="question",
+    ),
+    task=Classify("runs/quickstart", network_dropout=0.1),
+    optimizer=AdamW(peak=2e-4, warmup=100),
+    batch=32,
+    epochs=10,
+    seeds=(0, 1, 2),
+)

@@ -1,0 +1,103 @@
+"""Finetunes a pretrained network on labelled texts: all seeds, top to bottom.
+
+    python finetune.py --config configs/finetune_quickstart.py
+    python finetune.py --config configs/finetune_sst2.py --task.checkpoint runs/x --seeds 0 1 2
+    python finetune.py --config configs/finetune_sst2.py --task.checkpoint runs/x --from-scratch
+
+The best checkpoint by a metric on dev is kept and scored on test. The same command goes on where it
+was stopped, and does not repeat a seed that is finished.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jaxssl.data.labelled import open_labelled
+from jaxssl.tools.errors import one_line_errors
+from jaxssl.training.checkpoint import Checkpoints, digest, load_pretrained
+from jaxssl.training.config import read_config
+from jaxssl.training.finetuning import Finetuning, Setup, replicated, score
+from jaxssl.training.finetuning_report import announce, as_sums, seed_report
+from jaxssl.training.results import (
+    Result,
+    begin_run,
+    read_result,
+    restore_best,
+    show_summary,
+    summarise,
+    write_json,
+    write_predictions,
+)
+from jaxssl.training.signals import StopRequest
+
+
+def run(config: Finetuning) -> dict[str, Any]:
+    """All seeds of a finetuning, with mean and standard deviation."""
+    mesh = config.mesh.make()
+    pretrained = load_pretrained(config.task.checkpoint, sharding=replicated(mesh))
+    network = config.task.network(pretrained.objective.transformer)
+    data = open_labelled(config.data, pretrained.tokenizer, network.max_length)
+    begin_run(config, {"examples": data.fingerprint, "checkpoint": digest(pretrained.model)})
+    setup = Setup.of(config, data, network, pretrained.tokenizer, mesh)  # compiled once
+    announce(setup, pretrained)
+
+    results = []
+    for seed in config.seeds:
+        result = run_seed(config, setup, seed, None if config.from_scratch else pretrained.model)
+        if result is None:
+            return {}
+        results.append(result)
+    summary = {"labels": data.names, **summarise(results, config.metric)}
+    write_json(config.folder / "results.json", summary)
+    print(f"\n{show_summary(summary)}\n{config.folder}/results.json has all of it")
+    return summary
+
+
+def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Result | None:
+    """One seed from its first step to its scores; None where it was asked to stop."""
+    folder = config.folder / f"seed-{seed}"
+    if (finished := read_result(folder)) is not None:
+        print(f"seed {seed} is finished already")
+        return finished
+    train, dev = setup.training(seed), setup.in_order("dev")
+    state = setup.create(seed, pretrained)
+    checkpoints = Checkpoints(folder, setup.keep)
+    state = checkpoints.restore_latest(state) or state
+    start = int(state.step)
+    report = seed_report(setup, train, folder, start)
+    with report, checkpoints, StopRequest() as stop:
+        for step in range(start, setup.plan.steps):
+            state, metrics = setup.step(state, train.batch(step), seed)
+            report.step(step, metrics)  # waits for the device only where a line is due
+            done, scores = step + 1, None
+            if is_due := setup.plan.evaluates(done):
+                report.tell()
+                scores = score(setup.predict(state.model, dev), dev.examples.labels)
+                report.evaluation(done, as_sums(scores))
+            if is_due or stop.requested:
+                checkpoints.save(state, scores)
+            if stop.requested:
+                print(f"{stop.reason}: saved step {done}; the same command goes on from there")
+                return None
+        best, model = restore_best(checkpoints, state.model)
+    return conclude_seed(setup, folder, seed, best, model)
+
+
+def conclude_seed(setup: Setup, folder: Path, seed: int, best: int, model: Any) -> Result:
+    """Scores the best model on dev and, where there is one, test; writes its predictions."""
+    result: Result = {"seed": seed, "best_step": best, "steps": setup.plan.steps}
+    for split in ("dev", "test"):
+        if split in setup.data.tables:
+            batches = setup.in_order(split)
+            found = setup.predict(model, batches)
+            result[split] = score(found, batches.examples.labels)
+            table, names = setup.data.tables[split], setup.data.names
+            write_predictions(folder / "predictions.tsv", table, names, found)
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in result[split].items())
+            print(f"seed {seed}, step {best:,}, {split}: {shown}", flush=True)
+    write_json(folder / "result.json", result)
+    return result
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        run(read_config(Finetuning, __doc__ or ""))

@@ -149,7 +149,8 @@ def _log_sums(
 ) -> tuple[Array, Array]:
     """log sum_j exp s_ij of every row, and log sum_i of every column (if asked for)."""
     zero = _start(options, a, b, weights, scale)
-    nothing = _Running(jnp.full(weights.shape, NOTHING) + zero, jnp.zeros(weights.shape) + zero)
+    zeros = jnp.zeros(weights.shape, zero.dtype) + zero
+    nothing = _Running(zeros + NOTHING, zeros)
     blocks = _cut_rows(options.block, a, weights, weights)
     by_row = _Running(*(_cut(options.block, part) for part in nothing))
 

@@ -32,7 +32,7 @@ def barlow_twins(
 
     >>> import jax.numpy as jnp
     >>> rows = jnp.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-    >>> float(barlow_twins(rows, -rows).round(3))
+    >>> round(float(barlow_twins(rows, -rows)), 3)
     8.0
     """
     weights = _weights(first, second, weights)

@@ -33,7 +33,7 @@ def masked_lm(
 
     >>> import jax.numpy as jnp
     >>> logits = jnp.zeros((1, 3, 4))
-    >>> float(masked_lm(logits, jnp.zeros((1, 3), int), jnp.array([[1.0, 0.0, 1.0]])).round(4))
+    >>> round(float(masked_lm(logits, jnp.zeros((1, 3), int), jnp.array([[1.0, 0.0, 1.0]]))), 4)
     1.3863
     """
     if targets.shape != weights.shape:
@@ -61,7 +61,7 @@ def masked_lm_per_example(
     """The loss of every token by itself, for people who weight themselves.
 
     >>> import jax.numpy as jnp
-    >>> masked_lm_per_example(jnp.zeros((2, 4)), jnp.array([0, 3])).round(4).tolist()
+    >>> [round(x, 4) for x in masked_lm_per_example(jnp.zeros((2, 4)), jnp.array([0, 3])).tolist()]
     [1.3863, 1.3863]
     """
     _check_targets(logits, targets)
@@ -92,7 +92,7 @@ def causal_lm(
     else.
 
     >>> import jax.numpy as jnp
-    >>> float(causal_lm(jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), int)).round(4))
+    >>> round(float(causal_lm(jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), int))), 4)
     1.3863
     """
     _check_targets(logits, tokens)
@@ -118,7 +118,7 @@ def causal_lm_per_example(
     """The loss of every token but the first, `[..., length - 1]`.
 
     >>> import jax.numpy as jnp
-    >>> causal_lm_per_example(jnp.zeros((3, 4)), jnp.zeros(3, int)).round(4).tolist()
+    >>> [round(x, 4) for x in causal_lm_per_example(jnp.zeros((3, 4)), jnp.zeros(3, int)).tolist()]
     [1.3863, 1.3863]
     """
     _check_targets(logits, tokens)
@@ -141,7 +141,7 @@ def next_sentence(
     3.1).
 
     >>> import jax.numpy as jnp
-    >>> float(next_sentence(jnp.zeros((2, 2)), jnp.array([0, 1])).round(4))
+    >>> round(float(next_sentence(jnp.zeros((2, 2)), jnp.array([0, 1]))), 4)
     0.6931
     """
     weights = jnp.ones(labels.shape) if weights is None else weights
@@ -154,7 +154,7 @@ def next_sentence_per_example(
     """The loss of every pair by itself.
 
     >>> import jax.numpy as jnp
-    >>> next_sentence_per_example(jnp.zeros((2, 2)), jnp.array([0, 1])).round(4).tolist()
+    >>> [round(x, 4) for x in next_sentence_per_example(jnp.zeros((2, 2)), jnp.array([0, 1])).tolist()]
     [0.6931, 0.6931]
     """
     return masked_lm_per_example(logits, labels)

@@ -29,6 +29,7 @@ def masked_reconstruction(
     >>> float(masked_reconstruction(jnp.zeros((3, 2)), jnp.full((3, 2), 2.0), weights))
     4.0
     """
+    _check_target(predicted, target)
     if weights.shape != predicted.shape[:-1]:
         raise ValueError(
             f"weights of shape {weights.shape} must be {predicted.shape[:-1]}, one for each patch of "
@@ -55,8 +56,7 @@ def masked_reconstruction_per_example(
     >>> masked_reconstruction_per_example(jnp.ones((2, 3)), jnp.zeros((2, 3))).tolist()
     [1.0, 1.0]
     """
-    if predicted.shape != target.shape:
-        raise ValueError(f"target of shape {target.shape} must be as predicted {predicted.shape}")
+    _check_target(predicted, target)
     kind = softmax_type(predicted)
     target = jax.lax.stop_gradient(target).astype(kind)
     if normalize_target:
@@ -65,3 +65,8 @@ def masked_reconstruction_per_example(
         variance = jnp.square(centred).sum(axis=-1, keepdims=True) / freedom
         target = centred * jax.lax.rsqrt(variance + VARIANCE_FLOOR)
     return jnp.square(predicted.astype(kind) - target).mean(axis=-1)
+
+
+def _check_target(predicted: Array, target: Array) -> None:
+    if predicted.shape != target.shape:
+        raise ValueError(f"target of shape {target.shape} must be as predicted {predicted.shape}")

@@ -28,7 +28,7 @@ def replaced_token_detection(
 
     >>> import jax.numpy as jnp
     >>> loss = replaced_token_detection(jnp.zeros(3), jnp.array([True, False, True]), jnp.ones(3))
-    >>> float(loss.round(4))
+    >>> round(float(loss), 4)
     0.6931
     """
     if weights.shape != logits.shape:
@@ -44,7 +44,7 @@ def replaced_token_detection_per_example(
     """The loss of every token by itself.
 
     >>> import jax.numpy as jnp
-    >>> replaced_token_detection_per_example(jnp.zeros(1), jnp.array([True])).round(4).tolist()
+    >>> [round(x, 4) for x in replaced_token_detection_per_example(jnp.zeros(1), jnp.array([True])).tolist()]
     [0.6931]
     """
     if replaced.shape != logits.shape:
@@ -74,7 +74,7 @@ def electra(
     >>> import jax.numpy as jnp
     >>> ones = jnp.ones((1, 2))
     >>> args = jnp.zeros((1, 2, 4)), jnp.zeros((1, 2)), jnp.zeros((1, 2), int), ones, ones > 1, ones
-    >>> float(electra(*args, discriminator_weight=2.0).round(4))
+    >>> round(float(electra(*args, discriminator_weight=2.0)), 4)
     2.7726
     """
     generator = masked_lm(

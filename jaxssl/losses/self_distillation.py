@@ -32,6 +32,7 @@ def byol(
     >>> float(byol(jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 3.0]])))
     2.0
     """
+    _check_targets(predictions, targets)
     weights = _weights(weights, predictions)
     losses = byol_per_example(keep_used(predictions, weights), keep_used(targets, weights))
     total, weight = sum_weighted(losses, weights), weights.astype(losses.dtype).sum()
@@ -47,10 +48,7 @@ def byol_per_example(
     >>> byol_per_example(jnp.ones((1, 2)), jnp.array([[1.0, -1.0]])).tolist()
     [2.0]
     """
-    if predictions.shape != targets.shape:
-        raise ValueError(
-            f"targets of shape {targets.shape} must be as predictions {predictions.shape}"
-        )
+    _check_targets(predictions, targets)
     cosine = (to_unit(predictions) * to_unit(jax.lax.stop_gradient(targets))).sum(axis=-1)
     return 2 - 2 * cosine
 
@@ -73,7 +71,7 @@ def dino(
     the caller with `dino_center`. `axis_name` and `normalize` as in `masked_lm`.
 
     >>> import jax.numpy as jnp
-    >>> float(dino(jnp.zeros((3, 2, 4)), jnp.zeros((2, 2, 4)), jnp.zeros(4)).round(4))
+    >>> round(float(dino(jnp.zeros((3, 2, 4)), jnp.zeros((2, 2, 4)), jnp.zeros(4))), 4)
     1.3863
     """
     _check_views(student, teacher, center)
@@ -99,7 +97,8 @@ def dino_per_example(
     """The loss of every row of the batch by itself, a mean over the pairs of views.
 
     >>> import jax.numpy as jnp
-    >>> dino_per_example(jnp.zeros((2, 1, 4)), jnp.zeros((2, 1, 4)), jnp.zeros(4)).round(4).tolist()
+    >>> views = jnp.zeros((2, 1, 4))
+    >>> [round(x, 4) for x in dino_per_example(views, views, jnp.zeros(4)).tolist()]
     [1.3863]
     """
     _check_views(student, teacher, center)
@@ -147,6 +146,13 @@ def _weights(weights: Array | None, rows: Array) -> Array:
             f"weights of shape {weights.shape} must be {rows.shape[:-1]}, one for each row of {rows.shape}"
         )
     return weights
+
+
+def _check_targets(predictions: Array, targets: Array) -> None:
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"targets of shape {targets.shape} must be as predictions {predictions.shape}"
+        )
 
 
 def _check_views(student: Array, teacher: Array, center: Array) -> None:

@@ -39,9 +39,9 @@ def linear_cross_entropy(
 
     Products are taken in the type of `hidden` (the kernel is cast to it), sums and softmax in
     float32; the gradient of a float32 kernel is float32. `block_size` is how many tokens' logits
-    exist at a time; the default keeps them about as large as the kernel. Tokens of weight 0 are
-    moved behind the others, and a block without weight costs nothing; they never yield NaN,
-    whatever they hold. A target outside the vocabulary that has weight gives NaN.
+    exist at a time; the default keeps them no larger than the kernel. Tokens of weight 0 are moved
+    behind the others, and a block without weight costs nothing; they never yield NaN, whatever they
+    hold. A target outside the vocabulary that has weight gives NaN.
 
     `vocab_axis_name`: inside `shard_map`, the mesh axis over which `kernel` and `bias` are cut
     along the vocabulary. The maximum, the sum and the target's logit are reduced over it; the
@@ -59,7 +59,7 @@ def linear_cross_entropy(
 
     >>> import jax.numpy as jnp
     >>> h, k = jnp.zeros((3, 2)), jnp.zeros((4, 2))
-    >>> float(linear_cross_entropy(h, k, jnp.array([0, 1, 2]), jnp.ones(3)).round(4))
+    >>> round(float(linear_cross_entropy(h, k, jnp.array([0, 1, 2]), jnp.ones(3))), 4)
     1.3863
     """
     return linear_cross_entropy_with_accuracy(

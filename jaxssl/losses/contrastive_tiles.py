@@ -127,6 +127,16 @@ def _join(blocks: Array, count: int) -> Array:
     return blocks.reshape(-1, *blocks.shape[2:])[:count]
 
 
+def _over_blocks(add: Any, sums: Any, blocks: _Rows, states: Any) -> tuple[Any, Any]:
+    """add(sums, (rows, state)) -> (sums, state) for each block; one without weight costs nothing."""
+
+    def visit(sums: Any, block: tuple[_Rows, Any]) -> tuple[Any, Any]:
+        is_used = (block[0].weights > 0).any()
+        return jax.lax.cond(is_used, add, lambda sums, block: (sums, block[1]), sums, block)
+
+    return jax.lax.scan(visit, sums, (blocks, states))
+
+
 def _similarities(rows: _Rows, columns: _Columns) -> Array:
     kind = softmax_type(rows.vectors)
     return jnp.einsum("id,jd->ij", rows.vectors, columns.vectors, preferred_element_type=kind)
@@ -165,7 +175,7 @@ def _log_sums(
                 by_column = by_column.add(tile, axis=0)
             return by_column, by_row.add(tile, axis=1)
 
-        by_column, by_row = jax.lax.scan(add, by_column, (blocks, by_row))
+        by_column, by_row = _over_blocks(add, by_column, blocks, by_row)
         return by_row, (columns, by_column)
 
     travels = (_columns(b, weights, weights, zero), nothing)
@@ -249,7 +259,7 @@ def _gradients(
                 to_b += product("ij,id->jd", narrow, rows.vectors)
             return (to_b, to_scale, to_bias + share.sum()), to_row
 
-        sums, to_a = jax.lax.scan(add, (to_b, to_scale, to_bias), (blocks, to_a))
+        sums, to_a = _over_blocks(add, (to_b, to_scale, to_bias), blocks, to_a)
         return (to_a, sums[1], sums[2]), (columns, sums[0])
 
     stays, (_, to_b) = around_ring(
@@ -278,11 +288,11 @@ def _logistic_value(
     blocks = _cut_rows(options.block, a, weights, weights)
 
     def visit(step: Array, total: Array, columns: _Columns) -> tuple[Array, _Columns]:
-        def add(total: Array, rows: _Rows) -> tuple[Array, None]:
-            _, logits, pairs, _ = _logistic_tile(options, step, rows, columns, scale, bias)
-            return total + (pairs * jax.nn.softplus(logits)).sum(), None
+        def add(total: Array, block: tuple[_Rows, tuple[()]]) -> tuple[Array, tuple[()]]:
+            _, logits, pairs, _ = _logistic_tile(options, step, block[0], columns, scale, bias)
+            return total + (pairs * jax.nn.softplus(logits)).sum(), ()
 
-        return jax.lax.scan(add, total, blocks)[0], columns
+        return _over_blocks(add, total, blocks, ())[0], columns
 
     columns = _columns(b, weights, weights, zero)
     return around_ring(visit, zero, columns, options.axis_name)[0], ()

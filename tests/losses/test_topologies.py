@@ -32,19 +32,15 @@ def accumulated(params: Any, batch: Any, axis_name: str | None = None) -> jax.Ar
 
     names = ("weights", "other_weights")
     batch = batch | {name: share(batch[name]) for name in names}
-    rows = len(batch["weights"])
-    parts = 4 if rows % 4 == 0 else 1
 
-    def loss(name: str, part: Any) -> jax.Array:
-        function = cases.TOKEN_LOSSES[name]
-        return function(params[name], part, axis_name=axis_name, normalize=False)
+    def add(total: jax.Array, part: Any) -> tuple[jax.Array, None]:
+        options = {"axis_name": axis_name, "normalize": False}
+        each = [loss(params[name], part, **options) for name, loss in cases.TOKEN_LOSSES.items()]
+        return total + sum(each), None
 
+    parts = 4 if len(batch["weights"]) % 4 == 0 else 1
     cut = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), batch)
-    total = 0.0
-    for number in range(parts):
-        part = jax.tree.map(lambda a, number=number: a[number], cut)
-        total += sum(loss(name, part) for name in cases.TOKEN_LOSSES)
-    return total
+    return jax.lax.scan(add, jnp.zeros(()), cut)[0]
 
 
 def parameters(names: Any) -> Any:

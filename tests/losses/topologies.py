@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 Loss = Callable[..., jax.Array]
@@ -48,7 +48,8 @@ def by_mapping(mapping: Callable[..., Any]) -> Callable[..., list[Any]]:
         if mapping is jax.pmap:
             options["devices"] = jax.devices()[:count]
         outside = jax.jit(jax.value_and_grad(lambda p: mapping(named, **options)(p, parts).mean()))
-        each = mapping(inside, **options)(params, parts)
+        each = jax.jit(mapping(inside, **options))(params, parts)
+        each = jax.tree.map(np.asarray, each)
         return [outside(params)] + [jax.tree.map(lambda a, i=i: a[i], each) for i in range(count)]
 
     return run
@@ -91,6 +92,7 @@ def relative_error(tree: Any, reference: Any) -> float:
     """Largest norm of a difference, each relative to the norm of its reference."""
 
     def error(a: jax.Array, b: jax.Array) -> float:
-        return float(jnp.linalg.norm(jnp.ravel(a - b)) / (jnp.linalg.norm(jnp.ravel(b)) + 1e-12))
+        difference = np.asarray(a) - np.asarray(b)
+        return float(np.linalg.norm(difference) / (np.linalg.norm(b) + 1e-12))
 
     return max(jax.tree.leaves(jax.tree.map(error, tree, reference)))

@@ -1,10 +1,12 @@
-"""A small encoder in an hour of one core: tokens made cheap (Muon, pre-norm, short rows, lower case).
+"""A small encoder in an hour of one core: Muon, pre-norm, short rows, lower case make tokens cheap.
 
     jaxssl prepare train.txt.xz --documents blank_line --valid valid.txt.xz --into prepared/novels \\
         --length 64 --normalization nfkc_cf
     python train.py --config configs/novels_encoder.py
 
-4 M parameters, 20 M tokens of 61 novels. MEASURED
+3.4 M parameters, 20.3 M tokens of 61 novels in 63 minutes (5,500 tokens/s on one core of two). Held out, two
+authors who are not in the training text: 37.8 % of hidden tokens right (a unigram model 4.4 %), 1.29 bits per
+byte (unigram 2.39).
 """
 
 from jaxssl.data.loader import Rows

@@ -3,7 +3,8 @@
     python train.py --config configs/quickstart.py
 
 Devlin et al. 2019: masked LM with next-sentence prediction. The text is the language reference in
-`pydoc_data.topics` and the docstrings of the standard library.
+`pydoc_data.topics` and the docstrings of the standard library. So that it learns something in minutes: the
+norm stands before each part, not behind it, and Muon takes the place of Adam.
 """
 
 from jaxssl.data.loader import Rows
@@ -13,7 +14,7 @@ from jaxssl.data.train_tokenizer import SentencePiece
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import MaskedLM, NextSentence
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
+from jaxssl.training.optimizer import Muon
 
 config = Pretraining(
     data=Rows(
@@ -27,12 +28,20 @@ config = Pretraining(
         ),
     ),
     objective=MaskedLM(
-        encoder=bert(depth=4, width=192, heads=3, max_length=64, dropout=0.0),
+        encoder=bert(
+            depth=4,
+            width=192,
+            heads=3,
+            max_length=64,
+            dropout=0.0,
+            norm_first=True,
+            final_norm=True,
+        ),
         second_task=NextSentence(),
     ),
-    optimizer=AdamW(peak=2e-3, warmup=200, schedule="linear"),
-    steps=3_000,
-    report_every=100,
-    evaluate_every=1_000,
-    save_every=1_000,
+    optimizer=Muon(peak=3e-3, warmup=50, b2=0.98, decay=0.05),
+    steps=600,
+    report_every=25,
+    evaluate_every=200,
+    save_every=200,
 )

@@ -49,7 +49,9 @@ class NextSentence:
         is_random &= text.valid[other] & (other != jnp.arange(batch))
         source = jnp.where(is_random, other, jnp.arange(batch))
         second_start = (text.start + text.cut)[source]
-        second_size = jnp.minimum(text.size - text.cut, (text.size - text.cut)[source])
+        # Cut to the other row's size whichever is taken: the size must not tell which it was.
+        own_size = text.size - text.cut
+        second_size = jnp.where(text.valid[other], jnp.minimum(own_size, own_size[other]), own_size)
         return _write_pairs(
             tokens,
             tokens[source],

@@ -59,7 +59,17 @@ def test_next_sentence_pairs(key):
             )
         else:
             assert second == rest
-            assert len(first) + len(second) + 3 == stop - start
+
+
+def test_sizes_do_not_tell_what_follows():
+    """The share of pairs whose second text is cut short is the same for both labels (5 sigma)."""
+    tokens = jnp.asarray(tiny_rows(4, batch=4096))
+    pairs = NextSentence().pair(jax.random.key(3), tokens, VOCABULARY)
+    valid, labels = np.asarray(pairs.valid), np.asarray(pairs.labels)
+    sizes = np.asarray(pairs.types).sum(axis=1)
+    follows, random = sizes[valid & (labels == 0)], sizes[valid & (labels == 1)]
+    noise = np.sqrt(follows.var() / len(follows) + random.var() / len(random))
+    assert abs(follows.mean() - random.mean()) < 5 * noise
 
 
 def test_sentence_order_swaps_or_keeps(key):

@@ -83,7 +83,7 @@ class CausalLM:
         states = model.decoder(examples.inputs, examples.segments, key=key)
         nats, correct = losses.linear_cross_entropy_with_accuracy(
             states.reshape(-1, states.shape[-1]),
-            model.decoder.tokens.embedding[...].astype(states.dtype),
+            model.decoder.tokens.embedding[...],
             examples.targets.reshape(-1),
             examples.weights.reshape(-1),
             label_smoothing=self.label_smoothing,

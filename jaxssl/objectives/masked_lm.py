@@ -132,7 +132,7 @@ class MaskedLM:
         hidden = jnp.take_along_axis(states, examples.positions[..., None], axis=1)
         nats, correct = losses.linear_cross_entropy_with_accuracy(
             model.token_head(hidden.reshape(-1, hidden.shape[-1])),
-            model.encoder.tokens.embedding[...].astype(hidden.dtype),
+            model.encoder.tokens.embedding[...],
             examples.targets.reshape(-1),
             examples.weights.reshape(-1),
             bias=model.output_bias[...],

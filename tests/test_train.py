@@ -201,11 +201,12 @@ def test_the_command_ends_with_one_line_and_code_2(tmp_path):
 @pytest.mark.slow
 def test_killed_at_random_moments(rows, tmp_path):
     """SIGKILL at ten random moments: the parameters are those of an undisturbed run, bitwise."""
-    steps = 60
-    undisturbed = shrink(QUICK, rows, tmp_path / "whole", steps=steps, save_every=4)
+    steps = 600
+    rare = {"steps": steps, "save_every": 4, "evaluate_every": 200}
+    undisturbed = shrink(QUICK, rows, tmp_path / "whole", **rare)
     code = (
-        "import sys, json, pathlib; import train; from tests.shrink import shrink;"
-        f"train.run(shrink({QUICK!r}, {rows!r}, pathlib.Path(sys.argv[1]), steps={steps}, save_every=4))"
+        "import sys, pathlib; import train; from tests.shrink import shrink;"
+        f"train.run(shrink({QUICK!r}, {rows!r}, pathlib.Path(sys.argv[1]), **{rare!r}))"
     )
     environment = {**ENVIRONMENT, "XLA_FLAGS": os.environ["XLA_FLAGS"]}
     command = [sys.executable, "-c", code]
@@ -221,9 +222,8 @@ def test_killed_at_random_moments(rows, tmp_path):
         size = metrics.stat().st_size if metrics.exists() else 0
         while process.poll() is None and (not metrics.exists() or metrics.stat().st_size <= size):
             time.sleep(0.02)  # until its first step is told of
-        time.sleep(random.uniform(0, 0.5))
-        if process.poll() is not None:
-            break
+        time.sleep(random.uniform(0, 0.15))
+        assert process.poll() is None, f"the run was over after {kills} kills"
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills += 1

@@ -50,6 +50,18 @@ def make_ours(wanted: LanguageModel) -> Program:
     """The objective and the compiled step that `train.py` runs."""
     import jax
 
+    _, _, state, step = parts_of_ours(wanted)
+
+    def run(rows: np.ndarray) -> float:
+        nonlocal state
+        state, metrics = jax.block_until_ready(step(state, rows))
+        return float(metrics["loss"].total / metrics["loss"].weight)
+
+    return run
+
+
+def parts_of_ours(wanted: LanguageModel) -> tuple[Any, Any, Any, Any]:
+    """(objective, description of the rows, first state, compiled step)"""
     from jaxssl.data.loader import Rows, TextSpec
     from jaxssl.models.recipes import bert, gpt2
     from jaxssl.objectives import CausalLM, MaskedLM
@@ -86,23 +98,29 @@ def make_ours(wanted: LanguageModel) -> Program:
     )
     mesh, optimizer = Mesh().make(), config.optimizer.make(wanted.steps)
     state = create_state(config, optimizer, spec, mesh)
-    step = make_step(config, optimizer, spec, mesh)
-
-    def run(rows: np.ndarray) -> float:
-        nonlocal state
-        state, metrics = jax.block_until_ready(step(state, rows))
-        return float(metrics["loss"].total / metrics["loss"].weight)
-
-    return run
+    return config.objective, spec, state, make_step(config, optimizer, spec, mesh)
 
 
 def make_hugging_face(wanted: LanguageModel) -> Program:
     """`BertForMaskedLM` or `GPT2LMHeadModel` as their users train them."""
     import torch
-    from transformers import get_linear_schedule_with_warmup
 
     torch.manual_seed(wanted.seed)
-    model = hugging_face_model(wanted)
+    step = hugging_face_step(hugging_face_model(wanted), wanted)
+
+    def run(rows: np.ndarray) -> float:
+        tokens = torch.from_numpy(rows).long()
+        masked = mask_tokens(tokens, wanted) if wanted.kind == "bert" else (tokens, tokens)
+        return step(*masked)
+
+    return run
+
+
+def hugging_face_step(model: Any, wanted: LanguageModel) -> Callable[[Any, Any], float]:
+    """Input ids and labels -> loss, with torch's AdamW and Hugging Face's schedule."""
+    import torch
+    from transformers import get_linear_schedule_with_warmup
+
     model.train()
     parameters = list(model.parameters())
     groups = [
@@ -112,9 +130,7 @@ def make_hugging_face(wanted: LanguageModel) -> Program:
     optimizer = torch.optim.AdamW(groups, lr=wanted.peak, betas=(0.9, 0.999), eps=1e-6, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, wanted.warmup, wanted.steps)
 
-    def run(rows: np.ndarray) -> float:
-        tokens = torch.from_numpy(rows).long()
-        inputs, labels = mask_tokens(tokens, wanted) if wanted.kind == "bert" else (tokens, tokens)
+    def step(inputs: Any, labels: Any) -> float:
         loss = model(input_ids=inputs, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
@@ -123,7 +139,7 @@ def make_hugging_face(wanted: LanguageModel) -> Program:
         schedule.step()
         return loss.item()
 
-    return run
+    return step
 
 
 def hugging_face_model(wanted: LanguageModel) -> Any:

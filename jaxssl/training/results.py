@@ -26,7 +26,6 @@ from jaxssl.training.checkpoint import Checkpoints
 from jaxssl.training.description import changes, describe
 from jaxssl.training.finetuning import Finetuning
 from jaxssl.training.paths import from_nested, to_nested
-from jaxssl.training.picture import read_metrics
 
 FREE = ("seeds", "report_every", "run")  # what may change when a run goes on
 Result = dict[str, Any]
@@ -57,17 +56,9 @@ def begin_run(config: Finetuning, fingerprints: dict[str, str]) -> None:
 
 
 def restore_best(checkpoints: Checkpoints, model: Any) -> tuple[int, Any]:
-    """The step and the parameters of the best checkpoint, in the form and sharding of `model`.
-
-    The first of those that are kept and score alike.
-    """
+    """The step and the parameters of the best checkpoint, in the form and sharding of `model`."""
     checkpoints.wait()
-    keep, sign = checkpoints.keep, 1 if checkpoints.keep.highest else -1
-    told = {r["step"]: r[keep.best] for r in read_metrics(checkpoints.folder.parent, "valid")}
-    step = max(
-        (step for step in checkpoints.manager.all_steps() if step in told),
-        key=lambda step: (sign * told[step], -step),
-    )
+    step = checkpoints.manager.best_step()
     wanted = {"model": to_nested(jax.tree.map(_abstract, model))}
     arguments = ocp.args.PyTreeRestore(
         item=wanted,

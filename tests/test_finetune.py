@@ -16,6 +16,7 @@ import pytest
 import finetune
 import train
 from jaxssl.data.labelled import Labelled
+from jaxssl.data.tokenizer import load_tokenizer
 from jaxssl.errors import InputError
 from jaxssl.tasks.classify import Classify
 from jaxssl.training.checkpoint import digest, load_pretrained
@@ -24,7 +25,7 @@ from jaxssl.training.finetuning import Finetuning
 from jaxssl.training.mesh import Mesh
 from jaxssl.training.optimizer import AdamW
 from jaxssl.training.picture import read_metrics
-from tests.data.tiny_corpus import ENVIRONMENT, WORDS
+from tests.data.tiny_corpus import ENVIRONMENT, SPECIALS, WORDS
 from tests.shrink import OneDevice, prepare_words, shrink
 
 RECIPES = sorted(Path("configs").glob("finetune_*.py"))
@@ -272,18 +273,22 @@ def test_bad_input(checkpoint, tmp_path, name, monkeypatch):
     assert "\n" not in str(told.value)
 
 
-def test_a_checkpoint_with_another_tokenizer_or_no_step(checkpoint, tmp_path):
-    """A vocabulary of another size does not fit the embedding; a finetuning is no pretraining."""
+def test_a_checkpoint_that_does_not_fit(checkpoint, tmp_path):
+    """A vocabulary of another size, no step, and a finetuning in place of a pretraining."""
     copy = tmp_path / "copy"
     shutil.copytree(checkpoint, copy)
-    other = tmp_path / "other"
-    other.mkdir()
-    config = small(str(copy), other)
-    finetune.run(config)
-    with pytest.raises(InputError, match="is no run"):
-        finetune.run(small(str(config.folder), tmp_path / "again"))
-    (vocabulary,) = [path for path in (copy / "tokenizer").iterdir() if path.suffix == ".json"][:1]
-    assert vocabulary.exists()
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("\n".join([*SPECIALS, *WORDS, "more"]) + "\n", encoding="utf-8")
+    shutil.rmtree(copy / "tokenizer")
+    load_tokenizer(vocabulary).save(copy / "tokenizer")
+    with pytest.raises(
+        InputError, match=r"another shape: .*\(105, 32\), the model has \(106, 32\)"
+    ):
+        finetune.run(small(str(copy), tmp_path / "first"))
     shutil.rmtree(copy / "checkpoints")
     with pytest.raises(InputError, match="holds no checkpoint"):
-        finetune.run(small(str(copy), tmp_path / "third"))
+        finetune.run(small(str(copy), tmp_path / "second"))
+    config = small(checkpoint, tmp_path / "third")
+    finetune.run(config)
+    with pytest.raises(InputError, match="is no run"):
+        finetune.run(small(str(config.folder), tmp_path / "fourth"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from jaxssl.data.labelled import open_labelled
 from jaxssl.tools.errors import one_line_errors
-from jaxssl.training.checkpoint import Checkpoints, digest, load_pretrained
+from jaxssl.training.checkpoint import Checkpoints, load_pretrained
 from jaxssl.training.config import read_config
 from jaxssl.training.finetuning import Finetuning, Setup, replicated, score
 from jaxssl.training.finetuning_report import announce, as_sums, seed_report
@@ -36,7 +36,7 @@ def run(config: Finetuning) -> dict[str, Any]:
     pretrained = load_pretrained(config.task.checkpoint, sharding=replicated(mesh))
     network = config.task.network(pretrained.objective.transformer)
     data = open_labelled(config.data, pretrained.tokenizer, network.max_length)
-    begin_run(config, {"examples": data.fingerprint, "checkpoint": digest(pretrained.model)})
+    begin_run(config, data, network, pretrained)
     setup = Setup.of(config, data, network, pretrained.tokenizer, mesh)  # compiled once
     announce(setup, pretrained)
 

@@ -21,6 +21,7 @@ from jaxssl.errors import InputError
 from jaxssl.tasks.classify import Classify
 from jaxssl.training.checkpoint import digest, load_pretrained
 from jaxssl.training.config import load_config
+from jaxssl.training.finetuned import load_finetuned
 from jaxssl.training.finetuning import Finetuning
 from jaxssl.training.mesh import Mesh
 from jaxssl.training.optimizer import AdamW
@@ -146,6 +147,26 @@ def test_the_best_checkpoint_is_scored_and_its_predictions_written(checkpoint, t
         likely = max("no", "yes", key=lambda name: float(row[f"probability_{name}"]))
         assert row["predicted"] == likely
     assert list((folder / "tensorboard").iterdir())
+    loaded = load_finetuned(config.folder)
+    assert (loaded.seed, loaded.step) == (0, result["best_step"])
+    texts = [row["text"] for row in rows]
+    assert loaded.predict(texts) == [row["predicted"] for row in rows]
+    chances = np.exp(loaded.log_probabilities(texts, batch=7))
+    written = [[float(row["probability_no"]), float(row["probability_yes"])] for row in rows]
+    np.testing.assert_allclose(chances, written, atol=2e-6)
+
+
+def test_what_cannot_be_loaded_says_why(checkpoint, tmp_path):
+    config = small(checkpoint, tmp_path)
+    with pytest.raises(InputError, match="is no finetuning: it has no finetuning.json"):
+        load_finetuned(config.folder)
+    finetune.run(config)
+    with pytest.raises(InputError, match=r"did you mean .*pretrained\?"):
+        load_finetuned(config.run)
+    with pytest.raises(InputError, match="seed 5 of .* is not finished"):
+        load_finetuned(config.folder, seed=5)
+    with pytest.raises(InputError, match="finetuned on single texts"):
+        load_finetuned(config.folder).predict(["a"], ["b"])
 
 
 def test_pretrained_and_scratch_begin_apart_and_a_decoder_takes_its_last_state(

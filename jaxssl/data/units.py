@@ -23,7 +23,7 @@ from jaxssl.data.manifest import FORMAT, Shard, file_sha256, write_documents, wr
 from jaxssl.data.pack import pack
 from jaxssl.data.sources import Document
 from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, is_full_disk
 
 # One record a group: a random read touches one row only, and grain's own reader asks for it. Not
 # compressed: the bytes of a shard do not depend on the version of a compressor.
@@ -148,7 +148,7 @@ def write_rows(path: Path, rows: np.ndarray, tokenizer: Tokenizer) -> None:
             writer.write(row.tobytes())
         writer.close()
     except RuntimeError as error:  # how the writer tells of the disk
-        if os.strerror(errno.ENOSPC) in str(error):
+        if is_full_disk(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
 

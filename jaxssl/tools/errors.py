@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, causes
 
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 FORBIDDEN = {
@@ -53,16 +53,12 @@ def _leave(line: str, code: int) -> None:
 
 def _of_the_system(error: BaseException) -> str | None:
     """The line for a full disk or a forbidden file, also where a library has wrapped the error."""
-    seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        seen.append(cause)
+    for cause in causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
         where = f" ({cause.filename})" if isinstance(cause, OSError) and cause.filename else ""
-        if number in FULL or "No space left on device" in str(cause):
+        if number in FULL or os.strerror(errno.ENOSPC) in str(cause):
             reason = FULL.get(number or errno.ENOSPC, FULL[errno.ENOSPC])
             return f"{reason}{where}; free some space and run the same command again"
         if number in FORBIDDEN:
             return f"{FORBIDDEN[number]}{where}"
-        cause = cause.__cause__ or cause.__context__
     return None

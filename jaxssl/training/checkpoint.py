@@ -7,9 +7,11 @@ A run's folder holds all that is needed to go on, or to build the model elsewher
     checkpoints/   STEP/state: step, model, optimizer, average, carried
 """
 
+import contextlib
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,14 +24,14 @@ from orbax.checkpoint import checkpoint_managers as managers
 import jaxssl
 from jaxssl.data.loader import TextSpec
 from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, is_full_disk
 from jaxssl.training.description import changes, describe, rebuild
 from jaxssl.training.paths import differences, from_nested, to_nested
 
 Tree = Any
 
-# Orbax tells through absl of every option that it adjusts; what matters it raises.
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Orbax tells through absl of every option that it adjusts; what matters it raises as well.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,28 @@ class Checkpoints:
         if step in self.manager.all_steps():
             return
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(to_nested(state)))
-        self.manager.save(step, args=arguments, metrics=metrics)
+        with self._full_disk_named():
+            self.manager.save(step, args=arguments, metrics=metrics)
 
     def wait(self) -> None:
-        """Until what was being saved is on disk."""
-        self.manager.wait_until_finished()
+        """Until what was being saved is on disk. Raises InputError where the disk is full."""
+        with self._full_disk_named():
+            self.manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _full_disk_named(self) -> Iterator[None]:
+        """A full disk becomes an InputError that says which checkpoint is left."""
+        try:
+            yield
+        except Exception as error:
+            if not is_full_disk(error):
+                raise
+            complete = [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
+            left = f"that of step {max(complete):,} is complete" if complete else "none is complete"
+            raise InputError(
+                f"the disk is full: a checkpoint in {self.folder} could not be written, {left}; "
+                "free some space, or set a smaller --keep.latest; the same command goes on from it"
+            ) from error
 
     def best_step(self) -> int | None:
         """The step with the best evaluation; the latest where none was evaluated."""

@@ -133,14 +133,16 @@ def peak_flops() -> float:
     return found[0] * jax.device_count() if found else math.nan
 
 
-def _measured_cpu_peak(size: int = 1024, repeats: int = 5) -> float:
-    """The best of a few float32 products of square matrices, on all cores of this process."""
+def _measured_cpu_peak(size: int = 1024, seconds: float = 0.5) -> float:
+    """The best of many float32 products of square matrices, on all cores of this process.
+
+    They go on for `seconds`: on a machine with other work, a few may all fall into its turns.
+    """
     matrix = jnp.ones((size, size), jnp.float32)
     product = jax.jit(jnp.dot)
     product(matrix, matrix).block_until_ready()
-    best = math.inf
-    for _ in range(repeats):
-        began = time.perf_counter()
+    best, end = math.inf, time.perf_counter() + seconds
+    while (began := time.perf_counter()) < end or best == math.inf:
         product(matrix, matrix).block_until_ready()
         best = min(best, time.perf_counter() - began)
     return 2 * size**3 / best

@@ -1,6 +1,7 @@
 """What a finetuning leaves behind, in runs/NAME/pretrained or runs/NAME/scratch.
 
     finetuning.json           every field, and fingerprints of the examples and the checkpoint
+    tokenizer/                that of the checkpoint; load_finetuned needs no other folder
     seed-N/                   metrics.jsonl, tensorboard/, checkpoints/ (the best and the latest)
     seed-N/predictions.tsv    text, label, predicted, probability of every class; of test, else dev
     seed-N/result.json        the scores of one seed
@@ -20,9 +21,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 import jaxssl
-from jaxssl.data.labelled import Table
+from jaxssl.data.labelled import LabelledData, Table
 from jaxssl.errors import InputError
-from jaxssl.training.checkpoint import Checkpoints
+from jaxssl.models.transformer import Transformer
+from jaxssl.training.checkpoint import Checkpoints, Pretrained, digest
 from jaxssl.training.description import changes, describe
 from jaxssl.training.finetuning import Finetuning
 from jaxssl.training.paths import from_nested, to_nested
@@ -31,15 +33,27 @@ FREE = ("seeds", "report_every", "run")  # what may change when a run goes on
 Result = dict[str, Any]
 
 
-def begin_run(config: Finetuning, fingerprints: dict[str, str]) -> None:
+def begin_run(
+    config: Finetuning, data: LabelledData, network: Transformer, pretrained: Pretrained
+) -> None:
     """Notes what is run, or makes sure that the folder holds nothing but a part of the same.
+
+    The tokenizer, the network's fields and the labels make the folder complete.
 
     Raises InputError where an earlier run in the folder differed in more than its seeds.
     """
     described = describe(config)
     for name in FREE:
         described.pop(name)
-    record = {"version": jaxssl.__version__, **fingerprints, "config": described}
+    fingerprints = {"examples": data.fingerprint, "checkpoint": digest(pretrained.model)}
+    record = {
+        "version": jaxssl.__version__,
+        **fingerprints,
+        "config": described,
+        "network": describe(network),
+        "labels": list(data.names),
+        "lengths": list(data.lengths),
+    }
     path = config.folder / "finetuning.json"
     if path.exists():
         old = json.loads(path.read_text(encoding="utf8"))
@@ -52,6 +66,7 @@ def begin_run(config: Finetuning, fingerprints: dict[str, str]) -> None:
             )
         return
     config.folder.mkdir(parents=True, exist_ok=True)
+    pretrained.tokenizer.save(config.folder / "tokenizer")
     write_json(path, record)
 
 

@@ -1,0 +1,119 @@
+"""A finetuned model off the disk, ready to label texts.
+
+    model = load_finetuned("runs/finetune_sst2/pretrained")
+    model.predict(["a gripping film", "two hours that i want back"])        # ["1", "0"]
+
+A folder of a finetuning is complete: it does not need the pretraining's folder any more.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxssl.data.example_batches import ExampleBatches, LabelledSpec, cut, encode
+from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+from jaxssl.errors import InputError
+from jaxssl.models.transformer import Transformer
+from jaxssl.tasks.scores import LOWER_IS_BETTER
+from jaxssl.training.checkpoint import Checkpoints
+from jaxssl.training.description import rebuild
+from jaxssl.training.finetuning import Finetuning, make_predictor
+from jaxssl.training.mesh import Mesh
+from jaxssl.training.results import read_result, restore_best
+
+FILE = "finetuning.json"
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A classifier with its tokenizer. `labels` are the names of its classes, by id."""
+
+    config: Finetuning
+    network: Transformer
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    lengths: tuple[int, ...]  # what batches are padded to
+    seed: int
+    step: int
+    model: Any
+
+    def log_probabilities(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None, *, batch: int = 64
+    ) -> Float[np.ndarray, "texts classes"]:
+        """log p(class | text), or of a pair of texts. Texts that are too long are cut.
+
+        Raises InputError for a second text where the model knows single ones, and the reverse.
+        """
+        is_pair = self.config.data.second is not None
+        if is_pair != (seconds is not None):
+            wants = "pairs of texts" if is_pair else "single texts"
+            raise InputError(f"this model was finetuned on {wants}; pass it {wants}")
+        if seconds is not None and len(seconds) != len(texts):
+            raise InputError(f"{len(texts)} texts and {len(seconds)} second texts make no pairs")
+        if not len(texts):
+            return np.zeros((0, len(self.labels)))
+        unlabelled = np.zeros(len(texts), np.int32)
+        whole = encode(self.tokenizer, texts, seconds, unlabelled)
+        examples, _ = cut(whole, self.lengths[-1])
+        tokenizer = self.tokenizer
+        spec = LabelledSpec(
+            batch=min(batch, len(texts)),
+            lengths=self.lengths,
+            classes=len(self.labels),
+            vocab_size=tokenizer.vocab_size,
+            pad=tokenizer.pad,
+            begin=tokenizer.begin,
+            end=tokenizer.end,
+        )
+        predict = make_predictor(self.config, Mesh().make(jax.local_devices()[:1]))
+        return predict(self.model, ExampleBatches(examples, spec, shuffle=False))
+
+    def predict(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[str]:
+        """The likeliest label of every text, or pair of texts."""
+        best = self.log_probabilities(texts, seconds).argmax(axis=1)
+        return [self.labels[i] for i in best]
+
+
+def load_finetuned(folder: str | Path, seed: int | None = None) -> Finetuned:
+    """The best checkpoint of a seed; of the seed with the best score on dev where none is named.
+
+    `folder` is a finetuning's: runs/NAME/pretrained or runs/NAME/scratch.
+    Raises InputError where it is none, or no such seed is finished.
+    """
+    folder = Path(folder)
+    if not (folder / FILE).exists():
+        below = [name for name in ("pretrained", "scratch") if (folder / name / FILE).exists()]
+        hint = f"; did you mean {folder / below[0]}?" if below else ""
+        raise InputError(f"{folder} is no finetuning: it has no {FILE}{hint}")
+    record = json.loads((folder / FILE).read_text(encoding="utf8"))
+    if "network" not in record:
+        raise InputError(f"{folder} was written by an older version of the code; finetune again")
+    config: Finetuning = rebuild({**record["config"], "run": str(folder.parent)})
+    network, labels = rebuild(record["network"]), tuple(record["labels"])
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    seed = _best_seed(folder, config.metric) if seed is None else seed
+    seed_folder = folder / f"seed-{seed}"
+    if read_result(seed_folder) is None:
+        raise InputError(f"seed {seed} of {folder} is not finished; run finetune.py to its end")
+    lengths = tuple(record["lengths"])
+    spec = LabelledSpec(
+        1, lengths, len(labels), tokenizer.vocab_size, tokenizer.pad, tokenizer.begin, tokenizer.end
+    )
+    create = jax.jit(lambda key: config.task.init(key, network, spec))
+    with Checkpoints(seed_folder, read_only=True) as checkpoints:
+        step, model = restore_best(checkpoints, create(jax.random.key(0)))
+    return Finetuned(config, network, tokenizer, labels, lengths, seed, step, model)
+
+
+def _best_seed(folder: Path, metric: str) -> int:
+    results = [found for path in folder.glob("seed-*") if (found := read_result(path))]
+    if not results:
+        raise InputError(f"no seed of {folder} is finished; run finetune.py to its end")
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return max(results, key=lambda result: (sign * result["dev"][metric], -result["seed"]))["seed"]

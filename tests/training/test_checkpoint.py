@@ -43,11 +43,7 @@ def test_a_full_disk_names_the_checkpoint_that_is_left(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_found_behind_other_errors():
-    try:
-        try:
-            raise OSError(errno.EDQUOT, "quota")
-        except OSError as error:
-            raise RuntimeError("wrapped") from error
-    except RuntimeError as wrapped:
-        assert is_full_disk(wrapped)
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = OSError(errno.EDQUOT, "quota")
+    assert is_full_disk(wrapped)
     assert not is_full_disk(OSError(errno.EACCES, "no"))

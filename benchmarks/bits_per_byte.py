@@ -10,6 +10,7 @@ and under `xz -9e`. Documents are separated by blank lines.
 import argparse
 import lzma
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -123,14 +124,16 @@ def main() -> None:
     tokenizer = load_tokenizer(arguments.tokenizer)
     train, valid = (read_stream(path, tokenizer) for path in (arguments.train, arguments.valid))
     size = int(tokenizer.byte_length[valid.tokens].sum())
-    print(f"{len(train.tokens):,} tokens counted; held out: {len(valid.tokens):,} of {size:,} bytes")
+    print(
+        f"{len(train.tokens):,} tokens counted; held out: {len(valid.tokens):,} of {size:,} bytes"
+    )
     for highest in (1, 2, 3, 5):
         model = KneserNey.count(train.tokens, tokenizer.vocab_size, highest)
         check_normalised(model, valid.tokens)
         found = model.probabilities(valid.tokens)[valid.is_predicted]
         print(f"{highest}-gram  {-np.log2(found).sum() / size:.3f} bits per byte", flush=True)
-    opened = lzma.open(arguments.valid) if arguments.valid.endswith(".xz") else None
-    text = opened.read() if opened else open(arguments.valid, "rb").read()
+    text = Path(arguments.valid).read_bytes()
+    text = lzma.decompress(text) if arguments.valid.endswith(".xz") else text
     packed = lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)
     print(f"xz -9e  {8 * len(packed) / len(text):.3f} bits per byte of the file as it is")
 

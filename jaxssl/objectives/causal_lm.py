@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.causal_language_model import CausalLanguageModel
 from jaxssl.models.flops import forward_flops
 from jaxssl.models.packing import segments_of
 from jaxssl.models.transformer import Transformer
 from jaxssl.objectives.batch import Ratio, Text, share_evenly, token_metrics
+from jaxssl.objectives.head import token_losses
 
 
 class Examples(NamedTuple):
@@ -81,14 +81,13 @@ class CausalLM:
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
         """The weighted sum over these examples; logits are never held whole."""
         states = model.decoder(examples.inputs, examples.segments, key=key)
-        nats, correct = losses.linear_cross_entropy_with_accuracy(
-            states.reshape(-1, states.shape[-1]),
+        nats, correct = token_losses(
+            states,
             model.decoder.tokens.embedding[...],
-            examples.targets.reshape(-1),
-            examples.weights.reshape(-1),
+            examples.targets,
+            examples.weights,
             label_smoothing=self.label_smoothing,
             z_loss=self.z_loss,
-            normalize=False,
         )
         metrics = token_metrics(
             nats, correct, examples.weights, examples.byte_lengths, examples.total[0]

@@ -23,6 +23,7 @@ from jaxssl.models.masked_language_model import MaskedLanguageModel
 from jaxssl.models.packing import segments_of
 from jaxssl.models.transformer import Transformer
 from jaxssl.objectives.batch import Ratio, Text, Vocabulary, share_evenly, token_metrics
+from jaxssl.objectives.head import token_losses
 from jaxssl.objectives.masking import Masking, choose_tokens, masked_places, replace_tokens
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 
@@ -130,14 +131,13 @@ class MaskedLM:
         types = None if self.second_task is None else examples.types
         states = model.encoder(examples.inputs, examples.segments, types=types, key=key)
         hidden = jnp.take_along_axis(states, examples.positions[..., None], axis=1)
-        nats, correct = losses.linear_cross_entropy_with_accuracy(
-            model.token_head(hidden.reshape(-1, hidden.shape[-1])),
+        nats, correct = token_losses(
+            model.token_head(hidden),
             model.encoder.tokens.embedding[...],
-            examples.targets.reshape(-1),
-            examples.weights.reshape(-1),
+            examples.targets,
+            examples.weights,
             bias=model.output_bias[...],
             label_smoothing=self.label_smoothing,
-            normalize=False,
         )
         metrics = token_metrics(
             nats, correct, examples.weights, examples.byte_lengths, examples.total[0]

@@ -38,6 +38,30 @@ def create_state(
     config: Pretraining, optimizer: optax.GradientTransformation, spec: Any, mesh: Mesh
 ) -> TrainState:
     """A new state, made by one compiled function straight into its sharding: never whole anywhere."""
+    create = state_maker(config, optimizer, spec)
+    shardings = jax.tree.map(
+        lambda leaf: leaf.sharding, abstract_state(config, optimizer, spec, mesh)
+    )
+    return jax.jit(create, out_shardings=shardings)(jax.random.key(config.seed))
+
+
+def abstract_state(
+    config: Pretraining, optimizer: optax.GradientTransformation, spec: Any, mesh: Mesh
+) -> TrainState:
+    """Shape, type and sharding of every leaf of the state; nothing is computed."""
+    create = state_maker(config, optimizer, spec)
+    shapes = jax.eval_shape(create, jax.random.key(config.seed))
+
+    def with_sharding(leaf: Any, sharding: Any) -> Any:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(with_sharding, shapes, state_shardings(shapes, mesh))
+
+
+def state_maker(
+    config: Pretraining, optimizer: optax.GradientTransformation, spec: Any
+) -> Callable[[Array], TrainState]:
+    """The function key -> new state."""
 
     def create(key: Array) -> TrainState:
         model = config.objective.init(key, spec)
@@ -49,9 +73,7 @@ def create_state(
             carried=(),
         )
 
-    key = jax.random.key(config.seed)
-    shardings = state_shardings(jax.eval_shape(create, key), mesh)
-    return jax.jit(create, out_shardings=shardings)(key)
+    return create
 
 
 def make_step(
@@ -67,10 +89,11 @@ def make_step(
     def step(state: TrainState, tokens: Int[Array, "batch length"]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
         corrupt_key, loss_key = jax.random.split(key)
-        examples = objective.corrupt(Text(tokens, vocabulary), corrupt_key)
-        gradients, carried, metrics = accumulate(
-            objective.loss, state.model, state.carried, examples, loss_key, config.microbatches
-        )
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            examples = objective.corrupt(Text(tokens, vocabulary), corrupt_key)
+            gradients, carried, metrics = accumulate(
+                objective.loss, state.model, state.carried, examples, loss_key, config.microbatches
+            )
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.model)
         model = optax.apply_updates(state.model, updates)
         average = state.average
@@ -79,7 +102,15 @@ def make_step(
         metrics["gradient_norm"] = Ratio(optax.tree.norm(gradients), jnp.ones(()))
         return TrainState(state.step + 1, model, optimizer_state, average, carried), metrics
 
-    return jax.jit(step, donate_argnums=0, in_shardings=(None, batch_sharding(mesh)))
+    shardings = jax.tree.map(
+        lambda leaf: leaf.sharding, abstract_state(config, optimizer, spec, mesh)
+    )
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(shardings, batch_sharding(mesh)),
+        out_shardings=(shardings, None),
+    )
 
 
 def make_evaluation(
@@ -90,8 +121,9 @@ def make_evaluation(
 
     def evaluate(model: Tree, carried: Tree, tokens: Array, number: Array) -> Metrics:
         key = jax.random.fold_in(jax.random.key(seed + 2), number)
-        examples = objective.corrupt(Text(tokens, vocabulary), key)
-        return objective.loss(model, carried, examples, None)[1][1]
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            examples = objective.corrupt(Text(tokens, vocabulary), key)
+            return objective.loss(model, carried, examples, None)[1][1]
 
     shardings = (None, None, batch_sharding(mesh), None)
     return jax.jit(evaluate, in_shardings=shardings)

@@ -4,7 +4,11 @@
 
 Maddison et al. 2014 (A* Sampling), section 2. The vocabulary is taken in blocks with a running maximum. The
 noise of place (i, v) is made from the key and the number i * vocab + v alone, by the same bits as
-`jax.random`'s, so the tokens are those of `jax.random.categorical(key, logits)` whatever the block.
+`jax.random`'s, so the tokens are those of `jax.random.categorical(key, logits)` whatever the block, and
+however tokens and vocabulary are cut over devices.
+
+    tokens   rows i of hidden states, on this device       vocab    rows v of the kernel, on this device
+    dim      width of a state                              block    rows of the kernel taken at a time
 """
 
 from typing import NamedTuple
@@ -14,7 +18,7 @@ import jax.numpy as jnp
 from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, Int, UInt32
 
-from jaxssl.losses.axes import zero_of
+from jaxssl.losses.axes import AxisName, zero_of
 
 
 def sample_tokens(
@@ -25,55 +29,87 @@ def sample_tokens(
     bias: Float[Array, " vocab"] | None = None,
     temperature: float = 1.0,
     block_size: int = 4096,
+    axis_name: AxisName = None,
+    vocab_axis_name: str | None = None,
 ) -> Int[Array, " tokens"]:
     """jax.random.categorical(key, (hidden @ kernel.T + bias) / temperature), in vocabulary blocks.
 
     For ELECTRA's generator (Clark et al. 2020, section 2). Products in the type of `hidden`, sums in
-    float32. Nothing is differentiated. The key is a threefry key; raises ValueError for other kinds and
-    where shapes do not fit.
+    float32. Nothing is differentiated.
+
+    Inside a mapped function the same key on all devices gives the tokens that one device would draw:
+    `axis_name` is the axis (or axes) over which the rows of `hidden` are cut, `vocab_axis_name` that over
+    which `kernel` and `bias` are cut along the vocabulary, as in `linear_cross_entropy`. Only the best
+    score and its token of each row cross the devices; the kernel is not gathered.
+
+    The key is a threefry key; raises ValueError for other kinds, for a temperature or block size that is
+    not above 0, and where shapes do not fit.
 
     >>> import jax, jax.numpy as jnp
     >>> tokens = sample_tokens(jax.random.key(0), jnp.eye(3), 99 * jnp.eye(3), block_size=2)
     >>> tokens.tolist()
     [0, 1, 2]
     """
-    _check(hidden, kernel, bias)
+    _check(hidden, kernel, bias, temperature, block_size)
     words = _key_words(key)
     hidden, kernel = jax.lax.stop_gradient((hidden, kernel))
     tokens, vocab = hidden.shape[0], kernel.shape[0]
     bias = jnp.zeros(vocab) if bias is None else jax.lax.stop_gradient(bias)
     block = min(block_size, vocab)
-    padding = -vocab % block
-    blocks = (
-        jnp.arange(0, vocab, block),
-        jnp.pad(kernel.astype(hidden.dtype), [(0, padding), (0, 0)]).reshape(
-            -1, block, kernel.shape[1]
-        ),
-        jnp.pad(bias.astype(jnp.float32), (0, padding)).reshape(-1, block),
-    )
+    first_row = _first(tokens, axis_name)
+    first_id, whole = _first(vocab, vocab_axis_name), vocab * _size(vocab_axis_name)
 
     def add(best: _Best, part: tuple[Array, Array, Array]) -> tuple[_Best, None]:
         first, rows, shift = part
         logits = jnp.einsum("td,vd->tv", hidden, rows, preferred_element_type=jnp.float32)
-        ids = first + jnp.arange(block)
-        noise = _gumbel(words, _flat_index(tokens, ids, vocab))
+        places = first + jnp.arange(block)
+        ids = first_id + places.astype(jnp.uint32)
+        noise = _gumbel(words, _flat_index(first_row, tokens, ids, whole))
         scores = (logits + shift[None]) / temperature + noise
-        scores = jnp.where((ids < vocab)[None], scores, -jnp.inf)
+        scores = jnp.where((places < vocab)[None], scores, -jnp.inf)
         place = jnp.argmax(scores, axis=1)
         score = jnp.take_along_axis(scores, place[:, None], axis=1)[:, 0]
-        is_better = score > best.score
-        return _Best(
-            jnp.where(is_better, score, best.score), jnp.where(is_better, first + place, best.token)
-        ), None
+        return best.or_better(_Best(score, ids[place].astype(int))), None
 
-    zero = zero_of(hidden, kernel, bias)
+    # A zero that varies over all the axes that scores will vary over.
+    zero = zero_of(hidden, kernel, bias) + 0 * (first_row + first_id).astype(jnp.float32)
     start = _Best(jnp.full(tokens, -jnp.inf) + zero, jnp.zeros(tokens, int) + zero.astype(int))
-    return jax.lax.scan(add, start, blocks)[0].token
+    best = jax.lax.scan(add, start, _cut_vocabulary(kernel.astype(hidden.dtype), bias, block))[0]
+    return best.token if vocab_axis_name is None else _over_devices(best, whole, vocab_axis_name)
+
+
+def _cut_vocabulary(kernel: Array, bias: Array, block: int) -> tuple[Array, Array, Array]:
+    """The first row of each block; the blocks of the kernel and of the bias, padded with zeros."""
+    vocab, dim = kernel.shape
+    padding = -vocab % block
+    rows = jnp.pad(kernel, [(0, padding), (0, 0)]).reshape(-1, block, dim)
+    shifts = jnp.pad(bias.astype(jnp.float32), (0, padding)).reshape(-1, block)
+    return jnp.arange(0, vocab, block), rows, shifts
 
 
 class _Best(NamedTuple):
     score: Float[Array, " tokens"]
     token: Int[Array, " tokens"]
+
+    def or_better(self, other: "_Best") -> "_Best":
+        """Of equal scores the first, as argmax takes it."""
+        is_better = other.score > self.score
+        return _Best(*(jnp.where(is_better, *pair) for pair in zip(other, self, strict=True)))
+
+
+def _over_devices(best: _Best, whole: int, axis_name: str) -> Int[Array, " tokens"]:
+    top = jax.lax.pmax(best.score, axis_name)
+    return jax.lax.pmin(jnp.where(best.score == top, best.token, whole), axis_name)
+
+
+def _size(axis_name: AxisName) -> int:
+    return 1 if axis_name is None else jax.lax.axis_size(axis_name)
+
+
+def _first(count: int, axis_name: AxisName) -> UInt32[Array, ""]:
+    """The number in the whole of the first of this device's `count`."""
+    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+    return jnp.asarray(device, jnp.uint32) * jnp.uint32(count)
 
 
 def _key_words(key: Array) -> UInt32[Array, " 2"]:
@@ -87,10 +123,10 @@ def _key_words(key: Array) -> UInt32[Array, " 2"]:
 
 
 def _flat_index(
-    tokens: int, ids: Array, vocab: int
+    first_row: Array, tokens: int, ids: Array, vocab: int
 ) -> tuple[UInt32[Array, "tokens block"], UInt32[Array, "tokens block"]]:
-    """token * vocab + id in two words of 32 bits: there may be more than 2^32 places."""
-    rows = jnp.arange(tokens, dtype=jnp.uint32)
+    """row * vocab + id in two words of 32 bits: there may be more than 2^32 places."""
+    rows = first_row + jnp.arange(tokens, dtype=jnp.uint32)
     size = jnp.uint32(vocab)
     # Rows below 2^32, in halves of 16 bits: (h 2^16 + l) * vocab, vocab below 2^32 likewise.
     low, high = rows & 0xFFFF, rows >> 16
@@ -121,10 +157,19 @@ def _gumbel(words: Array, index: tuple[Array, Array]) -> Float[Array, "tokens bl
     return -jnp.log(-jnp.log(uniform))
 
 
-def _check(hidden: Array, kernel: Array, bias: Array | None) -> None:
+def _check(
+    hidden: Array, kernel: Array, bias: Array | None, temperature: float, block_size: int
+) -> None:
     if hidden.ndim != 2 or kernel.ndim != 2 or hidden.shape[1] != kernel.shape[1]:
         raise ValueError(
             f"hidden {hidden.shape} and kernel {kernel.shape} need [tokens, dim] and [vocab, dim]"
         )
     if bias is not None and bias.shape != kernel.shape[:1]:
-        raise ValueError(f"bias of shape {bias.shape} must be [{kernel.shape[0]}]")
+        raise ValueError(
+            f"bias of shape {bias.shape} must be [{kernel.shape[0]}], one for each row of "
+            f"kernel {kernel.shape}"
+        )
+    if isinstance(temperature, (int, float)) and temperature <= 0:
+        raise ValueError(f"temperature {temperature} must be above 0: it divides the logits")
+    if block_size < 1:
+        raise ValueError(f"block_size {block_size} must be at least 1 row of the kernel")

@@ -3,7 +3,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.test_util import check_grads
 
@@ -125,13 +124,6 @@ def test_extremes_are_finite(block, dtype):
         assert weights.sum() > 0 or (value == 0 and all((g == 0).all() for g in gradients))
     for loss in functions(block).values():
         assert jnp.isfinite(loss(rows[:1], rows[1:2]))
-
-
-def test_as_optax():
-    first, second, _ = example(7, 4)
-    labels = jnp.tile(jnp.arange(7), 2)
-    expected = optax.losses.ntxent(jnp.concatenate([first, second]), labels, temperature=0.4)
-    np.testing.assert_allclose(losses.nt_xent(first, second, temperature=0.4), expected, rtol=1e-5)
 
 
 def test_per_example_forms_have_the_loss_as_mean():

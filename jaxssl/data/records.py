@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxssl.data.compressed import open_bytes, plain_suffix
-from jaxssl.data.sources import read_json_lines, read_parquet, read_tensorflow_dataset
+from jaxssl.data.readers import read_json_lines, read_parquet, read_tensorflow_dataset
 from jaxssl.errors import InputError
 
 TFDS_SPLITS = {"train": "train", "dev": "validation", "test": "test"}

@@ -22,7 +22,6 @@ from jaxssl.data.readers import (
     read_tensorflow_dataset,
     value_of,
 )
-from jaxssl.data.readers import read_parquet as read_parquet  # for those who read tables
 from jaxssl.data.standard_library import docstrings, topics
 from jaxssl.errors import InputError
 

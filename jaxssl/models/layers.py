@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from jaxssl.models.layout import constrain
+
 Rows = Float[Array, "batch length width"]
 
 
@@ -38,8 +40,11 @@ class Embedding(nnx.Module):
     def __init__(self, key: Array, size: int, width: int, *, deviation: float):
         self.embedding = nnx.Param(deviation * jax.random.normal(key, (size, width)))
 
-    def __call__(self, ids: Int[Array, "..."]) -> Float[Array, "... width"]:
-        return self.embedding[...][ids]
+    def __call__(
+        self, ids: Int[Array, "batch length"], axis: str | None = None
+    ) -> Float[Array, "batch length width"]:
+        """`axis` is the logical axis of the table's rows: a width that is cut is gathered first."""
+        return constrain(constrain(self.embedding[...], axis, None)[ids], "batch", None, None)
 
 
 class LayerNorm(nnx.Module):

@@ -283,7 +283,7 @@ class TransformerModel(nnx.Module):
         return x if self.final_norm is None else self.final_norm(x)
 
     def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
-        x = self.tokens(tokens)
+        x = self.tokens(tokens, "vocab")
         if self.positions is not None:
             x = x + self.positions(positions)
         if self.types is not None:

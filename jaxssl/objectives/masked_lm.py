@@ -25,6 +25,7 @@ from jaxssl.models.transformer import Transformer
 from jaxssl.objectives.batch import Ratio, Text, Vocabulary, share_evenly, token_metrics
 from jaxssl.objectives.head import token_losses
 from jaxssl.objectives.masking import Masking, choose_tokens, masked_places, replace_tokens
+from jaxssl.objectives.places import read_at
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 
 
@@ -106,7 +107,7 @@ class MaskedLM:
             span_stop=self.span_stop,
             span_limit=self.span_limit,
         )
-        targets = jnp.take_along_axis(tokens, hidden.positions, axis=1)
+        targets = read_at(tokens, hidden.positions)
         weights, total = share_evenly(hidden.real)
         pair_weights, pair_total = share_evenly(pair_valid)
         return Examples(
@@ -130,7 +131,7 @@ class MaskedLM:
         """The weighted sum over these examples; only places that are predicted reach the vocabulary."""
         types = None if self.second_task is None else examples.types
         states = model.encoder(examples.inputs, examples.segments, types=types, key=key)
-        hidden = jnp.take_along_axis(states, examples.positions[..., None], axis=1)
+        hidden = read_at(states, examples.positions)
         nats, correct = token_losses(
             model.token_head(hidden),
             model.encoder.tokens.embedding[...],
@@ -150,8 +151,7 @@ class MaskedLM:
     def _pair_loss(
         self, model: MaskedLanguageModel, states: Array, examples: Examples
     ) -> tuple[Float[Array, ""], Ratio]:
-        places = examples.pair_positions[:, None, None]
-        first = jnp.take_along_axis(states, places, axis=1)[:, 0]
+        first = read_at(states, examples.pair_positions[:, None])[:, 0]
         logits = model.pair_head(first)
         weights, labels = examples.pair_weights, examples.pair_labels
         nats = losses.next_sentence(logits, labels, weights, normalize=False)
@@ -175,7 +175,7 @@ def guess(
     """The most probable tokens, and their probabilities, at one masked place of every row."""
     segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
     states = model.encoder(tokens, segments, types=None, key=None)
-    hidden = jnp.take_along_axis(states, positions[:, None, None], axis=1)[:, 0]
+    hidden = read_at(states, positions[:, None])[:, 0]
     kernel = model.encoder.tokens.embedding[...].astype(hidden.dtype)
     logits = model.token_head(hidden) @ kernel.T + model.output_bias[...][None]
     logits = jnp.where(vocabulary.special[None], -jnp.inf, logits.astype(jnp.float32))

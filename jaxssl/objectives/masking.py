@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from jaxssl.objectives.batch import Vocabulary
+from jaxssl.objectives.places import count_at, least_at, read_at, write_at
 
 Masking = Literal["tokens", "words", "spans"]
 FITTING_PASSES = 4  # whole words: after an overflow, smaller words are tried this often
@@ -82,13 +83,12 @@ def replace_tokens(
     shape = hidden.positions.shape
     how = jax.random.uniform(how_key, shape)
     drawn = vocabulary.ordinary[jax.random.randint(random_key, shape, 0, vocabulary.ordinary.size)]
-    kept = jnp.take_along_axis(tokens, hidden.positions, axis=1)
+    kept = read_at(tokens, hidden.positions)
     masked_share, random_share, _ = shares
     inputs = jnp.where(how < masked_share + random_share, drawn, kept)
     inputs = jnp.where(how < masked_share, vocabulary.mask, inputs)
     inputs = jnp.where(hidden.real, inputs, kept)
-    rows = jnp.arange(tokens.shape[0])[:, None]
-    return tokens.at[rows, hidden.positions].set(inputs, unique_indices=True)
+    return write_at(tokens, hidden.positions, inputs)
 
 
 def _word_numbers(
@@ -109,10 +109,9 @@ def _fitting_words(
     count: Int[Array, " batch"],
 ) -> Bool[Array, "batch length"]:
     """Takes words in random order as long as they fit into `count`, smaller ones after an overflow."""
-    rows = jnp.arange(words.shape[0])[:, None]
-    sizes = jnp.zeros_like(words).at[rows, words].add(candidates.astype(words.dtype))
+    sizes = count_at(words, words.shape[1], candidates)
     order = jnp.argsort(jax.random.uniform(key, words.shape), axis=1)
-    shuffled = jnp.take_along_axis(sizes, order, axis=1)
+    shuffled = read_at(sizes, order)
     taken = jnp.zeros(words.shape, bool)
     left = count[:, None]
     for _ in range(FITTING_PASSES):
@@ -120,8 +119,8 @@ def _fitting_words(
         filled = jnp.cumsum(jnp.where(is_open, shuffled, 0), axis=1)
         taken |= is_open & (filled <= left)
         left = count[:, None] - jnp.where(taken, shuffled, 0).sum(axis=1, keepdims=True)
-    word_taken = jnp.zeros(words.shape, bool).at[rows, order].set(taken, unique_indices=True)
-    return jnp.take_along_axis(word_taken, words, axis=1) & candidates
+    word_taken = write_at(jnp.zeros(words.shape, bool), order, taken)
+    return read_at(word_taken, words) & candidates
 
 
 def _span_rank(
@@ -138,16 +137,15 @@ def _span_rank(
     """
     start_key, size_key = jax.random.split(key)
     batch, length = words.shape
-    rows = jnp.arange(batch)[:, None]
     last_word = jnp.max(jnp.where(candidates, words, 0), axis=1, keepdims=True)
     starts = jnp.floor(jax.random.uniform(start_key, (batch, spans)) * (last_word + 1))
     starts = starts.astype(words.dtype)[:, :, None]
     sizes = _span_sizes(size_key, (batch, spans), stop, limit)[:, :, None]
     places = jnp.where(candidates, jnp.arange(length)[None], length - 1)
-    first_place = jnp.full_like(words, length - 1).at[rows, words].min(places)
+    first_place = least_at(words, length, places, length - 1)
     documents = jnp.cumsum(~candidates, axis=1)  # grows at every special token
-    start_places = jnp.take_along_axis(first_place, starts[:, :, 0], axis=1)
-    start_documents = jnp.take_along_axis(documents, start_places, axis=1)[:, :, None]
+    start_places = read_at(first_place, starts[:, :, 0])
+    start_documents = read_at(documents, start_places)[:, :, None]
     word = words[:, None, :]
     covers = (word >= starts) & (word < starts + sizes) & candidates[:, None, :]
     covers &= documents[:, None, :] == start_documents

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from jaxssl.objectives.batch import Vocabulary
+from jaxssl.objectives.places import count_at, read_at
 
 SHORTEST_TEXT = 8  # tokens; a row whose longest piece has fewer takes no part
 
@@ -102,12 +103,11 @@ class _Halves(NamedTuple):
 
 
 def _cut_longest(key: Array, tokens: Array, vocabulary: Vocabulary) -> _LongestText:
-    batch, length = tokens.shape
+    length = tokens.shape[1]
     place = jnp.arange(length)[None]
     filled = tokens != vocabulary.pad
     segments = jnp.where(filled, jnp.cumsum(tokens == vocabulary.begin, axis=1), 0)
-    sizes = jnp.zeros((batch, length + 1), jnp.int32)
-    sizes = sizes.at[jnp.arange(batch)[:, None], segments].add(filled.astype(jnp.int32))
+    sizes = count_at(segments, length + 1, filled)
     piece = (segments == jnp.argmax(sizes, axis=1)[:, None]) & filled
     begin = jnp.argmax(piece, axis=1)
     size = jnp.maximum(piece.sum(axis=1) - 3, 0)  # room for begin and two ends
@@ -134,7 +134,7 @@ def _write_pairs(
     in_second = step - first_size - 2  # 0 at the first token of B
 
     def take(rows: Array, places: Array) -> Array:
-        return jnp.take_along_axis(rows, jnp.clip(places, 0, rows.shape[1] - 1), axis=1)
+        return read_at(rows, jnp.clip(places, 0, rows.shape[1] - 1))
 
     pair = jnp.full_like(first_rows, vocabulary.pad)
     pair = jnp.where(in_second == second_size, vocabulary.end, pair)

@@ -25,8 +25,9 @@ import jaxssl
 from jaxssl.data.loader import TextSpec
 from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
 from jaxssl.errors import InputError, is_full_disk
+from jaxssl.models.plain import to_dict
 from jaxssl.training.description import changes, describe, rebuild
-from jaxssl.training.paths import differences, from_nested, to_nested
+from jaxssl.training.paths import differences, from_nested
 
 Tree = Any
 
@@ -78,7 +79,7 @@ class Checkpoints:
         step = int(state.step)
         if step in self.manager.all_steps():
             return
-        arguments = ocp.args.Composite(state=ocp.args.StandardSave(to_nested(state)))
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(to_dict(state)))
         with self._full_disk_named():
             self.manager.save(step, args=arguments, metrics=metrics)
 
@@ -112,7 +113,7 @@ class Checkpoints:
         step = self.manager.latest_step()
         if step is None:
             return None
-        nested = _read(self.manager, step, to_nested(jax.tree.map(_abstract, state)))
+        nested = _read(self.manager, step, to_dict(jax.tree.map(_abstract, state)))
         return from_nested(state, nested)
 
     def close(self) -> None:
@@ -198,7 +199,7 @@ def load_pretrained(
     wanted = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), template
     )
-    nested = _read(checkpoints.manager, step, {name: to_nested(wanted)}, partial=True)
+    nested = _read(checkpoints.manager, step, {name: to_dict(wanted)}, partial=True)
     checkpoints.close()
     model = from_nested(template, nested[name])
     return Pretrained(config, config.objective, spec, tokenizer, model, step)
@@ -229,7 +230,7 @@ def _abstract(leaf: Any) -> Any:
 def digest(tree: Tree) -> str:
     """sha256 over all leaves by path: equal exactly if the trees are bitwise equal."""
     total = hashlib.sha256()
-    nested = jax.tree_util.tree_flatten_with_path(to_nested(tree))[0]
+    nested = jax.tree_util.tree_flatten_with_path(to_dict(tree))[0]
     for keys, leaf in nested:
         total.update(str(keys).encode())
         total.update(np.asarray(leaf).tobytes())

@@ -1,7 +1,7 @@
 """Trees of arrays by the paths of their leaves: `encoder/layers/attention/query/kernel`.
 
 On disk a training state is a plain nested dict with these paths, so that checkpoints outlive the
-classes that made them.
+classes that made them. `jaxssl.models.plain.to_dict` makes it.
 """
 
 from typing import Any
@@ -11,18 +11,6 @@ import jax
 from jaxssl.models.layout import path_of
 
 Tree = Any
-
-
-def to_nested(tree: Tree) -> dict[str, Any]:
-    """The leaves of any tree as a nested dict by path."""
-    nested: dict[str, Any] = {}
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        *parents, name = path_of(keys).split("/")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[name] = leaf
-    return nested
 
 
 def from_nested(template: Tree, nested: dict[str, Any]) -> Tree:

@@ -23,11 +23,12 @@ import orbax.checkpoint as ocp
 import jaxssl
 from jaxssl.data.labelled import LabelledData, Table
 from jaxssl.errors import InputError
+from jaxssl.models.plain import to_dict
 from jaxssl.models.transformer import Transformer
 from jaxssl.training.checkpoint import Checkpoints, Pretrained, digest
 from jaxssl.training.description import changes, describe
 from jaxssl.training.finetuning import Finetuning
-from jaxssl.training.paths import from_nested, to_nested
+from jaxssl.training.paths import from_nested
 
 FREE = ("seeds", "report_every", "run")  # what may change when a run goes on
 Result = dict[str, Any]
@@ -74,7 +75,7 @@ def restore_best(checkpoints: Checkpoints, model: Any) -> tuple[int, Any]:
     """The step and the parameters of the best checkpoint, in the form and sharding of `model`."""
     checkpoints.wait()
     step = checkpoints.manager.best_step()
-    wanted = {"model": to_nested(jax.tree.map(_abstract, model))}
+    wanted = {"model": to_dict(jax.tree.map(_abstract, model))}
     arguments = ocp.args.PyTreeRestore(
         item=wanted,
         restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),

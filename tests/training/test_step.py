@@ -103,24 +103,3 @@ def test_rows_of_padding_alone_give_no_gradient_and_no_nan():
         examples = objective.corrupt(Text(empty, Vocabulary.of(SPEC)), jax.random.key(2))
         gradients, _, _ = accumulate(objective.loss, model, (), examples, jax.random.key(3), 2)
         assert float(optax.tree.norm(gradients)) == 0.0
-
-
-@pytest.mark.parametrize("mesh", [Mesh(data=8), Mesh(data=1, fsdp=8), Mesh(2, 2, 2)])
-def test_meshes_train_alike(mesh):
-    """Losses of five steps equal those of one device to 1e-5, state is created sharded."""
-    optimizer = optax.adam(1e-3)
-    rows = jnp.asarray(tiny_rows(batch=16, vocab_size=48))
-    spec = tiny_spec(batch=16, vocab_size=48)
-    curves = []
-    for grid in (Mesh().make(jax.devices()[:1]), mesh.make()):
-        state = create_state(config(), optimizer, spec, grid)
-        step = make_step(config(), optimizer, spec, grid)
-        losses = []
-        for _ in range(5):
-            state, metrics = step(state, jax.device_put(rows, batch_sharding(grid)))
-            losses.append(float(metrics["loss"].total / metrics["loss"].weight))
-        curves.append(losses)
-    np.testing.assert_allclose(*curves, rtol=1e-5)
-    kernel = state.model.encoder.layers.mlp.up.kernel[...]
-    parts = grid.shape["fsdp"] * grid.shape["tensor"]
-    assert kernel.addressable_shards[0].data.size * parts == kernel.size

@@ -1,0 +1,111 @@
+"""Every objective on every mesh of eight devices: the same losses as on one, and no needless traffic.
+
+A new objective is one more line of OBJECTIVES.
+"""
+
+import re
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxssl.models.recipes import bert, gpt2, modern, modernbert
+from jaxssl.objectives import CausalLM, MaskedLM, NextSentence, SentenceOrder
+from jaxssl.training.mesh import Mesh, batch_sharding
+from jaxssl.training.step import abstract_state, create_state, make_step, place_batch
+from tests.tiny import tiny_rows, tiny_spec
+
+SPEC = tiny_spec(batch=16, length=32, vocab_size=96)
+SHAPE = {"depth": 2, "width": 64, "heads": 8, "max_length": 32, "dropout": 0.1}
+OBJECTIVES = {
+    "masked": MaskedLM(encoder=bert(**SHAPE)),
+    "words": MaskedLM(encoder=modernbert(**SHAPE), masking="words"),
+    "spans": MaskedLM(encoder=modern(**SHAPE), masking="spans"),
+    "next": MaskedLM(encoder=bert(**SHAPE), second_task=NextSentence()),
+    "order": MaskedLM(encoder=bert(**SHAPE), second_task=SentenceOrder()),
+    "causal": CausalLM(decoder=gpt2(**SHAPE)),
+}
+MESHES = {
+    "8x1x1": Mesh(8),
+    "1x8x1": Mesh(1, 8),
+    "2x2x2": Mesh(2, 2, 2),
+    "1x1x8": Mesh(1, 1, 8),
+    "4x1x2": Mesh(4, 1, 2),
+}
+STEPS = 20
+
+
+def config(name, **changes):
+    fields = {"objective": OBJECTIVES[name], "seed": 0, "average": 0.9, "microbatches": 1}
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def train(run, mesh, steps=STEPS):
+    """(losses of every step, the last state)."""
+    optimizer = optax.adamw(1e-3)
+    state = create_state(run, optimizer, SPEC, mesh)
+    step = make_step(run, optimizer, SPEC, mesh)
+    losses = []
+    for number in range(steps):
+        rows = tiny_rows(number, batch=16, vocab_size=96)
+        state, metrics = step(state, place_batch(rows, batch_sharding(mesh)))
+        losses.append(float(metrics["loss"].total / metrics["loss"].weight))
+    return losses, state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_mesh_trains_as_one_device(name):
+    """Losses of 20 steps to 1e-4: masks and the bits of dropout are those of one device."""
+    exact, _ = train(config(name), Mesh().make(jax.devices()[:1]))
+    for shape, mesh in MESHES.items():
+        losses, state = train(config(name), mesh.make())
+        np.testing.assert_allclose(losses, exact, rtol=1e-4, err_msg=shape)
+        layers = jax.tree.leaves(state.model)
+        parts = mesh.fsdp * mesh.tensor
+        assert max(leaf.size // leaf.addressable_shards[0].data.size for leaf in layers) == parts
+
+
+def collectives(name, mesh):
+    """[(kind, shape of the result)] of the step's optimised program."""
+    run, optimizer, mesh = config(name), optax.adamw(1e-3), mesh.make()
+    tokens = jax.ShapeDtypeStruct((16, 32), jnp.int32, sharding=batch_sharding(mesh))
+    state = abstract_state(run, optimizer, SPEC, mesh)
+    program = make_step(run, optimizer, SPEC, mesh).lower(state, tokens).compile().as_text()
+    kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
+    found = []
+    for line in program.splitlines():
+        if match := re.search(rf"= (.*?) ({kinds})(?:-start)?\(", line):
+            shapes = re.findall(r"[a-z0-9]+\[([\d,]*)\]", match[1])
+            found += [(match[2], tuple(map(int, filter(None, s.split(","))))) for s in shapes]
+    return found
+
+
+def test_data_parallel_steps_exchange_sums_alone():
+    """Nothing of the batch is gathered, and parameters are not: gradients and counts are summed."""
+    for name in ("masked", "next", "causal"):
+        assert {kind for kind, _ in collectives(name, MESHES["8x1x1"])} == {"all-reduce"}, name
+
+
+def test_a_vocabulary_that_is_cut_is_never_gathered():
+    vocab, width, rows = SPEC.vocab_size, SHAPE["width"], SPEC.batch
+    for shape in ("1x1x8", "2x2x2"):
+        found = collectives("causal", MESHES[shape])
+        gathered = [size for kind, size in found if kind in ("all-gather", "all-to-all")]
+        assert (vocab, width) not in gathered, shape
+        assert not [size for size in gathered if size[:1] == (rows,)], shape  # nor the batch
+        logits = [
+            size for _, size in found if len(size) > 1 and vocab in size and width not in size
+        ]
+        assert not logits, shape
+
+
+def test_fsdp_gathers_parameters_and_scatters_the_heads_gradient():
+    found = collectives("causal", MESHES["1x8x1"])
+    assert ("all-gather", (SPEC.vocab_size, SHAPE["width"])) in found
+    assert ("reduce-scatter", (SPEC.vocab_size, SHAPE["width"] // 8)) in found
+    batches = [size for kind, size in found if kind == "all-gather" and len(size) == 3]
+    assert not [size for size in batches if size[:2] == (SPEC.batch, SPEC.length)]

@@ -47,7 +47,7 @@ class _Running(NamedTuple):
     total: Float[Array, " n"]
 
     def add(self, tile: Array, axis: int) -> "_Running":
-        top = jnp.maximum(self.top, tile.max(axis=axis))
+        top = jnp.maximum(self.top, tile.max(axis=axis, initial=NOTHING))
         grown = jnp.exp(tile - jnp.expand_dims(top, axis)).sum(axis=axis)
         return _Running(top, self.total * jnp.exp(self.top - top) + grown)
 
@@ -76,7 +76,7 @@ def sum_of_log_sums(
 
     Parts are exact only when summed over the devices, in value and in gradient.
     """
-    options = _Options(min(block, a.shape[0]), axis_name, b is None, by_columns)
+    options = _Options(max(1, min(block, a.shape[0])), axis_name, b is None, by_columns)
     arrays = (a, scale) if b is None else (a, scale, b)
     return with_formed_gradient(
         partial(_log_sums_value, options), partial(_log_sums_gradient, options), arrays, weights
@@ -94,7 +94,7 @@ def sum_of_logistics(
     axis_name: AxisName = None,
 ) -> Float[Array, ""]:
     """This device's part of the sum over pairs, as `sum_of_log_sums`."""
-    options = _Options(min(block, a.shape[0]), axis_name, is_same=False, is_both=False)
+    options = _Options(max(1, min(block, a.shape[0])), axis_name, is_same=False, is_both=False)
     return with_formed_gradient(
         partial(_logistic_value, options),
         partial(_logistic_gradient, options),
@@ -137,6 +137,17 @@ def _over_blocks(add: Any, sums: Any, blocks: _Rows, states: Any) -> tuple[Any, 
     return jax.lax.scan(visit, sums, (blocks, states))
 
 
+def _at(step: Array, blocks: _Rows) -> _Rows:
+    """The same blocks, tied to a step of the ring.
+
+    `jax.grad` moves out of a scan what depends on its constants alone (JAX 0.10 to 0.12). Of the ring
+    that would be the masks of all tiles at once: a matrix of all pairs of a device.
+    """
+    zero = 0 * step
+    weights = blocks.weights + zero.astype(blocks.weights.dtype)
+    return blocks._replace(weights=weights, numbers=blocks.numbers + zero)
+
+
 def _similarities(rows: _Rows, columns: _Columns) -> Array:
     kind = softmax_type(rows.vectors)
     return jnp.einsum("id,jd->ij", rows.vectors, columns.vectors, preferred_element_type=kind)
@@ -175,7 +186,7 @@ def _log_sums(
                 by_column = by_column.add(tile, axis=0)
             return by_column, by_row.add(tile, axis=1)
 
-        by_column, by_row = _over_blocks(add, by_column, blocks, by_row)
+        by_column, by_row = _over_blocks(add, by_column, _at(step, blocks), by_row)
         return by_row, (columns, by_column)
 
     travels = (_columns(b, weights, weights, zero), nothing)
@@ -259,7 +270,7 @@ def _gradients(
                 to_b += product("ij,id->jd", narrow, rows.vectors)
             return (to_b, to_scale, to_bias + share.sum()), to_row
 
-        sums, to_a = _over_blocks(add, (to_b, to_scale, to_bias), blocks, to_a)
+        sums, to_a = _over_blocks(add, (to_b, to_scale, to_bias), _at(step, blocks), to_a)
         return (to_a, sums[1], sums[2]), (columns, sums[0])
 
     stays, (_, to_b) = around_ring(
@@ -292,7 +303,7 @@ def _logistic_value(
             _, logits, pairs, _ = _logistic_tile(options, step, block[0], columns, scale, bias)
             return total + (pairs * jax.nn.softplus(logits)).sum(), ()
 
-        return _over_blocks(add, total, blocks, ())[0], columns
+        return _over_blocks(add, total, _at(step, blocks), ())[0], columns
 
     columns = _columns(b, weights, weights, zero)
     return around_ring(visit, zero, columns, options.axis_name)[0], ()

@@ -103,7 +103,7 @@ def dino_per_example(
     """
     _check_views(student, teacher, center)
     kind = softmax_type(student)
-    logits = (teacher - center[None, None]).astype(kind) / teacher_temperature
+    logits = (teacher.astype(kind) - center[None, None].astype(kind)) / teacher_temperature
     wanted = jax.lax.stop_gradient(jax.nn.softmax(logits, axis=-1))
     guesses = jax.nn.log_softmax(student.astype(kind) / temperature, axis=-1)
     # Over all pairs of views at once; then those of a view with itself are taken away.
@@ -129,7 +129,7 @@ def dino_center(
     [0.5, 0.5]
     """
     weights = _weights(weights, teacher[0]).astype(softmax_type(teacher))
-    rows = keep_used(teacher.mean(axis=0).astype(weights.dtype), weights)
+    rows = keep_used(teacher.astype(weights.dtype).mean(axis=0), weights)
     total, weight = weights @ rows, weights.sum()
     if axis_name is not None:
         total, weight = jax.lax.psum((total, weight), axis_name)

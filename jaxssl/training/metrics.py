@@ -15,20 +15,8 @@ from tensorboardX import SummaryWriter
 from jaxssl.data.loader import RowReader
 from jaxssl.errors import InputError
 from jaxssl.objectives.batch import Ratio
+from jaxssl.training.chips import device_peak
 from jaxssl.training.config import Pretraining
-
-# Dense bfloat16 peak of a chip in FLOP/s, from the makers' data sheets.
-PEAKS = {
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-    "TPU7x": 2307e12,
-    "A100": 312e12,
-    "H100": 989e12,
-    "H200": 989e12,
-}
 
 
 class NotFinite(InputError):
@@ -129,8 +117,8 @@ def peak_flops() -> float:
     device = jax.devices()[0]
     if device.platform == "cpu":
         return _measured_cpu_peak()
-    found = [peak for name, peak in PEAKS.items() if name in device.device_kind]
-    return found[0] * jax.device_count() if found else math.nan
+    peak = device_peak(device.device_kind)
+    return math.nan if peak is None else peak * jax.device_count()
 
 
 def _measured_cpu_peak(size: int = 1024, seconds: float = 0.5) -> float:

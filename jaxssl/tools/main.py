@@ -15,10 +15,14 @@ class Command(NamedTuple):
 
     module: str
     purpose: str
+    takes_config: bool = False  # flags that it does not know itself change fields of a recipe
 
 
 COMMANDS = {
     "prepare": Command("jaxssl.tools.prepare", "raw text to rows of tokens, ready for train.py"),
+    "plan": Command(
+        "jaxssl.tools.plan", "what a run takes on TPUs or GPUs that are not here", True
+    ),
 }
 
 DESCRIPTION = """\
@@ -52,14 +56,19 @@ def _run(arguments: list[str]) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(
-            name, help=command.purpose, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=command.purpose,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=not command.takes_config,
         )
         if name == next((word for word in arguments if not word.startswith("-")), None):
             module = importlib.import_module(command.module)
             subparser.description = module.__doc__
             module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
-    options = parser.parse_args(arguments)
+            subparser.set_defaults(run=module.run, takes_config=command.takes_config)
+    options, options.config_flags = parser.parse_known_args(arguments)
+    if options.config_flags and not options.takes_config:
+        parser.error(f"unrecognized arguments: {' '.join(options.config_flags)}")
     options.run(options)
 
 

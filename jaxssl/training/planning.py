@@ -1,0 +1,256 @@
+"""What a run would take on devices that are not here: memory, collectives, time, checkpoints.
+
+The step that is compiled is that of `train.py` (`make_step`), for the devices of a topology; nothing
+runs. Without a compiler for the target, what can be counted from shapes alone is there all the same.
+"""
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AbstractMesh
+
+from jaxssl.data.loader import TextSpec
+from jaxssl.errors import InputError
+from jaxssl.training import refusals
+from jaxssl.training.assumed_rows import assumed_rows
+from jaxssl.training.collectives import Total, collectives_of, totals
+from jaxssl.training.config import Pretraining
+from jaxssl.training.estimate import Estimate, estimate
+from jaxssl.training.mesh import AXES, batch_sharding
+from jaxssl.training.program_text import read_program
+from jaxssl.training.step import TrainState, abstract_state, make_step
+from jaxssl.training.targets import NoCompiler, Target, target_devices
+from jaxssl.training.traffic import memory_traffic
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What shapes alone tell."""
+
+    parameters: int
+    flops: float  # of a step: 3 x forward, a multiply-add is two
+    executed: float  # with what remat computes twice
+    state: int  # bytes of the whole state: that of a checkpoint
+    state_per_device: int
+    tokens: int  # of a step
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one device."""
+
+    arguments: int  # the state and the batch
+    temporaries: int
+    output: int  # what is not written over the arguments
+    program: int
+    limit: float  # what a program may use
+
+    @property
+    def total(self) -> int:
+        return self.arguments + self.temporaries + self.output + self.program
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the compiled program tells."""
+
+    memory: Memory
+    collectives: list[Total]
+    traffic: float  # bytes of memory that one device moves in a step
+    estimate: Estimate | None
+    host_rows: int
+    seconds: float  # that tracing and compiling took
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that `jaxssl plan` tells."""
+
+    target: Target
+    mesh: dict[str, int]
+    batch: int
+    microbatches: int
+    steps: int
+    length: int
+    vocab_size: int
+    rows_from: str
+    counts: Counts
+    measured: Measured | None
+    not_compiled: str  # why there is no `measured`
+
+
+def make_plan(
+    config: Pretraining, target: Target, *, length: int | None = None, vocab_size: int | None = None
+) -> Plan:
+    """Raises InputError for what cannot work, with the reason and a way out."""
+    spec, rows_from = assumed_rows(config, length, vocab_size)
+    sizes = mesh_sizes(config, target)
+    refusals.check_batch(config, sizes)
+    refusals.check_heads(config, sizes)
+    devices, reason = [], ""
+    try:
+        devices = target_devices(target)  # before anything computes: CPU devices are made once
+    except NoCompiler as error:
+        reason = str(error)
+    counts = count(config, spec, sizes)
+    refusals.check_state(counts.state_per_device, config, sizes, target)
+    measured = measure(config, spec, target, devices, counts) if devices else None
+    return Plan(
+        target=target,
+        mesh=sizes,
+        batch=config.data.batch,
+        microbatches=config.microbatches,
+        steps=config.steps,
+        length=spec.length,
+        vocab_size=spec.vocab_size,
+        rows_from=rows_from,
+        counts=counts,
+        measured=measured,
+        not_compiled=reason,
+    )
+
+
+def largest_microbatch(
+    config: Pretraining, target: Target, *, length: int | None = None, vocab_size: int | None = None
+) -> Pretraining:
+    """The config with as few microbatches as fit, by bisection: log2(divisors) compilations.
+
+    Raises InputError where not even one row of a device fits.
+    """
+    sizes = mesh_sizes(config, target)
+    refusals.check_batch(replace(config, microbatches=1), sizes)
+    rows = config.data.batch // (sizes["data"] * sizes["fsdp"])
+    counts = [m for m in range(1, rows + 1) if rows % m == 0]
+
+    def attempt(index: int) -> InputError | None:
+        try:
+            candidate = replace(config, microbatches=counts[index])
+            plan = make_plan(candidate, target, length=length, vocab_size=vocab_size)
+        except refusals.DoesNotFit as error:
+            return error
+        if plan.measured is None:
+            raise InputError(f"--search compiles, and cannot: {plan.not_compiled}")
+        return None
+
+    low, high = 0, len(counts) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if attempt(middle) else (low, middle)
+    if low == len(counts) - 1 and (error := attempt(low)):
+        raise error
+    return replace(config, microbatches=counts[low])
+
+
+def mesh_sizes(config: Pretraining, target: Target) -> dict[str, int]:
+    """Devices on each axis; the same sizes and errors as `Mesh.make`, without devices."""
+    mesh = config.mesh
+    sizes = dict(zip(AXES, (mesh.data, mesh.fsdp, mesh.tensor), strict=True))
+    free = [name for name, size in sizes.items() if size == -1]
+    if len(free) > 1 or any(size == 0 or size < -1 for size in sizes.values()):
+        raise InputError(
+            f"mesh {list(sizes.values())}: sizes are positive, and at most one of them is -1"
+        )
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    for name in free:
+        sizes[name] = max(target.device_count // fixed, 1)
+    if math.prod(sizes.values()) != target.device_count:
+        raise InputError(
+            f"mesh {'x'.join(map(str, sizes.values()))} needs {math.prod(sizes.values())} devices and "
+            f"{target.text} has {target.device_count}; set one of --mesh.data, --mesh.fsdp, "
+            "--mesh.tensor to -1"
+        )
+    return sizes
+
+
+def count(config: Pretraining, spec: TextSpec, sizes: dict[str, int]) -> Counts:
+    """Parameters, FLOPs and bytes by the shapes of the state and the tables of axes."""
+    mesh = AbstractMesh(tuple(sizes.values()), tuple(sizes))
+    state = abstract_state(config, config.optimizer.make(config.steps), spec, mesh)
+    forward = spec.batch * config.objective.forward_flops(spec)
+    remats = {network.remat for network in refusals.networks(config.objective).values()}
+    return Counts(
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(state.model)),
+        flops=3 * forward,
+        executed=(4 if "full" in remats else 3) * forward,
+        state=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)),
+        state_per_device=device_bytes(state),
+        tokens=spec.batch * spec.length,
+    )
+
+
+def device_bytes(tree: Any) -> int:
+    """Of abstract arrays with shardings, on one device."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def measure(
+    config: Pretraining, spec: TextSpec, target: Target, devices: list[Any], counts: Counts
+) -> Measured:
+    """Compiles the step for the devices, and reads the program."""
+    began = time.perf_counter()
+    sizes = mesh_sizes(config, target)
+    mesh = config.mesh.make(devices)
+    host_rows = refusals.check_hosts(spec.batch, mesh, target)
+    state, compiled = compile_step(config, spec, mesh, target, counts)
+    memory = memory_of(compiled, target)
+    refusals.check_memory(memory.total, counts.state_per_device, config, sizes, target)
+    program = read_program(compiled.as_text())
+    collectives = collectives_of(program, mesh.size)
+    refusals.check_sharding(program, collectives, state.model, config, sizes, spec.length)
+    traffic = memory_traffic(program)
+    return Measured(
+        memory=memory,
+        collectives=totals(collectives),
+        traffic=traffic,
+        estimate=estimate(
+            target,
+            list(mesh.devices.flat),
+            collectives,
+            flops=counts.flops,
+            executed=counts.executed,
+            traffic=traffic,
+            tokens=counts.tokens,
+        ),
+        host_rows=host_rows,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def compile_step(
+    config: Pretraining, spec: TextSpec, mesh: Any, target: Target, counts: Counts
+) -> tuple[TrainState, Any]:
+    """The abstract state, and the compiled step that takes it."""
+    optimizer = config.optimizer.make(config.steps)
+    state = abstract_state(config, optimizer, spec, mesh)
+    tokens = jax.ShapeDtypeStruct(
+        (spec.batch, spec.length), np.int32, sharding=batch_sharding(mesh)
+    )
+    lowered = make_step(config, optimizer, spec, mesh).lower(state, tokens)
+    try:
+        return state, lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        asked = refusals.memory_asked(str(error))
+        if "RESOURCE_EXHAUSTED" not in str(error) or asked is None:
+            raise
+        raise refusals.does_not_fit(
+            *asked, counts.state_per_device, config, mesh_sizes(config, target), target
+        ) from error
+
+
+def memory_of(compiled: Any, target: Target) -> Memory:
+    """Of one device; what is donated counts once."""
+    stats = compiled.memory_analysis()
+    return Memory(
+        arguments=stats.argument_size_in_bytes,
+        temporaries=stats.temp_size_in_bytes,
+        output=stats.output_size_in_bytes - stats.alias_size_in_bytes,
+        program=stats.generated_code_size_in_bytes,
+        limit=target.memory,
+    )

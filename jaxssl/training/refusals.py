@@ -1,0 +1,241 @@
+"""What cannot work, said before it is tried: the reason, and a way out."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from jaxssl.errors import InputError
+from jaxssl.models.layout import path_of
+from jaxssl.models.transformer import Transformer
+from jaxssl.training.collectives import Collective
+from jaxssl.training.config import Pretraining
+from jaxssl.training.mesh import batch_sharding
+from jaxssl.training.program_text import Program
+from jaxssl.training.targets import Target
+
+GIB = 2**30
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+TOO_MUCH = re.compile(r"([\d.]+)([KMGT])\)? (?:exceeds|of)[^\d]*([\d.]+)([KMGT])")
+
+
+class DoesNotFit(InputError):
+    """A step needs more memory than a device has."""
+
+
+def networks(objective: Any) -> dict[str, Transformer]:
+    """The networks of an objective by the field that holds them."""
+    fields = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
+    return {name: value for name, value in fields.items() if isinstance(value, Transformer)}
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    return max(d for d in range(1, max(limit, 1) + 1) if number % d == 0)
+
+
+def check_batch(config: Pretraining, sizes: dict[str, int]) -> None:
+    """Every device of data x fsdp needs as many rows as any other, in every microbatch."""
+    batch, ways = config.data.batch, sizes["data"] * sizes["fsdp"]
+    axes = f"the {ways} devices of data x fsdp = {sizes['data']} x {sizes['fsdp']}"
+    if batch < ways:
+        raise InputError(
+            f"batch {batch} is smaller than {axes}, which each need a row; pass --data.batch {ways} "
+            "or a multiple of it, or give devices to --mesh.tensor"
+        )
+    if batch % ways:
+        near = -(-batch // ways) * ways
+        raise InputError(f"batch {batch} does not divide over {axes}; pass --data.batch {near}")
+    rows = batch // config.microbatches
+    if rows % ways:
+        fits = largest_divisor(batch // ways, config.microbatches)
+        raise InputError(
+            f"{config.microbatches} microbatches of a batch of {batch} have {rows} rows, which do not "
+            f"divide over {axes}; pass --microbatches {fits}"
+        )
+
+
+def check_heads(config: Pretraining, sizes: dict[str, int]) -> None:
+    """A head of attention stays on one device."""
+    tensor = sizes["tensor"]
+    for name, network in networks(config.objective).items():
+        kinds = {"heads": network.heads, "kv_heads": network.kv_heads or network.heads}
+        for kind, count in kinds.items():
+            if count % tensor:
+                raise InputError(
+                    f"{name} has {count} {kind}, which do not divide over mesh axis tensor of "
+                    f"{tensor}; pass --mesh.tensor {largest_divisor(count, tensor)}"
+                )
+
+
+def check_hosts(batch: int, mesh: Any, target: Target) -> int:
+    """Rows of a host. Raises InputError where two hosts would have to read the same ones."""
+    by_host: dict[int, set[tuple[int, int]]] = {}
+    places = batch_sharding(mesh).devices_indices_map((batch, 1))
+    for device, (rows, _) in places.items():
+        start, stop, _ = rows.indices(batch)
+        by_host.setdefault(device.process_index, set()).add((start, stop))
+    counts = {sum(stop - start for start, stop in parts) for parts in by_host.values()}
+    if counts != {batch // len(by_host)} or batch % len(by_host):
+        raise InputError(
+            f"{len(by_host)} hosts cannot read {batch} rows apart from each other on this mesh: mesh "
+            f"axis tensor of {mesh.shape['tensor']} spans hosts of {target.text}; pass a smaller "
+            "--mesh.tensor, at most the devices of a host"
+        )
+    return batch // len(by_host)
+
+
+def check_state(state: int, config: Pretraining, sizes: dict[str, int], target: Target) -> None:
+    """The state alone must leave room; `state` is its bytes on one device."""
+    if state > target.memory:
+        raise InputError(
+            f"the state takes {state / GIB:.1f} GiB of a device and {target.text} has "
+            f"{target.memory / GIB:.1f}; {ways_out(config, sizes, target, state)}"
+        )
+
+
+def check_memory(
+    total: float, state: int, config: Pretraining, sizes: dict[str, int], target: Target
+) -> None:
+    """Raises InputError where a step needs more than a device has."""
+    if total > target.memory:
+        raise does_not_fit(total, target.memory, state, config, sizes, target)
+
+
+def does_not_fit(
+    needed: float,
+    limit: float,
+    state: int,
+    config: Pretraining,
+    sizes: dict[str, int],
+    target: Target,
+) -> DoesNotFit:
+    return DoesNotFit(
+        f"a step needs {needed / GIB:.2f} GiB of a device ({state / GIB:.2f} of them state) and "
+        f"{target.text} has {limit / GIB:.2f}; {ways_out(config, sizes, target, state)}"
+    )
+
+
+def memory_asked(message: str) -> tuple[float, float] | None:
+    """Bytes that a compiler asked for and those that there are, out of its RESOURCE_EXHAUSTED."""
+    found = TOO_MUCH.search(message)
+    if found is None:
+        return None
+    return float(found[1]) * UNITS[found[2]], float(found[3]) * UNITS[found[4]]
+
+
+def ways_out(config: Pretraining, sizes: dict[str, int], target: Target, state: int) -> str:
+    """What makes a step smaller, the cheapest first."""
+    ways: list[str] = []
+    rows = config.data.batch // (sizes["data"] * sizes["fsdp"])
+    if state > target.memory / 2:
+        if sizes["data"] > 1:
+            ways.append(f"--mesh.fsdp {sizes['fsdp'] * sizes['data']} --mesh.data 1")
+        else:
+            ways.append("more devices")
+    more = [m for m in range(config.microbatches + 1, rows + 1) if rows % m == 0]
+    if more and state <= target.memory:
+        ways.append(f"--microbatches {more[0]}")
+    for name, network in networks(config.objective).items():
+        if network.remat != "full" and state <= target.memory:
+            ways.append(f"--objective.{name}.remat full")
+    return (
+        f"pass {', or '.join(ways)}"
+        if ways
+        else "pass a smaller --data.batch, or take more devices"
+    )
+
+
+def check_sharding(
+    program: Program,
+    collectives: Sequence[Collective],
+    model: Any,
+    config: Pretraining,
+    sizes: dict[str, int],
+    length: int,
+) -> None:
+    """Raises InputError where the partitioner copied what the table of axes says to cut.
+
+    `model` has the shape and the sharding of every parameter.
+    """
+    fsdp = sizes["fsdp"]
+    way = f"pass a smaller --mesh.fsdp than {fsdp}, and the rest to --mesh.data"
+    if rows := gathered_rows(program, model, config, sizes, length):
+        raise InputError(
+            f"the partitioner turned fsdp of {fsdp} into replication: states of {rows:,} tokens meet "
+            f"on one device instead of the parameters of one layer; {way}"
+        )
+    if fsdp == 1:
+        return
+    if name := gathered_whole(program, model):
+        raise InputError(
+            f"the partitioner turned fsdp of {fsdp} into replication: {name} of all layers lies whole "
+            f"on every device; {way}"
+        )
+    wanted = cut_bytes(model, config) * (fsdp - 1) / fsdp
+    brought = sum(c.sent for c in collectives if c.kind in ("all-gather", "collective-permute"))
+    if brought < wanted / 2:
+        raise InputError(
+            f"the partitioner turned fsdp of {fsdp} into replication: parameters of "
+            f"{wanted / 2**20:,.0f} MiB should reach a device in a step and {brought / 2**20:,.0f} do; "
+            f"{way}"
+        )
+
+
+def gathered_rows(
+    program: Program, model: Any, config: Pretraining, sizes: dict[str, int], length: int
+) -> int:
+    """Tokens of a state that is put together from several devices; 0 where there is none.
+
+    That is a float array of [rows, length, …] or [rows x length, width or more] with the rows of more
+    than one device, which has the shape of no parameter.
+    """
+    rows = config.data.batch // config.microbatches
+    several = {rows, rows // sizes["data"], rows // sizes["fsdp"]}
+    several = {count for count in several if count > rows // (sizes["data"] * sizes["fsdp"])}
+    width = min((network.width for network in networks(config.objective).values()), default=0)
+    parameters = {leaf.shape for leaf in jax.tree.leaves(model)}
+    for _, instruction, _ in program.walk():
+        if instruction.opcode.removesuffix("-start") not in ("all-gather", "all-reduce"):
+            continue
+        for kind, shape, _ in instruction.shapes:
+            if shape in parameters or kind[0] not in "bf" or len(shape) < 2:
+                continue
+            for count in several:
+                begins = (
+                    shape[:2] == (count, length) if len(shape) > 2 else shape[0] == count * length
+                )
+                if begins and math.prod(shape) >= count * length * width // sizes["tensor"]:
+                    return count * length
+    return 0
+
+
+def gathered_whole(program: Program, model: Any) -> str | None:
+    """The path of a stacked kernel that one gather puts together for all layers at once."""
+    leaves = jax.tree_util.tree_flatten_with_path(model)[0]
+    stacked = {
+        leaf.shape: path_of(keys)
+        for keys, leaf in leaves
+        if "layers/" in path_of(keys) and len(leaf.shape) == 3 and leaf.shape[0] > 2
+    }
+    for _, instruction, _ in program.walk():
+        if instruction.opcode.removesuffix("-start") == "all-gather":
+            for shape in instruction.shapes:
+                if shape.sizes in stacked:
+                    return stacked[shape.sizes]
+    return None
+
+
+def cut_bytes(model: Any, config: Pretraining) -> float:
+    """Bytes of the parameters that fsdp cuts, in the type that the network computes in."""
+    kinds = {network.compute_dtype for network in networks(config.objective).values()}
+    size = 2 if kinds == {"bfloat16"} else 4
+    total = 0.0
+    for leaf in jax.tree.leaves(model):
+        spec = leaf.sharding.spec
+        if any(axes is not None and "fsdp" in axes for axes in spec):
+            shard = math.prod(leaf.sharding.shard_shape(leaf.shape))
+            total += shard * leaf.sharding.mesh.shape["fsdp"] * size
+    return total

@@ -48,15 +48,18 @@ CHIPS = (
     Chip("h200", "H200", 989e12, 150e9, 4.8e12, 4.5e11, 5e10, host=8),
 )
 
+ALIASES = {"v5litepod": "v5e", "trillium": "v6e", "ironwood": "tpu7x", "v7x": "tpu7x"}
+
 
 def find_chip(name: str) -> Chip:
     """The chip of this name. Raises InputError that names the nearest one."""
     known = {chip.name: chip for chip in CHIPS}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, [*known, "cpu"], 1, cutoff=0.3)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(f"chip {name!r} is unknown{hint} There are cpu, {', '.join(known)}")
+    spellings = {**dict.fromkeys([*known, "cpu"]), **ALIASES}
+    near = difflib.get_close_matches(name.lower(), spellings, 1, cutoff=0.5)
+    hint = f"did you mean {spellings[near[0]] or near[0]}? " if near else ""
+    raise InputError(f"chip {name!r} is unknown; {hint}There are cpu, {', '.join(known)}")
 
 
 def device_peak(device_kind: str) -> float | None:

@@ -1,7 +1,8 @@
 """The collectives of a compiled program: what they move, between which devices, and what hides them.
 
-One collective may be printed many times (TPU compilers split it into steps of other fusions): those
-with the same channel are counted once. Bytes are what one device sends in one call of the program, in
+TPU compilers print one collective many times, as steps inside other fusions: of these, those with the
+same channel are counted once. (Outside of fusions channels do not tell: those that `shard_map` wrote
+may all have the same.) Bytes are what one device sends in one call of the program, in
 rings over the n devices of a group: (n-1)/n of the array for all-gather, reduce-scatter and
 all-to-all, twice that for all-reduce (a reduce-scatter and an all-gather), all of it for a permute
 (Thakur, Rabenseifner & Gropp 2005, section 4).
@@ -78,27 +79,29 @@ def collectives_of(program: Program, devices: int) -> list[Collective]:
 
     `devices` is the size of the mesh: the group of a collective that names none.
     """
-    hidden = overlapped_channels(program)
-    found: dict[str, Collective] = {}
+    hidden = overlapped(program)
+    found: dict[tuple[str, ...], Collective] = {}
     for computation, instruction, times in program.walk():
         kind = kind_of(instruction, computation)
         if kind is None:
             continue
         channel = _channel(instruction)
-        before = found.get(channel)
+        is_alone = computation.name in program.steps
+        key = (computation.name, instruction.name) if is_alone else (channel, kind)
+        before = found.get(key)
         if before is not None and before.times >= times:
             continue
         group = group_of(instruction.rest, devices)
         array = computation.operand_bytes(instruction)
         if kind == "all-gather":
             array *= len(group)
-        found[channel] = Collective(
+        found[key] = Collective(
             kind=kind,
             times=times,
             array=array,
             group=group,
             rows=max((int(np.prod(s.sizes[:-1])) for s in instruction.shapes), default=0),
-            is_overlapped=channel in hidden,
+            is_overlapped=(instruction.name if is_alone else channel) in hidden,
         )
     return [collective for collective in found.values() if len(collective.group) > 1]
 
@@ -138,8 +141,11 @@ def group_of(text: str, devices: int) -> tuple[int, ...]:
     return everyone
 
 
-def overlapped_channels(program: Program) -> set[str]:
-    """Channels of collectives between whose start and end the device does something else."""
+def overlapped(program: Program) -> set[str]:
+    """Collectives between whose start and end the device does something else.
+
+    Their names, or their channels where they start inside a fusion.
+    """
     hidden: set[str] = set()
     for name in program.steps:
         open_starts: dict[str, bool] = {}  # name of a start -> whether work has been seen since
@@ -149,7 +155,7 @@ def overlapped_channels(program: Program) -> set[str]:
                 open_starts[instruction.name] = False
             elif start := _started_by(instruction, open_starts):
                 if open_starts.pop(start):
-                    hidden |= _channels_within(instructions[start], program)
+                    hidden |= _started(instructions[start], program)
             elif instruction.opcode in COMPUTE:
                 open_starts = dict.fromkeys(open_starts, True)
     return hidden
@@ -173,15 +179,16 @@ def _started_by(instruction: Instruction, open_starts: dict[str, bool]) -> str |
     return name if name in open_starts else None
 
 
-def _channels_within(start: Instruction, program: Program) -> set[str]:
+def _started(start: Instruction, program: Program) -> set[str]:
     if start.opcode.removesuffix("-start") in KINDS:
-        return {_channel(start)}
+        return {start.name}
     waiting, channels = start.called(), set()
     while waiting:
         computation = program.computations.get(waiting.pop())
         for instruction in computation.instructions.values() if computation else ():
             if kind_of(instruction, computation or Computation("")):
-                channels.add(_channel(instruction))
+                is_alone = computation is not None and computation.name in program.steps
+                channels.add(instruction.name if is_alone else _channel(instruction))
             waiting += instruction.called()
     return channels
 

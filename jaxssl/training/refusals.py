@@ -187,29 +187,34 @@ def check_sharding(
 def gathered_rows(
     program: Program, model: Any, config: Pretraining, sizes: dict[str, int], length: int
 ) -> int:
-    """Tokens of a state that is put together from several devices; 0 where there is none.
+    """Tokens of states that are put together from several devices; 0 where there are none.
 
-    That is a float array of [rows, length, …] or [rows x length, width or more] with the rows of more
-    than one device, which has the shape of no parameter.
+    That is a float array of [rows, length, …] or [rows x length, …] with the rows of more than one
+    device, at least twice as large as the states of a device's own rows: a lookup in a table whose
+    width is cut gives all rows and a part of the width, which is as large as they are.
     """
     rows = config.data.batch // config.microbatches
-    several = {rows, rows // sizes["data"], rows // sizes["fsdp"]}
-    several = {count for count in several if count > rows // (sizes["data"] * sizes["fsdp"])}
+    own = rows // (sizes["data"] * sizes["fsdp"])
+    several = {rows, rows // sizes["data"], rows // sizes["fsdp"]} - {own}
     width = min((network.width for network in networks(config.objective).values()), default=0)
-    parameters = {leaf.shape for leaf in jax.tree.leaves(model)}
+    # An array as long as a table is taken for one: tables and their gradients may be exchanged.
+    tables = {n for leaf in jax.tree.leaves(model) if len(leaf.shape) == 2 for n in _lengths(leaf)}
     for _, instruction, _ in program.walk():
         if instruction.opcode.removesuffix("-start") not in ("all-gather", "all-reduce"):
             continue
         for kind, shape, _ in instruction.shapes:
-            if shape in parameters or kind[0] not in "bf" or len(shape) < 2:
+            if kind[0] not in "bf" or math.prod(shape) < 2 * own * length * width:
                 continue
             for count in several:
-                begins = (
-                    shape[:2] == (count, length) if len(shape) > 2 else shape[0] == count * length
-                )
-                if begins and math.prod(shape) >= count * length * width // sizes["tensor"]:
+                if shape[:2] == (count, length) and len(shape) > 2:
+                    return count * length
+                if shape[0] == count * length and shape[0] not in tables:
                     return count * length
     return 0
+
+
+def _lengths(leaf: Any) -> tuple[int, int]:
+    return leaf.shape[0], leaf.sharding.shard_shape(leaf.shape)[0]
 
 
 def gathered_whole(program: Program, model: Any) -> str | None:

@@ -1,0 +1,231 @@
+"""The plan: what it predicts is what the run's own program takes; replication is found."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxssl.data.loader import Rows
+from jaxssl.errors import InputError
+from jaxssl.models.recipes import bert, gpt2
+from jaxssl.objectives import CausalLM, MaskedLM
+from jaxssl.training import refusals
+from jaxssl.training.assumed_rows import assumed_rows
+from jaxssl.training.collectives import collectives_of
+from jaxssl.training.config import Pretraining, load_config
+from jaxssl.training.estimate import estimate, link_speed
+from jaxssl.training.mesh import Mesh, batch_sharding
+from jaxssl.training.planning import Plan, count, device_bytes, largest_microbatch, make_plan
+from jaxssl.training.program_text import read_program
+from jaxssl.training.step import create_state, make_step
+from jaxssl.training.targets import read_target
+
+SHAPE = {"depth": 3, "width": 32, "heads": 4, "max_length": 32, "dropout": 0.0}
+MASKED = Pretraining(data=Rows("nowhere", batch=16), objective=MaskedLM(encoder=bert(**SHAPE)))
+CAUSAL = Pretraining(data=Rows("nowhere", batch=16), objective=CausalLM(decoder=gpt2(**SHAPE)))
+SIZES = {"data": 1, "fsdp": 8, "tensor": 1}
+
+
+def plan_on(config: Pretraining, target: str = "cpu:8") -> Plan:
+    return make_plan(config, read_target(target), length=32, vocab_size=64)
+
+
+@pytest.mark.parametrize(
+    ("config", "mesh"),
+    [(MASKED, Mesh(1, 8, 1)), (MASKED, Mesh(2, 2, 2)), (CAUSAL, Mesh(8, 1, 1))],
+)
+def test_predicted_memory_is_that_of_the_run(config, mesh):
+    """Within 5 % of `memory_analysis()` of the step that train.py compiles for its real state."""
+    config = dataclasses.replace(config, mesh=mesh)
+    predicted = plan_on(config).measured.memory
+    spec, _ = assumed_rows(config, 32, 64)
+    grid, optimizer = mesh.make(jax.devices()[:8]), config.optimizer.make(config.steps)
+    state = create_state(config, optimizer, spec, grid)
+    tokens = jax.device_put(np.full((16, 32), 7, np.int32), batch_sharding(grid))
+    step = make_step(config, optimizer, spec, grid).lower(state, tokens).compile()
+    stats = step.memory_analysis()
+    assert predicted.arguments == pytest.approx(stats.argument_size_in_bytes, rel=0.05)
+    assert predicted.temporaries == pytest.approx(stats.temp_size_in_bytes, rel=0.05)
+    whole = stats.argument_size_in_bytes + stats.temp_size_in_bytes
+    whole += stats.output_size_in_bytes - stats.alias_size_in_bytes
+    whole += stats.generated_code_size_in_bytes
+    assert predicted.total == pytest.approx(whole, rel=0.05)
+    counted = device_bytes(state) + device_bytes(tokens)
+    assert predicted.arguments == pytest.approx(counted, rel=0.05)
+
+
+def test_what_is_counted_needs_no_compiler():
+    """Adam keeps two moments of every parameter, and three counters beside the step."""
+    counts = count(MASKED, assumed_rows(MASKED, 32, 64)[0], SIZES)
+    model = MASKED.objective.init(jax.random.key(0), assumed_rows(MASKED, 32, 64)[0])
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(model))
+    assert counts.parameters == parameters
+    assert counts.state == pytest.approx(3 * 4 * parameters, abs=32)
+    assert counts.state / 8 < counts.state_per_device < counts.state / 4
+    assert counts.executed == counts.flops
+    remat = dataclasses.replace(MASKED, objective=MaskedLM(encoder=bert(**SHAPE, remat="full")))
+    again = count(remat, assumed_rows(remat, 32, 64)[0], SIZES)
+    assert again.executed == pytest.approx(4 / 3 * again.flops)
+
+
+def test_flops_of_bert_base_are_those_of_the_textbook():
+    """6 N + 12 layers width length a token (Chowdhery et al. 2022, appendix B), N without tables.
+
+    N = 12 layers x 12 width^2; the head works on 15 % of the places: 6 (width^2 + width vocab) each.
+    """
+    config = load_config("configs/bert_base.py", Pretraining)
+    spec, source = assumed_rows(config)
+    assert (spec.length, spec.vocab_size, source) == (512, 32_768, "assumed")
+    counts = count(config, spec, {"data": 1, "fsdp": 1, "tensor": 1})
+    layers = 6 * 12 * 12 * 768**2 + 12 * 12 * 768 * 512
+    head = 0.15 * 6 * (768**2 + 768 * 32_768)
+    assert counts.flops / counts.tokens == pytest.approx(layers + head, rel=0.01)
+    assert counts.parameters == pytest.approx(112.4e6, rel=0.01)  # 110 M with 30,522 tokens
+
+
+def test_rows_are_those_of_the_manifest(tmp_path):
+    from jaxssl.data.prepare import Prepare, prepare
+    from jaxssl.data.sources import TextFiles
+    from jaxssl.data.train_tokenizer import SentencePiece
+
+    (tmp_path / "a.txt").write_text("the quick brown fox jumps over a lazy dog. " * 200)
+    source = TextFiles(str(tmp_path / "a.txt"))
+    config = Prepare(source, length=16, tokenizer=SentencePiece(vocab_size=300), valid=source)
+    prepare(dataclasses.replace(config, workers=1), str(tmp_path / "set"))
+    config = dataclasses.replace(MASKED, data=Rows(str(tmp_path / "set"), batch=16))
+    spec, found = assumed_rows(config)
+    assert (spec.length, spec.vocab_size, found) == (16, 300, f"from {tmp_path / 'set'}")
+    spec, found = assumed_rows(config, length=8)
+    assert (spec.length, found) == (8, f"from {tmp_path / 'set'}, but --length")
+    assert assumed_rows(config, 8, 64)[1] == "from --length and --vocab-size"
+
+
+def test_the_fewest_microbatches_that_fit(monkeypatch):
+    """By bisection over the divisors of a device's rows; the memory is set between two of them."""
+    config = dataclasses.replace(MASKED, data=Rows("nowhere", batch=64))
+    target = read_target("cpu:1")
+    totals = {}
+    for microbatches in (1, 4):
+        candidate = dataclasses.replace(config, microbatches=microbatches)
+        totals[microbatches] = plan_on(candidate, "cpu:1").measured.memory.total
+    assert totals[1] > 1.1 * totals[4]
+    limit = totals[4] + 1
+    monkeypatch.setattr(type(target), "memory", limit)
+    found = largest_microbatch(config, target, length=32, vocab_size=64)
+    assert found.microbatches in (2, 4)
+    assert plan_on(found, "cpu:1").measured.memory.total <= limit
+    monkeypatch.setattr(type(target), "memory", 2.0 * 2**20)
+    with pytest.raises(refusals.DoesNotFit, match=r"of them state\) and cpu:1 has 0.00"):
+        largest_microbatch(config, target, length=32, vocab_size=64)
+
+
+def test_what_the_compiler_says_of_memory_is_read():
+    said = (
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries "
+        "(720.00G) exceeds available HBM (15.75G)."
+    )
+    assert refusals.memory_asked(said) == (720 * 2**30, 15.75 * 2**30)
+    said = "Ran out of memory in memory space hbm. Used 27.62G of 15.75G hbm. Exceeded by 11.87G."
+    assert refusals.memory_asked(said) == (27.62 * 2**30, 15.75 * 2**30)
+    assert refusals.memory_asked("INTERNAL: something else") is None
+
+
+def sharded_model(spec: PartitionSpec):
+    mesh = jax.make_mesh((1, 8, 1), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    kernel = jax.ShapeDtypeStruct((6, 64, 64), jnp.float32, sharding=NamedSharding(mesh, spec))
+    return {"layers": {"kernel": kernel}}, mesh
+
+
+def refusal_of(function, *arrays, config=MASKED):
+    """What `check_sharding` says of a program that takes the model and `arrays`."""
+    model, mesh = sharded_model(PartitionSpec(None, "fsdp", None))
+    rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    arrays = [jax.ShapeDtypeStruct(a, jnp.float32, sharding=rows) for a in arrays]
+    compiled = jax.jit(function, out_shardings=rows).lower(model, *arrays).compile()
+    program = read_program(compiled.as_text())
+    found = collectives_of(program, 8)
+    refusals.check_sharding(program, found, model, config, SIZES, length=32)
+
+
+def layer_by_layer(model, x):
+    def layer(x, kernel):
+        return jnp.tanh(x @ kernel), None
+
+    return jax.lax.scan(layer, x, model["layers"]["kernel"])[0]
+
+
+def test_parameters_that_are_gathered_whole_are_found():
+    def whole(model, x):
+        mesh = sharded_model(PartitionSpec())[1]
+        copied = NamedSharding(mesh, PartitionSpec())
+        kernels = jax.lax.with_sharding_constraint(model["layers"]["kernel"], copied)
+        return layer_by_layer({"layers": {"kernel": kernels}}, x)
+
+    with pytest.raises(InputError, match="layers/kernel of all layers lies whole on every device"):
+        refusal_of(whole, (16, 32, 64))
+
+
+def test_states_that_are_gathered_are_found():
+    def gathered(model, x):
+        mesh = sharded_model(PartitionSpec())[1]
+        x = jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec()))
+        return x @ model["layers"]["kernel"][0]
+
+    with pytest.raises(InputError, match="states of 512 tokens meet on one device"):
+        refusal_of(gathered, (16, 32, 64))
+
+
+def test_parameters_that_never_reach_the_rows_are_found():
+    def alone(model, x):
+        return x + 1
+
+    with pytest.raises(InputError, match="should reach a device in a step and 0 do"):
+        refusal_of(alone, (16, 32, 64))
+
+
+def test_the_real_step_is_not_refused_and_gathers_its_parameters():
+    plan = plan_on(dataclasses.replace(MASKED, mesh=Mesh(1, 8, 1)))
+    gathers = next(t for t in plan.measured.collectives if t.kind == "all-gather")
+    model = 3 * 12 * 32 * 32 * 4  # bytes of the kernels of three layers
+    assert gathers.sent > 7 / 8 * model
+    assert plan.measured.estimate is None
+    assert plan.measured.host_rows == 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    coords: tuple[int, ...]
+    process_index: int = 0
+    slice_index: int = 0
+
+
+def test_speed_of_links():
+    """A 16 x 16 torus closes in both directions, a 4 x 4 slice of it does not."""
+    pod = read_target("v5e:16x16")
+    grid = [Device((i, j, 0)) for i in range(16) for j in range(16)]
+    assert link_speed(range(16), grid, pod) == 2 * 5e10
+    assert link_speed(range(256), grid, pod) == 4 * 5e10
+    part = read_target("v5e:4x4")
+    grid = [Device((i, j, 0)) for i in range(4) for j in range(4)]
+    assert link_speed(range(4), grid, part) == 5e10
+    slices = read_target("v5e:4x4", 2)
+    grid += [dataclasses.replace(device, slice_index=1) for device in grid]
+    assert link_speed([0, 16], grid, slices) == 3.125e9
+    nodes = read_target("h100:2x8")
+    grid = [Device((), process_index=i // 8) for i in range(16)]
+    assert link_speed(range(8), grid, nodes) == 4.5e11
+    assert link_speed([7, 8], grid, nodes) == 5e10
+
+
+def test_roofline_by_hand():
+    """1.97e14 FLOPs on one chip take a second; so do 0.819 TB of memory."""
+    target = read_target("v5e:1x1")
+    of = {"flops": 0.5 * 197e12, "executed": 197e12, "tokens": 1000}
+    found = estimate(target, [Device((0, 0, 0))], [], traffic=0.25 * 0.819e12, **of)
+    assert (found.step, found.memory, found.bound_by) == (1.0, 0.25, "arithmetic")
+    assert (found.utilisation, found.tokens_per_second) == (0.5, 1000)
+    found = estimate(target, [Device((0, 0, 0))], [], traffic=2 * 0.819e12, **of)
+    assert (found.step, found.bound_by, found.utilisation) == (2.0, "memory", 0.25)

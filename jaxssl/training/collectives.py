@@ -18,7 +18,9 @@ from jaxssl.training.program_text import Computation, Instruction, Program
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 COMPUTE = {"fusion", "dot", "convolution", "custom-call", "while", "conditional", "call", "sort"}
 CHANNEL = re.compile(r"channel_id=(\d+)")
-MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:\([^)]*\))?\s*\{([^}]*)\}")
+MESH = re.compile(
+    r"replica_groups=mesh\[([^\]]*)\](?:,\s*device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))?\s*\{([^}]*)\}"
+)
 IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
 LISTED = re.compile(r"replica_groups=\{(\{[\d,]+\}(?:,\s*\{[\d,]+\})*)\}")
 PAIRS = re.compile(r"source_target_pairs=\{(\{\d+,\d+\}(?:,\s*\{\d+,\d+\})*)\}")
@@ -120,18 +122,10 @@ def group_of(text: str, devices: int) -> tuple[int, ...]:
     """The devices of the first group, from any of the four ways in which XLA prints them."""
     everyone = tuple(range(devices))
     if found := MESH.search(text):
-        axes = [part.split("=") for part in found[1].split(",") if part]
-        names = [name.strip() for name, _ in axes]
-        grid = np.arange(np.prod([int(size) for _, size in axes], dtype=int))
-        grid = grid.reshape([int(size) for _, size in axes])
-        taken = {name.strip() for name in found[2].split(",")}
-        first = tuple(slice(None) if name in taken else 0 for name in names)
-        return tuple(int(place) for place in grid[first].reshape(-1))
+        return _mesh_group(found[1], found[2], found[3], found[4])
     if found := IOTA.search(text):
         groups, sizes, order = (_numbers(part) for part in found.groups(""))
-        grid = np.arange(np.prod(sizes, dtype=int)).reshape(sizes)
-        grid = grid.transpose(order) if order else grid
-        return tuple(int(place) for place in grid.reshape(groups)[0])
+        return tuple(int(place) for place in _grid(sizes, order).reshape(groups)[0])
     if found := LISTED.search(text):
         return tuple(_numbers(found[1].split("}")[0].lstrip("{")))
     if found := PAIRS.search(text):
@@ -139,6 +133,24 @@ def group_of(text: str, devices: int) -> tuple[int, ...]:
         moved = [(int(a), int(b)) for a, b in pairs if a != b]
         return moved[0] if moved else (0,)
     return everyone
+
+
+def _mesh_group(axes: str, ids: str | None, order: str | None, taken: str) -> tuple[int, ...]:
+    """Devices that differ in the axes `taken` only, of `'a'=2,'b'=4`; ids in another order if given."""
+    sizes = {name: int(size) for name, size in (part.split("=") for part in axes.split(","))}
+    grid = (
+        _grid(_numbers(ids or ""), _numbers(order or ""))
+        if ids
+        else np.arange(np.prod(list(sizes.values()), dtype=int))
+    )
+    names = {name.strip() for name in taken.split(",")}
+    first = tuple(slice(None) if name in names else 0 for name in sizes)
+    return tuple(int(place) for place in grid.reshape(list(sizes.values()))[first].reshape(-1))
+
+
+def _grid(sizes: list[int], order: list[int]) -> np.ndarray:
+    grid = np.arange(np.prod(sizes, dtype=int)).reshape(sizes)
+    return grid.transpose(order) if order else grid
 
 
 def overlapped(program: Program) -> set[str]:

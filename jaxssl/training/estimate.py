@@ -1,6 +1,7 @@
 """How long a step takes at best: a roofline over arithmetic, memory and links.
 
-    step = max(FLOPs / peak, bytes of memory / its bandwidth) + time of collectives that nothing hides
+    step = max(FLOPs / peak, bytes of memory / its bandwidth, collectives that something hides)
+           + collectives that nothing hides
 
 Williams, Waterman & Patterson 2009. It is a bound, not a forecast: it knows neither launches nor
 latencies, nor how well a kernel uses the units that it runs on.
@@ -20,7 +21,7 @@ ASSUMPTIONS = (
     "memory traffic is what the compiled program reads and writes outside its fusions, each once",
     "a collective is a ring over the torus dimensions that its group spans, in both directions where "
     "they close; between slices or nodes, the network of each chip",
-    "collectives that start before other work and end after it cost nothing; all others stop the step",
+    "collectives that start before other work and end after it run beside it; all others stop the step",
 )
 
 
@@ -62,11 +63,12 @@ def estimate(
     }
     all_of_them = [(c, c.sent / link_speed(c.group, devices, target)) for c in collectives]
     exposed = sum(seconds for c, seconds in all_of_them if not c.is_overlapped)
-    step = max(times.values()) + exposed
-    parts = {**times, "collectives": exposed}
+    whole = sum(seconds for _, seconds in all_of_them)
+    step = max(*times.values(), whole - exposed) + exposed
+    parts = {**times, "collectives": whole}
     return Estimate(
         **times,
-        collectives=sum(seconds for _, seconds in all_of_them),
+        collectives=whole,
         exposed=exposed,
         step=step,
         utilisation=flops / (step * peak * len(devices)),

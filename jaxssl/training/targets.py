@@ -17,6 +17,7 @@ from jax.experimental import topologies
 from jaxssl.errors import InputError
 from jaxssl.training.chips import CHIPS, Chip, find_chip
 
+FORCED = "xla_force_host_platform_device_count"
 EXAMPLES = "v5e:16x16, v5p:8x8x8, h100:8x8 (nodes x GPUs) or cpu:8"
 
 
@@ -124,13 +125,14 @@ def target_devices(target: Target) -> list[Any]:
 
 
 def _cpus(target: Target) -> list[Any]:
-    with contextlib.suppress(RuntimeError):  # too late where something has asked for devices
-        jax.config.update("jax_num_cpu_devices", target.device_count)
+    if FORCED not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # too late where something has asked for devices
+            jax.config.update("jax_num_cpu_devices", target.device_count)
     devices = jax.devices("cpu")
     if len(devices) < target.device_count:
         raise InputError(
             f"target {target.text}: this process has {len(devices)} CPU devices; start another with "
-            f"XLA_FLAGS=--xla_force_host_platform_device_count={target.device_count}"
+            f"XLA_FLAGS=--{FORCED}={target.device_count}"
         )
     return devices[: target.device_count]
 

@@ -21,12 +21,14 @@ HloModule jit_step, is_scheduled=true
 
 %gather_fusion (param_0.1: bf16[2,8]) -> bf16[16,8] {
   %param_0.1 = bf16[2,8]{1,0} parameter(0)
-  ROOT %all-gather.1 = bf16[16,8]{1,0} all-gather(%param_0.1), channel_id=7, replica_groups=[2,8]<=[16], dimensions={0}
+  ROOT %all-gather.1 = bf16[16,8]{1,0} all-gather(%param_0.1), channel_id=7, \
+replica_groups=[2,8]<=[16], dimensions={0}
 }
 
 %all-reduce-scatter.1 (param_0.2: f32[64,4]) -> f32[4,4] {
   %param_0.2 = f32[64,4]{1,0} parameter(0)
-  %all-reduce.5 = f32[64,4]{1,0} all-reduce(%param_0.2), channel_id=9, replica_groups={{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}}, to_apply=%add.1
+  %all-reduce.5 = f32[64,4]{1,0} all-reduce(%param_0.2), channel_id=9, \
+replica_groups={{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}}, to_apply=%add.1
   %zero = s32[] constant(0)
   ROOT %dynamic-slice.1 = f32[4,4]{1,0} dynamic-slice(%all-reduce.5, %zero, %zero), dynamic_slice_sizes={4,4}
 }
@@ -38,7 +40,8 @@ HloModule jit_step, is_scheduled=true
   %async-collective-start.3 = (bf16[2,8]{1,0}, bf16[16,8]{1,0}) fusion(%x), kind=kCustom, calls=%gather_fusion
   %y = bf16[2,8]{1,0} multiply(%x, %x)
   %fused = bf16[2,8]{1,0} fusion(%y), kind=kLoop, calls=%square
-  %async-collective-done.3 = bf16[16,8]{1,0} fusion(%async-collective-start.3), kind=kCustom, calls=%gather_fusion
+  %async-collective-done.3 = bf16[16,8]{1,0} fusion(%async-collective-start.3), kind=kCustom, \
+calls=%gather_fusion
   ROOT %next = (s32[], bf16[2,8]{1,0}) tuple(%i, %fused)
 }
 
@@ -58,10 +61,12 @@ ENTRY %main.9 (x.1: bf16[2,8], g: f32[64,4]) -> (s32[], bf16[2,8]) {
   %x.1 = bf16[2,8]{1,0} parameter(0)
   %g = f32[64,4]{1,0} parameter(1)
   %zero.1 = s32[] constant(0)
-  %all-reduce.2 = f32[64,4]{1,0} all-reduce(%g), channel_id=1, replica_groups=mesh['x'=4,'y'=4] {'y'}, to_apply=%add.1
+  %all-reduce.2 = f32[64,4]{1,0} all-reduce(%g), channel_id=1, \
+replica_groups=mesh['x'=4,'y'=4] {'y'}, to_apply=%add.1
   %scattered = f32[4,4]{1,0} fusion(%all-reduce.2), kind=kCustom, calls=%all-reduce-scatter.1
   %alone = f32[4,4]{1,0} all-reduce(%scattered), channel_id=2, replica_groups={{0},{1},{2}}, to_apply=%add.1
-  %collective-permute-start.1 = (f32[4,4]{1,0}, f32[4,4]{1,0}, u32[], u32[]) collective-permute-start(%alone), channel_id=3, source_target_pairs={{0,1},{1,2},{2,0}}
+  %collective-permute-start.1 = (f32[4,4]{1,0}, f32[4,4]{1,0}, u32[], u32[]) \
+collective-permute-start(%alone), channel_id=3, source_target_pairs={{0,1},{1,2},{2,0}}
   %collective-permute-done.1 = f32[4,4]{1,0} collective-permute-done(%collective-permute-start.1)
   %started = (s32[], bf16[2,8]{1,0}) tuple(%zero.1, %x.1)
   ROOT %loop = (s32[], bf16[2,8]{1,0}) while(%started), condition=%condition.2, body=%body.2
@@ -108,6 +113,8 @@ def test_collectives_by_hand():
         ("replica_groups=[2,4]<=[4,2]T(1,0), x", (0, 2, 4, 6)),
         ("replica_groups=mesh['a'=2,'b'=4] {'a'}, x", (0, 4)),
         ("replica_groups=mesh['a'=2,'b'=2,'c'=2] {'a','c'}, x", (0, 1, 4, 5)),
+        ("replica_groups=mesh['a'=4,'b'=1,'c'=2], device_ids=([2,4]T(1,0)) {'a'}, x", (0, 1, 2, 3)),
+        ("replica_groups=mesh['a'=4,'b'=1,'c'=2], device_ids=([2,4]T(1,0)) {'c'}, x", (0, 4)),
         ("source_target_pairs={{0,0},{1,2}}, x", (1, 2)),
         ("to_apply=%add", tuple(range(8))),
     ],

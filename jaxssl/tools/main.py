@@ -66,9 +66,10 @@ def _run(arguments: list[str]) -> None:
             subparser.description = module.__doc__
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run, takes_config=command.takes_config)
-    options, options.config_flags = parser.parse_known_args(arguments)
-    if options.config_flags and not options.takes_config:
-        parser.error(f"unrecognized arguments: {' '.join(options.config_flags)}")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown and not options.takes_config:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options.config_flags = unknown
     options.run(options)
 
 

@@ -168,7 +168,7 @@ def mesh_sizes(config: Pretraining, target: Target) -> dict[str, int]:
 
 def count(config: Pretraining, spec: TextSpec, sizes: dict[str, int]) -> Counts:
     """Parameters, FLOPs and bytes by the shapes of the state and the tables of axes."""
-    mesh = AbstractMesh(tuple(sizes.values()), tuple(sizes))
+    mesh: Any = AbstractMesh(tuple(sizes.values()), tuple(sizes))
     state = abstract_state(config, config.optimizer.make(config.steps), spec, mesh)
     forward = spec.batch * config.objective.forward_flops(spec)
     remats = {network.remat for network in refusals.networks(config.objective).values()}
@@ -232,7 +232,8 @@ def compile_step(
     tokens = jax.ShapeDtypeStruct(
         (spec.batch, spec.length), np.int32, sharding=batch_sharding(mesh)
     )
-    lowered = make_step(config, optimizer, spec, mesh).lower(state, tokens)
+    step: Any = make_step(config, optimizer, spec, mesh)
+    lowered = step.lower(state, tokens)
     try:
         return state, lowered.compile()
     except jax.errors.JaxRuntimeError as error:

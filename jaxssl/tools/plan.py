@@ -13,11 +13,7 @@ TPU, no GPU. Without them the plan counts what shapes tell.
 """
 
 import argparse
-import os
 from pathlib import Path
-
-# A plan asks for no accelerator, also where there is one. Read before JAX looks for devices.
-os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
 
@@ -54,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Plan:
     """Prints the plan. Raises InputError, one line with the reason, for what cannot work."""
-    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_platforms", "cpu")  # asks for no accelerator, also where there is one
     config = read_config(
         Pretraining, __doc__ or "", ["--config", options.config, *options.config_flags]
     )

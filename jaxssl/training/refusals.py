@@ -73,7 +73,7 @@ def check_heads(config: Pretraining, sizes: dict[str, int]) -> None:
 def check_hosts(batch: int, mesh: Any, target: Target) -> int:
     """Rows of a host. Raises InputError where two hosts would have to read the same ones."""
     by_host: dict[int, set[tuple[int, int]]] = {}
-    places: dict[Any, Any] = batch_sharding(mesh).devices_indices_map((batch, 1))
+    places: Any = batch_sharding(mesh).devices_indices_map((batch, 1))
     for device, (rows, _) in places.items():
         start, stop, _ = rows.indices(batch)
         by_host.setdefault(device.process_index, set()).add((start, stop))

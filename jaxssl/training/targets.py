@@ -19,6 +19,12 @@ from jaxssl.training.chips import CHIPS, Chip, find_chip
 
 FORCED = "xla_force_host_platform_device_count"
 EXAMPLES = "v5e:16x16, v5p:8x8x8, h100:8x8 (nodes x GPUs) or cpu:8"
+WITHOUT_TPU = {  # what libtpu wants to know where there is no TPU
+    "TPU_SKIP_MDS_QUERY": "1",  # asks no metadata server
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # several plans at a time
+    "TPU_WORKER_HOSTNAMES": "localhost",  # or it prints warnings; has no effect on the topology
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+}
 
 
 class NoCompiler(Exception):
@@ -142,8 +148,8 @@ def _tpus(chip: Chip, target: Target) -> list[Any]:
         raise NoCompiler(
             "libtpu compiles for TPUs, and is not installed: pip install 'jaxssl[tpu]'"
         )
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # asks no metadata server
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # several plans at a time
+    for name, value in WITHOUT_TPU.items():
+        os.environ.setdefault(name, value)
     options: dict[str, Any] = {}
     if target.chips == target.slices:
         options["chips_per_host_bounds"] = (1, 1, 1)

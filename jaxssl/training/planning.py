@@ -196,7 +196,7 @@ def measure(
     """Compiles the step for the devices, and reads the program."""
     began = time.perf_counter()
     sizes = mesh_sizes(config, target)
-    mesh = config.mesh.make(devices)
+    mesh = lay(config, target, devices)
     host_rows = refusals.check_hosts(spec.batch, mesh, target)
     state, compiled = compile_step(config, spec, mesh, target, counts)
     memory = memory_of(compiled, target)
@@ -221,6 +221,18 @@ def measure(
         host_rows=host_rows,
         seconds=time.perf_counter() - began,
     )
+
+
+def lay(config: Pretraining, target: Target, devices: list[Any]) -> Any:
+    """The mesh over the devices. Raises InputError where its axes do not follow their links."""
+    try:
+        return config.mesh.make(devices)
+    except (NotImplementedError, AssertionError) as error:
+        sizes = "x".join(map(str, mesh_sizes(config, target).values()))
+        raise InputError(
+            f"mesh {sizes} cannot be laid along the links of {target.slices} x {target.text}: pass "
+            "axes that are products of whole sides of the torus, and of slices only in --mesh.data"
+        ) from error
 
 
 def compile_step(

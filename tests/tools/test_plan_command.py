@@ -108,6 +108,12 @@ def test_hosts_must_not_share_rows(recipe, capsys):
     assert "pass a smaller --mesh.tensor" in said
 
 
+@needs_libtpu
+def test_axes_follow_the_links(recipe, capsys):
+    said = refused(capsys, recipe, "--on", "v4:4x4x4", "--mesh.tensor", "4", "--mesh.fsdp", "2")
+    assert "mesh 8x2x4 cannot be laid along the links of 1 x v4:4x4x4" in said
+
+
 @pytest.mark.parametrize(
     ("on", "missing", "way"),
     [("v5e:2x4", "libtpu", "jaxssl[tpu]"), ("h100:1x8", "jax_cuda12_plugin", "jaxssl[cuda]")],

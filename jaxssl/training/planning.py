@@ -201,6 +201,8 @@ def measure(
     state, compiled = compile_step(config, spec, mesh, target, counts)
     memory = memory_of(compiled, target)
     refusals.check_memory(memory.total, counts.state_per_device, config, sizes, target)
+    rows = spec.batch * spec.length * 4 // (sizes["data"] * sizes["fsdp"])
+    refusals.check_layout(memory.arguments, memory.output, counts.state_per_device + rows)
     program = read_program(compiled.as_text())
     collectives = collectives_of(program, mesh.size)
     refusals.check_sharding(program, collectives, state.model, config, sizes, spec.length)

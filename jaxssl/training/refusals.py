@@ -184,6 +184,24 @@ def check_sharding(
         )
 
 
+def check_layout(arguments: float, output: float, expected: float) -> None:
+    """The compiled program takes and gives the state as the tables cut it; bytes of one device.
+
+    A quarter and 64 MiB are left for padding: TPUs keep small arrays in tiles of 8 x 128.
+    """
+    slack = 0.25 * expected + 64 * 2**20
+    if arguments > expected + slack:
+        raise InputError(
+            f"the compiled step takes {arguments / GIB:.2f} GiB a device and the tables of axes ask "
+            f"for {expected / GIB:.2f}: parameters are copied that should be cut; pass another mesh"
+        )
+    if output > slack:
+        raise InputError(
+            f"the compiled step gives {output / GIB:.2f} GiB a device that are not written over the "
+            "old state: the new one lies in another layout; pass another mesh"
+        )
+
+
 def gathered_rows(
     program: Program, model: Any, config: Pretraining, sizes: dict[str, int], length: int
 ) -> int:

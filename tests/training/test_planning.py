@@ -159,6 +159,17 @@ def test_what_the_compiler_says_of_memory_is_read():
     assert refusals.memory_asked("INTERNAL: something else") is None
 
 
+def test_a_state_in_another_layout_is_found():
+    gib = 2**30
+    refusals.check_layout(1.1 * gib, 0.1 * gib, 1.0 * gib)
+    with pytest.raises(
+        InputError, match="takes 8.00 GiB a device and the tables of axes ask for 1.00"
+    ):
+        refusals.check_layout(8.0 * gib, 0.0, 1.0 * gib)
+    with pytest.raises(InputError, match="gives 8.00 GiB a device that are not written over"):
+        refusals.check_layout(1.0 * gib, 8.0 * gib, 1.0 * gib)
+
+
 def sharded_model(spec: PartitionSpec):
     mesh = jax.make_mesh((1, 8, 1), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
     kernel = jax.ShapeDtypeStruct((6, 64, 64), jnp.float32, sharding=NamedSharding(mesh, spec))

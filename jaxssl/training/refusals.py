@@ -175,12 +175,12 @@ def check_sharding(
             f"on every device; {way}"
         )
     wanted = cut_bytes(model, config) * (fsdp - 1) / fsdp
-    brought = sum(c.sent for c in collectives if c.kind in ("all-gather", "collective-permute"))
+    brought = gathered_in_layers(collectives, model)
     if brought < wanted / 2:
         raise InputError(
-            f"the partitioner turned fsdp of {fsdp} into replication: parameters of "
-            f"{wanted / 2**20:,.0f} MiB should reach a device in a step and {brought / 2**20:,.0f} do; "
-            f"{way}"
+            f"the partitioner turned fsdp of {fsdp} into replication: {wanted / 2**20:,.1f} MiB of the "
+            f"layers' parameters should be gathered by a device in a step, and {brought / 2**20:,.1f} "
+            f"are (it may add up whole copies instead); {way}"
         )
 
 
@@ -237,12 +237,7 @@ def _lengths(leaf: Any) -> tuple[int, int]:
 
 def gathered_whole(program: Program, model: Any) -> str | None:
     """The path of a stacked kernel that one gather puts together for all layers at once."""
-    leaves = jax.tree_util.tree_flatten_with_path(model)[0]
-    stacked = {
-        leaf.shape: path_of(keys)
-        for keys, leaf in leaves
-        if "layers/" in path_of(keys) and len(leaf.shape) == 3 and leaf.shape[0] > 2
-    }
+    stacked = {leaf.shape: path for path, leaf in _stacked(model) if leaf.shape[0] > 2}
     for _, instruction, _ in program.walk():
         if instruction.opcode.removesuffix("-start") == "all-gather":
             for shape in instruction.shapes:
@@ -251,14 +246,30 @@ def gathered_whole(program: Program, model: Any) -> str | None:
     return None
 
 
+def gathered_in_layers(collectives: Sequence[Collective], model: Any) -> float:
+    """Bytes that all-gathers, and permutes in their place, bring to a device for its layers.
+
+    Layers run in a loop where there are more than two; what is gathered outside is a table.
+    """
+    depth = min((leaf.shape[0] for _, leaf in _stacked(model)), default=1)
+    least = depth if depth > 2 else 1
+    kinds = ("all-gather", "collective-permute")
+    return sum(c.sent for c in collectives if c.kind in kinds and c.times >= least)
+
+
 def cut_bytes(model: Any, config: Pretraining) -> float:
-    """Bytes of the parameters that fsdp cuts, in the type that the network computes in."""
-    kinds = {network.compute_dtype for network in networks(config.objective).values()}
-    size = 2 if kinds == {"bfloat16"} else 4
+    """Bytes of the layers' parameters that fsdp cuts, in the type that the network computes in."""
+    dtypes = {network.compute_dtype for network in networks(config.objective).values()}
+    size = 2 if dtypes == {"bfloat16"} else 4
     total = 0.0
-    for leaf in jax.tree.leaves(model):
-        spec = leaf.sharding.spec
-        if any(axes is not None and "fsdp" in axes for axes in spec):
+    for _, leaf in _stacked(model):
+        if any(axes is not None and "fsdp" in axes for axes in leaf.sharding.spec):
             shard = math.prod(leaf.sharding.shard_shape(leaf.shape))
             total += shard * leaf.sharding.mesh.shape["fsdp"] * size
     return total
+
+
+def _stacked(model: Any) -> list[tuple[str, Any]]:
+    """Paths and kernels of layers that are stacked on a leading axis."""
+    leaves = [(path_of(keys), x) for keys, x in jax.tree_util.tree_flatten_with_path(model)[0]]
+    return [(path, x) for path, x in leaves if "layers/" in path and len(x.shape) == 3]

@@ -17,7 +17,7 @@ from jaxssl.models.recipes import bert, gpt2
 from jaxssl.objectives import CausalLM, MaskedLM
 from jaxssl.training import refusals
 from jaxssl.training.assumed_rows import assumed_rows
-from jaxssl.training.collectives import collectives_of
+from jaxssl.training.collectives import Collective, collectives_of
 from jaxssl.training.config import Pretraining, load_config
 from jaxssl.training.estimate import estimate, link_speed
 from jaxssl.training.mesh import Mesh, batch_sharding
@@ -143,7 +143,8 @@ def test_the_fewest_microbatches_that_fit(monkeypatch):
     found = largest_microbatch(config, target, length=32, vocab_size=64)
     assert found.microbatches in (2, 4)
     assert plan_on(found, "cpu:1").measured.memory.total <= limit
-    monkeypatch.setattr(type(target), "memory", 2.0 * 2**20)
+    state = count(config, assumed_rows(config, 32, 64)[0], dict.fromkeys(SIZES, 1))
+    monkeypatch.setattr(type(target), "memory", state.state_per_device + 1000)
     with pytest.raises(refusals.DoesNotFit, match=r"of them state\) and cpu:1 has 0.00"):
         largest_microbatch(config, target, length=32, vocab_size=64)
 
@@ -219,8 +220,19 @@ def test_parameters_that_never_reach_the_rows_are_found():
     def alone(model, x):
         return x + 1
 
-    with pytest.raises(InputError, match="should reach a device in a step and 0 do"):
+    with pytest.raises(InputError, match="should be gathered by a device in a step, and 0.0 are"):
         refusal_of(alone, (16, 32, 64))
+
+
+def test_parameters_that_are_summed_instead_of_gathered_are_found():
+    """What XLA made of fsdp over 256 devices at width 768: an all-reduce of every layer's kernels."""
+    model, _ = sharded_model(PartitionSpec(None, "fsdp", None))
+    table = Collective("all-gather", 1, 10**9, tuple(range(8)), 64, False)
+    layer = Collective("all-reduce", 6, 64 * 64 * 4, tuple(range(8)), 64, False)
+    assert refusals.gathered_in_layers([table, layer], model) == 0
+    assert refusals.cut_bytes(model, MASKED) == 6 * 64 * 64 * 4
+    gather = dataclasses.replace(layer, kind="all-gather")
+    assert refusals.gathered_in_layers([table, gather], model) == 6 * 64 * 64 * 4 * 7 / 8
 
 
 @dataclasses.dataclass(frozen=True)

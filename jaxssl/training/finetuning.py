@@ -23,6 +23,7 @@ from jaxssl.objectives.batch import Ratio
 from jaxssl.tasks.classify import Classify
 from jaxssl.tasks.scores import LOWER_IS_BETTER, check_metric, scores
 from jaxssl.training.checkpoint import Keep
+from jaxssl.training.layer_decay import scale_by_layer
 from jaxssl.training.mesh import Mesh, batch_sharding
 from jaxssl.training.optimizer import AdamW
 from jaxssl.training.step import TrainState, accumulate
@@ -38,6 +39,7 @@ class Finetuning:
     task: Classify
     from_scratch: bool = False  # the same network with random parameters, for comparison
     optimizer: Any = field(default_factory=lambda: AdamW(peak=1e-4))
+    layer_decay: float = 1.0  # learning rate of a layer, as a share of that of the next one
     mesh: Mesh = Mesh()
     batch: int = 32
     epochs: float = 3.0
@@ -224,7 +226,9 @@ class Setup:
         check_devices(config, mesh)
         check_metric(config.metric, len(data.names))
         spec, plan = spec_of(config, data, tokenizer), Plan.of(config, data)
-        optimizer = config.optimizer.make(plan.steps)
+        optimizer = optax.chain(
+            config.optimizer.make(plan.steps), scale_by_layer(config.layer_decay)
+        )
         return cls(
             config,
             data,

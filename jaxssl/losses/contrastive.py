@@ -64,6 +64,8 @@ def nt_xent_per_example(
 ) -> Float[Array, " batch"]:
     """The loss of every pair of this device by itself, the mean of its two rows'.
 
+    Against all pairs of all devices; dense, as `nt_xent` without `block_size`, and raises what it raises.
+
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in nt_xent_per_example(jnp.eye(2), jnp.eye(2), temperature=1.0).tolist()]
     [0.5514, 0.5514]
@@ -85,7 +87,8 @@ def info_nce(
     """Weighted mean over i of -log(exp(cos_ii/t) / sum_j exp(cos_ij/t)), queries against keys.
 
     van den Oord et al. 2018, equation 4. `symmetric` takes the mean with the same of keys against
-    queries, as CLIP does (Radford et al. 2021, figure 3). In nats; a single pair gives 0.
+    queries, as CLIP does (Radford et al. 2021, figure 3). In nats; a single pair gives 0. Raises
+    ValueError where shapes do not fit.
 
     >>> import jax.numpy as jnp
     >>> round(float(info_nce(jnp.eye(2), jnp.eye(2), temperature=1.0)), 4)  # log(e + 1) - 1
@@ -120,6 +123,8 @@ def info_nce_per_example(
 ) -> Float[Array, " batch"]:
     """The loss of every pair of this device by itself.
 
+    Against all pairs of all devices; dense, as `info_nce` without `block_size`, and raises what it raises.
+
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in info_nce_per_example(jnp.eye(2), jnp.eye(2), temperature=1.0).tolist()]
     [0.3133, 0.3133]
@@ -141,7 +146,8 @@ def sigmoid_contrastive(
     """1/n sum_ij log(1 + exp(-y_ij (cos_ij/t + bias))), y = 1 for a pair and -1 for all others.
 
     Zhai et al. 2023 (SigLIP), equation 1, whose factor 10 is temperature 0.1 here (it divides, as in all
-    of this library) and whose bias starts at -10. A pair (i, j) weighs (w_i + w_j) / 2.
+    of this library) and whose bias starts at -10. A pair (i, j) weighs (w_i + w_j) / 2. Raises ValueError
+    where shapes do not fit.
 
     >>> import jax.numpy as jnp
     >>> round(float(sigmoid_contrastive(jnp.eye(2), jnp.eye(2), temperature=1.0, bias=0.0)), 4)
@@ -172,6 +178,8 @@ def sigmoid_contrastive_per_example(
     axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
     """Of every query of this device, the sum over all keys; the loss is the mean of these.
+
+    Dense, as `sigmoid_contrastive` without `block_size`, and raises what it raises.
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)

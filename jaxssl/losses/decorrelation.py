@@ -65,7 +65,8 @@ def vicreg(
 
     Bardes et al. 2022, equations 1 to 6, with the means of the authors' code (s over features too, v
     halved). Variances and covariances are unbiased over the global batch (divided by n - 1; with
-    weights by W - sum w^2 / W). Batches of one row have variance 0; one without weight gives 0.
+    weights by W - sum w^2 / W). Batches of one row have variance 0; one without weight gives 0. Raises
+    ValueError where shapes do not fit.
 
     >>> import jax.numpy as jnp
     >>> rows = jnp.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])

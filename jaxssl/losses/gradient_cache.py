@@ -27,6 +27,8 @@ def cached_gradients(
 ) -> tuple[Float[Array, ""], Any]:
     """Value and gradient by `params` of contrast(params, embed(params, batch, key)), in microbatches.
 
+    Gao et al. 2021, section 3.
+
     `embed(params, part, key)` gives a tree of arrays whose first axis is the part's rows; it may depend
     on nothing but its own rows (no batch normalisation). Part p gets `fold_in(key, p)` both times, so
     dropout is replayed. `contrast(params, embeddings)` gives the scalar of the whole batch, from all

@@ -36,10 +36,7 @@ def masked_lm(
     >>> round(float(masked_lm(logits, jnp.zeros((1, 3), int), jnp.array([[1.0, 0.0, 1.0]]))), 4)
     1.3863
     """
-    if targets.shape != weights.shape:
-        raise ValueError(
-            f"targets of shape {targets.shape} need weights of that shape, not {weights.shape}"
-        )
+    _check_weights(targets, weights)
     _check_targets(logits, targets)
     losses = masked_lm_per_example(
         keep_used(logits, weights),
@@ -58,13 +55,14 @@ def masked_lm_per_example(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> Float[Array, "*rows"]:
-    """The loss of every token by itself, for people who weight themselves.
+    """The loss of every token by itself, for people who weight themselves; raises as `masked_lm`.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in masked_lm_per_example(jnp.zeros((2, 4)), jnp.array([0, 3])).tolist()]
     [1.3863, 1.3863]
     """
     _check_targets(logits, targets)
+    check_smoothing(label_smoothing)
     logits = logits.astype(softmax_type(logits))
     log_sum = jax.nn.logsumexp(logits, axis=-1)
     # A negative id would count from the end; outside the vocabulary it is to give NaN.
@@ -88,8 +86,8 @@ def causal_lm(
 ) -> Float[Array, ""]:
     """The loss of predicting tokens[1:] from logits[:-1] (Radford et al. 2018, section 3.1).
 
-    `weights` belong to the tokens that are predicted; the first one's is not used. As `masked_lm`
-    else.
+    `weights` belong to the tokens that are predicted; the first one's is not used. Options, and what
+    is raised, as `masked_lm`.
 
     >>> import jax.numpy as jnp
     >>> round(float(causal_lm(jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), int))), 4)
@@ -97,6 +95,7 @@ def causal_lm(
     """
     _check_targets(logits, tokens)
     weights = jnp.ones(tokens.shape) if weights is None else weights
+    _check_weights(tokens, weights)
     return masked_lm(
         logits[..., :-1, :],
         tokens[..., 1:],
@@ -115,7 +114,7 @@ def causal_lm_per_example(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> Float[Array, "... predicted"]:
-    """The loss of every token but the first, `[..., length - 1]`.
+    """The loss of every token but the first, `[..., length - 1]`; raises as `causal_lm`.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in causal_lm_per_example(jnp.zeros((3, 4)), jnp.zeros(3, int)).tolist()]
@@ -138,12 +137,13 @@ def next_sentence(
     """Cross-entropy of pairs: 0 the second text follows the first, 1 it does not.
 
     For next-sentence (Devlin et al. 2019, 3.1) and sentence-order prediction (Lan et al. 2020,
-    3.1).
+    3.1). Options as `masked_lm`. Raises ValueError where shapes do not fit.
 
     >>> import jax.numpy as jnp
     >>> round(float(next_sentence(jnp.zeros((2, 2)), jnp.array([0, 1]))), 4)
     0.6931
     """
+    _check_classes(logits)
     weights = jnp.ones(labels.shape) if weights is None else weights
     return masked_lm(logits, labels, weights, axis_name=axis_name, normalize=normalize)
 
@@ -151,13 +151,31 @@ def next_sentence(
 def next_sentence_per_example(
     logits: Float[Array, "batch 2"], labels: Int[Array, " batch"]
 ) -> Float[Array, " batch"]:
-    """The loss of every pair by itself.
+    """The loss of every pair by itself; raises as `next_sentence`.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in next_sentence_per_example(jnp.zeros((2, 2)), jnp.array([0, 1])).tolist()]
     [0.6931, 0.6931]
     """
+    _check_classes(logits)
     return masked_lm_per_example(logits, labels)
+
+
+def check_smoothing(label_smoothing: float) -> None:
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing {label_smoothing} must be from 0 to 1: it is a share")
+
+
+def _check_classes(logits: Array) -> None:
+    if logits.shape[-1] != 2:
+        raise ValueError(f"logits of shape {logits.shape} must be [batch, 2]: follows, does not")
+
+
+def _check_weights(targets: Array, weights: Array) -> None:
+    if targets.shape != weights.shape:
+        raise ValueError(
+            f"targets of shape {targets.shape} need weights of that shape, not {weights.shape}"
+        )
 
 
 def _check_targets(logits: Array, targets: Array) -> None:

@@ -22,7 +22,8 @@ def masked_reconstruction(
 
     He et al. 2022 (Masked Autoencoders), section 3. `normalize_target` first gives each patch of the
     target mean 0 and variance 1 (over d, unbiased, plus 1e-6), as their best variant does. The target
-    is not differentiated. `axis_name` and `normalize` as in `masked_lm`.
+    is not differentiated. `axis_name` and `normalize` as in `masked_lm`. Raises ValueError where shapes
+    do not fit.
 
     >>> import jax.numpy as jnp
     >>> weights = jnp.array([1.0, 1.0, 0.0])
@@ -50,7 +51,7 @@ def masked_reconstruction_per_example(
     *,
     normalize_target: bool = False,
 ) -> Float[Array, "*patches"]:
-    """The mean squared error of every patch by itself.
+    """The mean squared error of every patch by itself; raises as `masked_reconstruction`.
 
     >>> import jax.numpy as jnp
     >>> masked_reconstruction_per_example(jnp.ones((2, 3)), jnp.zeros((2, 3))).tolist()

@@ -41,7 +41,7 @@ def replaced_token_detection(
 def replaced_token_detection_per_example(
     logits: Float[Array, "*rows"], replaced: Bool[Array, "*rows"]
 ) -> Float[Array, "*rows"]:
-    """The loss of every token by itself.
+    """The loss of every token by itself; raises as `replaced_token_detection`.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in replaced_token_detection_per_example(jnp.zeros(1), jnp.array([True])).tolist()]
@@ -69,7 +69,8 @@ def electra(
 
     `masked` and `valid` are masks or weights: the places that the generator predicts, and those that are
     not padding. `replaced` is where the sampled token differs from the original one: a generator that
-    guesses right has replaced nothing. Each term is divided by the sum of its own weights.
+    guesses right has replaced nothing. Each term is divided by the sum of its own weights. Raises
+    ValueError where shapes do not fit.
 
     >>> import jax.numpy as jnp
     >>> ones = jnp.ones((1, 2))

@@ -42,7 +42,7 @@ def byol(
 def byol_per_example(
     predictions: Float[Array, "*rows dim"], targets: Float[Array, "*rows dim"]
 ) -> Float[Array, "*rows"]:
-    """The loss of every row by itself.
+    """The loss of every row by itself; raises as `byol`.
 
     >>> import jax.numpy as jnp
     >>> byol_per_example(jnp.ones((1, 2)), jnp.array([[1.0, -1.0]])).tolist()
@@ -68,7 +68,8 @@ def dino(
 
     Caron et al. 2021 (Emerging Properties), equation 3 and algorithm 1. The teacher's views are the
     first of the student's (the large crops); a view is not compared with itself. `center` is kept by
-    the caller with `dino_center`. `axis_name` and `normalize` as in `masked_lm`.
+    the caller with `dino_center`. `axis_name` and `normalize` as in `masked_lm`. Raises ValueError where
+    shapes do not fit.
 
     >>> import jax.numpy as jnp
     >>> round(float(dino(jnp.zeros((3, 2, 4)), jnp.zeros((2, 2, 4)), jnp.zeros(4))), 4)
@@ -94,7 +95,7 @@ def dino_per_example(
     temperature: float = 0.1,
     teacher_temperature: float = 0.04,
 ) -> Float[Array, " batch"]:
-    """The loss of every row of the batch by itself, a mean over the pairs of views.
+    """The loss of every row of the batch by itself, a mean over the pairs of views; raises as `dino`.
 
     >>> import jax.numpy as jnp
     >>> views = jnp.zeros((2, 1, 4))
@@ -122,12 +123,17 @@ def dino_center(
 ) -> Float[Array, " dim"]:
     """momentum * center + (1 - momentum) * mean of the teacher's outputs over the global batch.
 
-    Caron et al. 2021, equation 4. Where all weights are 0 the center stays.
+    Caron et al. 2021, equation 4. Where all weights are 0 the center stays. Raises ValueError where
+    shapes do not fit.
 
     >>> import jax.numpy as jnp
     >>> dino_center(jnp.zeros(2), jnp.ones((2, 3, 2)), momentum=0.5).tolist()
     [0.5, 0.5]
     """
+    if teacher.ndim != 3 or center.shape != teacher.shape[2:]:
+        raise ValueError(
+            f"teacher {teacher.shape} must be [views, batch, dim], and center {center.shape} its [dim]"
+        )
     weights = _weights(weights, teacher[0]).astype(softmax_type(teacher))
     rows = keep_used(teacher.astype(weights.dtype).mean(axis=0), weights)
     total, weight = weights @ rows, weights.sum()

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl.losses.axes import AxisName, softmax_type, weighted_mean, with_formed_gradient, zero_of
+from jaxssl.losses.language import check_smoothing
 from jaxssl.losses.token_blocks import Blocks, cut_into_blocks, default_block, join_blocks
 
 
@@ -94,7 +95,7 @@ def linear_cross_entropy_with_accuracy(
     """The loss, and from the same pass the weighted share of tokens that are right.
 
     A token is right if no logit is above its target's: ties count as right. The share has no
-    gradient.
+    gradient. Options, and what is raised, as `linear_cross_entropy`.
 
     >>> import jax.numpy as jnp
     >>> h, k = jnp.eye(2), jnp.eye(3, 2)
@@ -104,6 +105,7 @@ def linear_cross_entropy_with_accuracy(
     0.75
     """
     _check(hidden, kernel, targets, weights, bias, block_size)
+    check_smoothing(label_smoothing)
     kind = softmax_type(hidden)
     bias = jnp.zeros(kernel.shape[0], kind) if bias is None else bias
     block = block_size or default_block(hidden.shape[1], kernel.shape[0])

@@ -44,7 +44,7 @@ def negative_sampling_per_example(
     contexts: Float[Array, "*rows dim"],
     negatives: Float[Array, "*rows count dim"],
 ) -> Float[Array, "*rows"]:
-    """The loss of every pair by itself.
+    """The loss of every pair by itself; raises as `negative_sampling`.
 
     >>> import jax.numpy as jnp
     >>> one = jnp.ones((1, 2))

@@ -1,24 +1,56 @@
 """Started twice by `test_processes.py`: the table of topologies over 2 processes x 4 devices."""
 
 import sys
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from tests.losses import cases
-from tests.losses.test_topologies import all_losses, parameters
-from tests.losses.topologies import AXIS, relative_error
+from tests.losses.test_topologies import (
+    accumulated,
+    all_losses,
+    batch_losses,
+    cached,
+    on_one_device,
+    token_losses,
+)
+from tests.losses.topologies import (
+    AXIS,
+    fast_to_compile,
+    relative_error,
+    value_and_mean_gradient,
+)
+
+CUT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
+
+
+def programs(mesh: Mesh) -> dict[str, tuple[Any, Any]]:
+    """Name -> the program, and the function that it is on one device."""
+
+    def mapped(function: Any, check_vma: bool) -> Any:
+        return jax.shard_map(
+            function, mesh=mesh, in_specs=(WHOLE, CUT), out_specs=WHOLE, check_vma=check_vma
+        )
+
+    made = {}
+    for name, loss, alone in (
+        ("whole", all_losses, all_losses),
+        ("accumulated", accumulated, token_losses),
+    ):
+        inside = value_and_mean_gradient(partial(loss, axis_name=AXIS))
+        made[f"{name}, jit"] = (jax.value_and_grad(loss), alone)
+        made[f"{name}, shard_map"] = (mapped(inside, True), alone)
+        made[f"{name}, shard_map unchecked"] = (mapped(inside, False), alone)
+    made["cached, shard_map"] = (mapped(partial(cached, axis_name=AXIS), True), batch_losses)
+    return made
 
 
 def main(port: str, process: int) -> None:
     jax.distributed.initialize(f"127.0.0.1:{port}", 2, process)
     mesh = jax.make_mesh((8,), (AXIS,), axis_types=(AxisType.Auto,))
-    cut, whole = PartitionSpec(AXIS), PartitionSpec()
-    params, batch = parameters(cases.ALL), cases.make_batch(uneven=True)
-    alone = jax.jit(jax.value_and_grad(all_losses))(params, batch)
-    reference = jax.tree.map(np.asarray, alone)
 
     def place(array: Any, spec: PartitionSpec) -> jax.Array:
         array = np.asarray(array)
@@ -26,29 +58,17 @@ def main(port: str, process: int) -> None:
             array.shape, NamedSharding(mesh, spec), lambda index: array[index]
         )
 
-    params = jax.tree.map(lambda a: place(a, whole), params)
-    batch = jax.tree.map(lambda a: place(a, cut), batch)
-
-    def inside(params: Any, batch: Any) -> Any:
-        named = jax.value_and_grad(lambda p: all_losses(p, batch, AXIS))
-        value, gradient = named(params)
-        return value, jax.lax.pmean(gradient, AXIS)
-
-    def mapped(check_vma: bool) -> Any:
-        return jax.shard_map(
-            inside, mesh=mesh, in_specs=(whole, cut), out_specs=whole, check_vma=check_vma
-        )
-
-    same = NamedSharding(mesh, whole)
-    programs = {
-        "jit": jax.value_and_grad(all_losses),
-        "shard_map": mapped(check_vma=True),
-        "shard_map unchecked": mapped(check_vma=False),
-    }
-    for name, program in programs.items():
-        result = jax.jit(program, out_shardings=same)(params, batch)
-        here = jax.tree.map(lambda a: np.asarray(a.addressable_data(0)), result)
-        print(name, relative_error(here, reference), flush=True)
+    for name, (program, alone) in programs(mesh).items():
+        compiled = fast_to_compile(program, out_shardings=NamedSharding(mesh, WHOLE))
+        for uneven in (True, False):
+            params, reference = on_one_device(alone, uneven)
+            result = compiled(
+                jax.tree.map(lambda a: place(a, WHOLE), params),
+                jax.tree.map(lambda a: place(a, CUT), cases.make_batch(uneven)),
+            )
+            here = jax.tree.map(lambda a: np.asarray(a.addressable_data(0)), result)
+            kind = "uneven" if uneven else "even"
+            print(f"{name}, {kind}", relative_error(here, reference), flush=True)
 
 
 if __name__ == "__main__":

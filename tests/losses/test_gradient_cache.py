@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from jaxssl import losses
+from tests.losses.topologies import AXIS, mesh_of, relative_error
 
 
 def embed(params, rows, key):
@@ -14,10 +16,9 @@ def embed(params, rows, key):
     return {name: jnp.tanh(rows * keep @ matrix) for name, matrix in params["towers"].items()}
 
 
-def contrast(params, embeddings):
-    return losses.info_nce(
-        embeddings["first"], embeddings["second"], temperature=params["temperature"]
-    )
+def contrast(params, embeddings, axis_name=None):
+    options = {"temperature": params["temperature"], "axis_name": axis_name}
+    return losses.info_nce(embeddings["first"], embeddings["second"], **options)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def example():
     return params, jnp.asarray(random.normal(size=(12, 5)), jnp.float32)
 
 
-@pytest.mark.parametrize("microbatches", [1, 3])
+@pytest.mark.parametrize("microbatches", [1, 3, 12])
 def test_is_one_large_batch(example, microbatches, key):
     params, rows = example
 
@@ -42,11 +43,41 @@ def test_is_one_large_batch(example, microbatches, key):
 
     cached = jax.jit(partial(losses.cached_gradients, embed, contrast, microbatches=microbatches))
     ours = cached(params, rows, key)
-    jax.tree.map(
-        partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6),
-        ours,
-        jax.jit(jax.value_and_grad(whole))(params),
+    assert relative_error(ours, jax.jit(jax.value_and_grad(whole))(params)) < 1e-5
+    # With keys of their own the parts are others: dropout is noticed above.
+    assert relative_error(cached(params, rows, jax.random.key(1)), ours) > 0.01
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_dropout_is_replayed_on_devices(example, check_vma, key):
+    """8 devices of 2 microbatches, each device with a key of its own, against one batch."""
+    params, _ = example
+    rows = jnp.asarray(np.random.default_rng(1).normal(size=(32, 5)), jnp.float32)
+
+    def whole(params):
+        each = []
+        for number, part in enumerate(rows.reshape(16, 2, 5)):
+            device_key = jax.random.fold_in(key, number // 2)
+            each.append(embed(params, part, jax.random.fold_in(device_key, number % 2)))
+        return contrast(params, jax.tree.map(lambda *a: jnp.concatenate(a), *each))
+
+    def inside(params, rows):
+        device_key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+        value, gradient = losses.cached_gradients(
+            embed, partial(contrast, axis_name=AXIS), params, rows, device_key, microbatches=2
+        )
+        return value, jax.lax.pmean(gradient, AXIS)
+
+    whole_spec, cut = PartitionSpec(), PartitionSpec(AXIS)
+    mapped = jax.shard_map(
+        inside,
+        mesh=mesh_of(8),
+        in_specs=(whole_spec, cut),
+        out_specs=whole_spec,
+        check_vma=check_vma,
     )
+    expected = jax.jit(jax.value_and_grad(whole))(params)
+    assert relative_error(jax.jit(mapped)(params, rows), expected) < 1e-5
 
 
 def test_uneven_cuts_are_refused(example, key):

@@ -144,3 +144,9 @@ def test_errors_name_both_shapes():
         losses.masked_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 3), int), jnp.zeros((2, 1)))
     with pytest.raises(ValueError, match=r"need targets of shape \(2, 3\)"):
         losses.causal_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 4), int))
+    with pytest.raises(ValueError, match=r"targets of shape \(2, 3\).*not \(2, 4\)"):
+        losses.causal_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 3), int), jnp.zeros((2, 4)))
+    with pytest.raises(ValueError, match=r"logits of shape \(4, 3\) must be \[batch, 2\]"):
+        losses.next_sentence(jnp.zeros((4, 3)), jnp.zeros(4, int))
+    with pytest.raises(ValueError, match=r"label_smoothing 1.5"):
+        losses.masked_lm(jnp.zeros((2, 5)), jnp.zeros(2, int), jnp.ones(2), label_smoothing=1.5)

@@ -24,7 +24,6 @@ def test_two_processes_of_four_devices() -> None:
     for process in processes:
         output, _ = process.communicate(timeout=600)
         assert process.returncode == 0
-        lines = [line for line in output.splitlines() if not line.startswith("[Gloo]")]
-        errors = dict(line.rsplit(" ", 1) for line in lines)
-        assert set(errors) == {"jit", "shard_map", "shard_map unchecked"}
+        errors = dict(line.rsplit(" ", 1) for line in output.splitlines() if "even " in line)
+        assert len(errors) == 14  # (whole, accumulated) x 3 and cached; even and uneven weights
         assert max(map(float, errors.values())) < TOLERANCE

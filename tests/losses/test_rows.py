@@ -174,6 +174,8 @@ def test_errors_name_both_shapes():
         losses.negative_sampling(rows, rows, rows)
     with pytest.raises(ValueError, match=r"\(2, 2\).*\(3, 2\)"):
         losses.masked_reconstruction(rows, other, jnp.ones(3))
+    with pytest.raises(ValueError, match=r"teacher \(1, 3, 2\).*center \(3,\)"):
+        losses.dino_center(jnp.zeros(3), rows[None])
     with pytest.raises(ValueError, match="views"):
         losses.dino(rows[None], rows[None], jnp.zeros(2))
     with pytest.raises(ValueError, match=r"replaced of shape \(2,\)"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxssl import losses
+from tests.losses.topologies import fast_to_compile
 
 Arrays = dict[str, jax.Array]
 DIM, VOCAB = 3, 5
@@ -77,7 +78,7 @@ BFLOAT16 = dict.fromkeys(LOSSES, EXACT) | {
 }
 
 
-@jax.jit
+@fast_to_compile
 def program(x: Arrays, fixed: Arrays) -> dict[str, tuple[jax.Array, Arrays]]:
     return {name: jax.value_and_grad(loss)(x, fixed) for name, loss in LOSSES.items()}
 
@@ -170,7 +171,7 @@ def test_vmap_jvp_and_checkpoint() -> None:
     x, fixed = jax.tree.map(lambda *a: jnp.stack(a), *examples)
     onward = jax.tree.map(jnp.cos, x)
 
-    @jax.jit
+    @fast_to_compile
     @jax.vmap
     def transformed(x: Arrays, fixed: Arrays, onward: Arrays) -> dict[str, Any]:
         results = {}

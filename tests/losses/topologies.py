@@ -5,7 +5,7 @@ its first axis.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -26,60 +26,88 @@ def split(batch: Any, count: int) -> Any:
     return jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), batch)
 
 
-def by_jit(loss: Loss, params: Any, batch: Any, count: int) -> list[Any]:
+Run = Callable[[Any, Any], list[Any]]  # (params, batch) -> values and gradients
+
+
+def by_jit(loss: Loss, count: int) -> Run:
     mesh = mesh_of(count)
     place = partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec(AXIS)))
-    with jax.set_mesh(mesh):
-        return [jax.jit(jax.value_and_grad(loss))(params, jax.tree.map(place, batch))]
+    program = fast_to_compile(jax.value_and_grad(loss))
+
+    def run(params: Any, batch: Any) -> list[Any]:
+        with jax.set_mesh(mesh):
+            return [program(params, jax.tree.map(place, batch))]
+
+    return run
 
 
-def by_mapping(mapping: Callable[..., Any]) -> Callable[..., list[Any]]:
+def by_mapping(mapping: Callable[..., Any]) -> Callable[[Loss, int], Run]:
     """pmap, or vmap with a named axis."""
 
-    def run(loss: Loss, params: Any, batch: Any, count: int) -> list[Any]:
+    def make(loss: Loss, count: int) -> Run:
         named = partial(loss, axis_name=AXIS)
-
-        def inside(params: Any, batch: Any) -> Any:
-            value, gradient = jax.value_and_grad(named)(params, batch)
-            return value, jax.lax.pmean(gradient, AXIS)
-
-        parts = split(batch, count)
         options = {"axis_name": AXIS, "in_axes": (None, 0)}
         if mapping is jax.pmap:
             options["devices"] = jax.devices()[:count]
-        outside = jax.jit(jax.value_and_grad(lambda p: mapping(named, **options)(p, parts).mean()))
-        each = jax.jit(mapping(inside, **options))(params, parts)
-        each = jax.tree.map(np.asarray, each)
-        return [outside(params)] + [jax.tree.map(lambda a, i=i: a[i], each) for i in range(count)]
 
-    return run
+        def outside(params: Any, parts: Any) -> jax.Array:
+            return mapping(named, **options)(params, parts).mean()
+
+        outer = fast_to_compile(jax.value_and_grad(outside))
+        inner = fast_to_compile(mapping(value_and_mean_gradient(named), **options))
+
+        def run(params: Any, batch: Any) -> list[Any]:
+            parts = split(batch, count)
+            each = jax.tree.map(np.asarray, inner(params, parts))
+            devices = [jax.tree.map(lambda a, i=i: a[i], each) for i in range(count)]
+            return [outer(params, parts), *devices]
+
+        return run
+
+    return make
 
 
-def by_shard_map(check_vma: bool) -> Callable[..., list[Any]]:
-    def run(loss: Loss, params: Any, batch: Any, count: int) -> list[Any]:
+def by_shard_map(check_vma: bool) -> Callable[[Loss, int], Run]:
+    def make(loss: Loss, count: int) -> Run:
         named = partial(loss, axis_name=AXIS)
         cut, whole = PartitionSpec(AXIS), PartitionSpec()
+        mapped = partial(
+            jax.shard_map,
+            mesh=mesh_of(count),
+            in_specs=(whole, cut),
+            out_specs=whole,
+            check_vma=check_vma,
+        )
+        outer = fast_to_compile(jax.value_and_grad(mapped(named)))
+        inner = fast_to_compile(mapped(value_and_mean_gradient(named)))
+        return lambda params, batch: [outer(params, batch), inner(params, batch)]
 
-        def mapped(function: Any) -> Any:
-            return jax.shard_map(
-                function,
-                mesh=mesh_of(count),
-                in_specs=(whole, cut),
-                out_specs=whole,
-                check_vma=check_vma,
-            )
-
-        def inside(params: Any, batch: Any) -> Any:
-            value, gradient = jax.value_and_grad(named)(params, batch)
-            return value, jax.lax.pmean(gradient, AXIS)
-
-        outside = jax.jit(jax.value_and_grad(mapped(named)))
-        return [outside(params, batch), jax.jit(mapped(inside))(params, batch)]
-
-    return run
+    return make
 
 
-TOPOLOGIES: dict[str, Callable[..., list[Any]]] = {
+def value_and_mean_gradient(named: Loss) -> Callable[..., Any]:
+    """The habit of those who differentiate inside: lax.pmean(jax.grad(loss))."""
+
+    def inside(params: Any, batch: Any) -> Any:
+        value, gradient = jax.value_and_grad(named)(params, batch)
+        return value, jax.lax.pmean(gradient, AXIS)
+
+    return inside
+
+
+def fast_to_compile(function: Callable[..., Any], **sharded: Any) -> Callable[..., Any]:
+    """Each program runs once or twice: XLA's time on making it fast would be most of the suite's."""
+    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    return jax.jit(function, compiler_options=options, **sharded)
+
+
+@lru_cache
+def programs(topology: str, loss: Loss, count: int) -> Run:
+    """Made once: batches of even and of uneven weights run the same."""
+    return TOPOLOGIES[topology](loss, count)
+
+
+TOPOLOGIES: dict[str, Callable[[Loss, int], Run]] = {
     "jit": by_jit,
     "pmap": by_mapping(jax.pmap),
     "vmap": by_mapping(jax.vmap),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxssl import losses
 from tests.losses import cases, test_safety, topologies
-from tests.losses.test_topologies import all_losses, cached, parameters
+from tests.losses.sums import all_losses, cached, parameters
 
 
 def trace_all() -> None:

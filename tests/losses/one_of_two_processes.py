@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from tests.losses import cases
-from tests.losses.test_topologies import (
+from tests.losses.sums import (
     accumulated,
     all_losses,
     batch_losses,

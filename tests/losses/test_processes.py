@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.losses.test_topologies import TOLERANCE
+from tests.losses.sums import TOLERANCE
 
 
 @pytest.mark.slow

@@ -1,10 +1,9 @@
 """Value and gradient of every loss on every topology, against the same loss on one device.
 
-All losses run in one program, each with parameters of its own, so that gradients do not mix. On 2
-processes the same table runs in `test_processes.py`.
+On 2 processes the same table runs in `test_processes.py`, in microbatches in `test_accumulation.py`.
 """
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,71 +24,16 @@ from jaxssl.losses import (
     word_vectors,
 )
 from tests.losses import cases
+from tests.losses.sums import TOLERANCE, all_losses, on_one_device
 from tests.losses.topologies import (
     AXIS,
     TOPOLOGIES,
     fast_to_compile,
-    mesh_of,
     programs,
     relative_error,
     split,
     value_and_mean_gradient,
 )
-
-TOLERANCE = 1e-5  # relative, norm by norm
-
-
-def one_after_another(table: Any, params: Any, batch: Any, **options: Any) -> jax.Array:
-    """The sum of all losses. Each waits for the one before, in both directions.
-
-    XLA runs what is independent at once, and on few cores the collectives of several losses can then
-    take all threads while each waits for other devices' threads.
-    """
-    total = jnp.zeros(())
-    for name, loss in table.items():
-        waiting = batch | {"first": batch["first"] + 0 * total}
-        total += loss(params[name], waiting, **options)
-    return total
-
-
-def all_losses(params: Any, batch: Any, axis_name: str | None = None) -> jax.Array:
-    return one_after_another(cases.ALL, params, batch, axis_name=axis_name)
-
-
-def token_losses(params: Any, batch: Any) -> jax.Array:
-    return sum(loss(params[name], batch) for name, loss in cases.TOKEN_LOSSES.items())
-
-
-def accumulated(params: Any, batch: Any, axis_name: str | None = None) -> jax.Array:
-    """Four microbatches, added: weights are divided by their global sum first."""
-
-    def share(weights: jax.Array) -> jax.Array:
-        total = weights.sum()
-        return weights / (jax.lax.psum(total, axis_name) if axis_name else total)
-
-    names = ("weights", "other_weights")
-    batch = batch | {name: share(batch[name]) for name in names}
-
-    def add(total: jax.Array, part: Any) -> tuple[jax.Array, None]:
-        options = {"axis_name": axis_name, "normalize": False}
-        return total + one_after_another(cases.TOKEN_LOSSES, params, part, **options), None
-
-    parts = 4 if len(batch["weights"]) % 4 == 0 else 1
-    cut = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), batch)
-    return jax.lax.scan(add, jnp.zeros(()), cut)[0]
-
-
-def parameters(names: Any) -> Any:
-    return {name: cases.make_params() for name in names}
-
-
-@lru_cache
-def on_one_device(function: Any, uneven: bool) -> Any:
-    names = {token_losses: cases.TOKEN_LOSSES, batch_losses: cases.BATCH_LOSSES}
-    params = parameters(names.get(function, cases.ALL))
-    program = fast_to_compile(jax.value_and_grad(function))
-    return params, jax.tree.map(np.asarray, program(params, cases.make_batch(uneven)))
-
 
 COUNTS = [
     4,
@@ -106,55 +50,6 @@ def test_value_and_gradient(topology: str, count: int, uneven: bool) -> None:
     params, reference = on_one_device(all_losses, uneven)
     for result in programs(topology, all_losses, count)(params, cases.make_batch(uneven)):
         assert relative_error(result, reference) < TOLERANCE
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("uneven", [True, False])
-@pytest.mark.parametrize("count", [1, 2, 4, 8])
-@pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_accumulated_microbatches(topology: str, count: int, uneven: bool) -> None:
-    params, reference = on_one_device(token_losses, uneven)
-    for result in programs(topology, accumulated, count)(params, cases.make_batch(uneven)):
-        assert relative_error(result, reference) < TOLERANCE
-
-
-def cached(params: Any, batch: Any, axis_name: str | None = None) -> Any:
-    """Contrastive losses accumulated: the value and gradient of two microbatches a device."""
-
-    def embed(params: Any, part: Any, _: Any) -> Any:
-        return {
-            name: (part["first"] @ p["matrix"], part["second"] @ p["matrix"], part["weights"])
-            for name, p in params.items()
-        }
-
-    def contrast(params: Any, rows: Any) -> jax.Array:
-        return sum(
-            loss.of_embeddings(params[name], rows[name], axis_name)
-            for name, loss in cases.BATCH_LOSSES.items()
-        )
-
-    value, gradient = losses.cached_gradients(embed, contrast, params, batch, microbatches=2)
-    return value, jax.lax.pmean(gradient, axis_name) if axis_name else gradient
-
-
-def batch_losses(params: Any, batch: Any) -> jax.Array:
-    return sum(loss(params[name], batch) for name, loss in cases.BATCH_LOSSES.items())
-
-
-@pytest.mark.parametrize("check_vma", [True, False])
-def test_cached_gradients_on_devices(check_vma: bool) -> None:
-    """Inside shard_map, on 8 devices."""
-    cut, whole = jax.sharding.PartitionSpec(AXIS), jax.sharding.PartitionSpec()
-    mapped = jax.shard_map(
-        partial(cached, axis_name=AXIS),
-        mesh=mesh_of(8),
-        in_specs=(whole, cut),
-        out_specs=whole,
-        check_vma=check_vma,
-    )
-    params, reference = on_one_device(batch_losses, uneven=True)
-    result = fast_to_compile(mapped)(params, cases.make_batch(uneven=True))
-    assert relative_error(result, reference) < TOLERANCE
 
 
 def test_every_loss_is_in_the_table() -> None:

@@ -73,9 +73,10 @@ def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Re
                 report.tell()
                 scores = score(setup.predict(state.model, dev), dev.examples.labels)
                 report.evaluation(done, as_sums(scores))
-            if is_due or stop.requested:
+            stopping = stop.after(done)
+            if is_due or stopping:
                 checkpoints.save(state, scores)
-            if stop.requested:
+            if stopping:
                 print(f"{stop.reason}: saved step {done}; the same command goes on from there")
                 return None
         best, model = restore_best(checkpoints, state.model)

@@ -6,22 +6,27 @@
 A run resumes by itself, bitwise as if it had never stopped. Ctrl-C and SIGTERM save and leave.
 """
 
+import sys
+
 import jax
 
 from jaxssl.data.loader import open_rows
 from jaxssl.tools.errors import one_line_errors
-from jaxssl.training.checkpoint import Checkpoints, write_run
+from jaxssl.training.checkpoint import Checkpoints, identity, write_run
 from jaxssl.training.config import Pretraining, read_config
 from jaxssl.training.evaluation import evaluate
+from jaxssl.training.hosts import agree, tell
 from jaxssl.training.mesh import batch_sharding
 from jaxssl.training.metrics import Report
 from jaxssl.training.show import announce, conclude
 from jaxssl.training.signals import StopRequest
 from jaxssl.training.step import create_state, make_evaluation, make_step, place_batch
+from jaxssl.training.supervise import is_supervisor, supervise
 
 
 def run(config: Pretraining) -> None:
     """One run, from its configuration to its last checkpoint."""
+    config.hosts.start()
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
     mesh = config.mesh.make()
     rows = open_rows(config.data, "train", seed=config.seed, **hosts)
@@ -29,6 +34,7 @@ def run(config: Pretraining) -> None:
     objective, optimizer = config.objective, config.optimizer.make(config.steps)
 
     state = create_state(config, optimizer, rows.spec, mesh)
+    agree(identity(config, rows.fingerprint))
     changed = write_run(config.run, config, rows.tokenizer, rows.fingerprint)
     checkpoints = Checkpoints(config.run, config.keep)
     state = checkpoints.restore_latest(state) or state
@@ -39,25 +45,29 @@ def run(config: Pretraining) -> None:
 
     sharding = batch_sharding(mesh)
     report = Report(config, rows, start=start)
-    with report, checkpoints, StopRequest() as stop:
+    with report, checkpoints, StopRequest() as stop, config.watch(start, **hosts) as watch:
         for step in range(start, config.steps):
             batch = place_batch(rows.batch(step)["tokens"], sharding)
             state, metrics = train_step(state, batch)
             report.step(step, metrics)  # waits for the device only where a line is due
             done, is_last, scores = step + 1, step + 1 == config.steps, None
+            watch.step, stopping = done, stop.after(done)
             if done % config.evaluate_every == 0 or is_last:
                 report.tell()
                 sums = evaluate(state, held_out, evaluate_batch, mesh, config.evaluate_batches)
                 scores = report.evaluation(done, sums)
-            if done % config.save_every == 0 or is_last or stop.requested:
+            if done % config.save_every == 0 or is_last or stopping:
                 report.tell()  # a step that is no number is found before it is saved
                 checkpoints.save(state, scores)
-            if stop.requested:
-                print(f"{stop.reason}: saved step {done}; the same command goes on from there")
+            if stopping:
+                tell(f"{stop.reason}: saved step {done}; the same command goes on from there")
                 return
     conclude(config, state, held_out)
 
 
 if __name__ == "__main__":
     with one_line_errors():
-        run(read_config(Pretraining, __doc__ or ""))
+        config = read_config(Pretraining, __doc__ or "")
+        if is_supervisor(config.restarts):
+            sys.exit(supervise(config.restarts))
+        run(config)

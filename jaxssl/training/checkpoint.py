@@ -127,13 +127,28 @@ class Checkpoints:
         self.close()
 
 
+def identity(config: Any, data: str) -> dict[str, str]:
+    """What all hosts of a run must have in common, by name."""
+    return {
+        "the version of the code": jaxssl.__version__,
+        "the data": data,
+        "the configuration": json.dumps(_described(config)),
+    }
+
+
+def _described(config: Any) -> dict[str, Any]:
+    """The configuration less what differs between hosts and does not change the run."""
+    return {k: v for k, v in describe(config).items() if k not in ("hosts", "restarts")}
+
+
 def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> list[str]:
     """Writes config.json and tokenizer/ of a new run; of an old one, returns what has changed.
 
+    Of many hosts the first one writes.
     Raises InputError where a change means another model or other data under the same name.
     """
     folder = Path(run)
-    described = {"version": jaxssl.__version__, "data": data, "config": describe(config)}
+    described = {"version": jaxssl.__version__, "data": data, "config": _described(config)}
     path = folder / "config.json"
     if path.exists():
         old = json.loads(path.read_text(encoding="utf8"))
@@ -147,6 +162,9 @@ def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> 
             raise InputError(f"{folder} holds another model ({fatal[0]}); choose another --run")
     else:
         lines = []
+    if jax.process_index():
+        return lines
+    if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(folder / "tokenizer")
     temporary = path.with_suffix(".partial")

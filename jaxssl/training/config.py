@@ -14,8 +14,10 @@ import tyro
 from jaxssl.data.loader import Rows
 from jaxssl.errors import InputError
 from jaxssl.training.checkpoint import Keep
+from jaxssl.training.hosts import Hosts
 from jaxssl.training.mesh import Mesh
 from jaxssl.training.optimizer import AdamW
+from jaxssl.training.watch import Watch
 
 Config = TypeVar("Config")
 
@@ -33,6 +35,8 @@ class Pretraining:
     average: float | None = None  # decay of a moving average of the parameters, e.g. 0.999
     seed: int = 0
     run: str = ""  # folder of the run; runs/NAME of the config when empty
+    hosts: Hosts = Hosts()
+    restarts: int = 0  # how often the command is started again where the run dies
     report_every: int = 50  # steps between two lines
     evaluate_every: int = 500  # steps between two evaluations on held-out rows
     evaluate_batches: int = 50  # at most so many held-out batches
@@ -44,6 +48,8 @@ class Pretraining:
         for name in positive:
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.restarts < 0:
+            raise InputError(f"restarts={self.restarts} must not be negative")
         if self.data.batch % self.microbatches:
             raise InputError(
                 f"batch {self.data.batch} cannot be cut into {self.microbatches} microbatches; "
@@ -51,6 +57,11 @@ class Pretraining:
             )
         if self.average is not None and not 0 < self.average < 1:
             raise InputError(f"average={self.average} must lie between 0 and 1, e.g. 0.999")
+
+    def watch(self, start: int, *, host: int, hosts: int) -> Watch:
+        """The watch over the run's hosts and over its own progress."""
+        limits = {"dead_after": self.hosts.dead_after, "stuck_after": self.hosts.stuck_after}
+        return Watch(self.run, host=host, hosts=hosts, step=start, **limits)
 
 
 def read_config(kind: type[Config], description: str, arguments: list[str] | None = None) -> Config:

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import IO
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxssl.errors import InputError
 from jaxssl.objectives.batch import Ratio
 from jaxssl.training.chips import device_peak
 from jaxssl.training.config import Pretraining
+from jaxssl.training.hosts import tell
 
 
 class NotFinite(InputError):
@@ -36,15 +38,19 @@ class Report:
         self.peak = peak_flops()
         self.first_step = start
         self.clock = self.began = time.perf_counter()
-        self.lines = (self.folder / "metrics.jsonl").open("a", encoding="utf8")
-        self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=start)
+        self.lines: IO[str] | None = None
+        self.board: SummaryWriter | None = None
+        if jax.process_index() == 0:
+            self.lines = (self.folder / "metrics.jsonl").open("a", encoding="utf8")
+            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=start)
 
     def __enter__(self) -> "Report":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.lines.close()
-        self.board.close()
+        if self.lines and self.board:
+            self.lines.close()
+            self.board.close()
 
     def step(self, step: int, metrics: dict[str, Ratio]) -> None:
         """Notes the metrics of one step (numbered from 0); tells of them when it is time."""
@@ -68,18 +74,20 @@ class Report:
         means["share_of_peak"] = self.flops_per_step * count / seconds / self.peak
         left = (now - self.began) / (last - self.first_step) * (self.steps - last)
         self._write("train", last, means)
-        print(_line(last, self.steps, means, left), flush=True)
+        tell(_line(last, self.steps, means, left))
 
     def evaluation(self, step: int, sums: list[dict[str, Ratio]]) -> dict[str, float]:
         """Prints and writes the evaluation after `step` steps; returns its means."""
         means = averages(jax.device_get(sums))
         self._write("valid", step, means)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        print(f"step {step:>7,}  held-out: {shown}", flush=True)
+        tell(f"step {step:>7,}  held-out: {shown}")
         self.clock = time.perf_counter()  # the time of an evaluation is not the step's
         return means
 
     def _write(self, kind: str, step: int, means: dict[str, float]) -> None:
+        if self.lines is None or self.board is None:
+            return
         record = {"kind": kind, "step": step, "time": time.time(), **means}
         self.lines.write(json.dumps(record) + "\n")
         self.lines.flush()

@@ -9,6 +9,7 @@ from jaxssl.data.loader import RowReader
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.training.config import Pretraining
 from jaxssl.training.guesses import show_guesses
+from jaxssl.training.hosts import tell
 from jaxssl.training.picture import draw_losses, read_metrics, spark_line
 from jaxssl.training.step import TrainState
 
@@ -26,7 +27,7 @@ def announce(
     spec, start = rows.spec, int(state.step)
     per_epoch = max(rows.rows // spec.batch, 1)
     devices = jax.devices()
-    print(
+    tell(
         f"{type(config.objective).__name__}: {parameters / 1e6:.2f} M parameters, vocabulary "
         f"{spec.vocab_size:,}\n"
         f"rows: {rows.rows:,} of {spec.length} tokens ({held_out.rows:,} held out), batch "
@@ -36,19 +37,21 @@ def announce(
         + f"; run: {config.run}"
     )
     for line in changed:
-        print(f"changed since the run began: {line}")
+        tell(f"changed since the run began: {line}")
     if start >= config.steps:
-        print(f"step {start:,} of {config.steps:,} is saved already; raise --steps to go on")
+        tell(f"step {start:,} of {config.steps:,} is saved already; raise --steps to go on")
     elif start:
-        print(f"going on after step {start:,}")
+        tell(f"going on after step {start:,}")
 
 
 def conclude(config: Pretraining, state: TrainState, held_out: RowReader) -> None:
     """The picture of the loss and, for masked LM, a few guesses."""
+    if jax.process_index():
+        return
     run = Path(config.run)
     losses = [record["loss"] for record in read_metrics(run, "train")]
-    print(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
-    if isinstance(config.objective, MaskedLM):
+    tell(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
+    if isinstance(config.objective, MaskedLM) and jax.process_count() == 1:
         model = state.model if isinstance(state.average, tuple) else state.average
-        print(f"\n{show_guesses(model, held_out)}")
-    print(f"\nthe checkpoint is in {run}/checkpoints; finetune.py takes --task.checkpoint {run}")
+        tell(f"\n{show_guesses(model, held_out)}")
+    tell(f"\nthe checkpoint is in {run}/checkpoints; finetune.py takes --task.checkpoint {run}")

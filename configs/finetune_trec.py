@@ -6,6 +6,9 @@
     … --from-scratch                                                    (random parameters)
 
 Columns `question` and `label`; a tenth of the training questions is dev; test has 500 questions.
+An encoder of 3.4 M parameters after 93 minutes on one core (configs/novels_encoder.py), 3 seeds:
+83.5 ± 0.8 % with 2,000 examples (random parameters 75.7 ± 0.4), 88.5 ± 1.9 % with all (83.3 ± 1.5);
+1 and 2 minutes a seed.
 
 The peak suits encoders of a few million parameters, and so does the mean over the text as its
 state; pass --optimizer.peak 3e-5 --task.pooling cls --task.pooler for one of BERT-base's size.

@@ -7,6 +7,9 @@
 3.4 M parameters, 20.3 M tokens of 61 novels in 63 minutes (5,500 tokens/s on one core of two). Held out, two
 authors who are not in the training text: 37.8 % of hidden tokens right (a unigram model 4.4 %), 1.29 bits per
 byte (unigram 2.39).
+
+With film reviews beside the novels and --steps 5200, 31.9 M tokens in 93 minutes: 38.8 %, 1.26 bits per byte.
+Finetuned on 2,000 examples it is 3.1 points ahead of random parameters on SST-2, 7.8 on TREC.
 """
 
 from jaxssl.data.loader import Rows

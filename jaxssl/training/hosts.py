@@ -1,6 +1,7 @@
 """Several hosts: how they find each other, and that they are about to run the same thing."""
 
 import hashlib
+import importlib.util
 import os
 from dataclasses import dataclass
 
@@ -70,6 +71,8 @@ def tell(text: str) -> None:
 def cluster() -> str | None:
     """The kind of job of many processes that this one belongs to, by its environment."""
     for name, variables in CLUSTERS.items():
+        if name == "Kubernetes" and importlib.util.find_spec("kubernetes") is None:
+            continue  # with it JAX asks for the other pods' addresses; TPU pods know them without
         if all(variable in os.environ for variable in variables):
             alone = os.environ.get(SIZES.get(name, ""), "") == "1"
             hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "")

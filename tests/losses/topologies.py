@@ -4,6 +4,7 @@ A case is a loss of (params, batch, axis_name): params are replicated, batch is 
 its first axis.
 """
 
+import gc
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -101,9 +102,14 @@ def fast_to_compile(function: Callable[..., Any], **sharded: Any) -> Callable[..
     return jax.jit(function, compiler_options=options, **sharded)
 
 
-@lru_cache
+@lru_cache(maxsize=1)
 def programs(topology: str, loss: Loss, count: int) -> Run:
-    """Made once: batches of even and of uneven weights run the same."""
+    """Made once: batches of even and of uneven weights, which follow each other, run the same.
+
+    Not kept longer: the programs of one topology hold 2,000 memory maps, and Linux gives a process
+    65,530. The compiler then dies of a segmentation fault.
+    """
+    gc.collect()
     return TOPOLOGIES[topology](loss, count)
 
 

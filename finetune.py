@@ -21,7 +21,6 @@ from jaxssl.training.results import (
     Result,
     begin_run,
     read_result,
-    restore_best,
     show_summary,
     summarise,
     write_json,
@@ -79,7 +78,7 @@ def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Re
             if stopping:
                 print(f"{stop.reason}: saved step {done}; the same command goes on from there")
                 return None
-        best, model = restore_best(checkpoints, state.model)
+        best, model = checkpoints.restore_best_model(state.model)
     return conclude_seed(setup, folder, seed, best, model)
 
 

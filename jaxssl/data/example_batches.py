@@ -137,6 +137,21 @@ class LabelledSpec:
     begin: int
     end: int
 
+    @classmethod
+    def of(
+        cls, tokenizer: Tokenizer, *, batch: int, lengths: tuple[int, ...], classes: int
+    ) -> "LabelledSpec":
+        """The description of batches in the words of a tokenizer."""
+        return cls(
+            batch=batch,
+            lengths=lengths,
+            classes=classes,
+            vocab_size=tokenizer.vocab_size,
+            pad=tokenizer.pad,
+            begin=tokenizer.begin,
+            end=tokenizer.end,
+        )
+
     @property
     def longest(self) -> int:
         return self.lengths[-1]

@@ -116,6 +116,16 @@ class Checkpoints:
         nested = _read(self.manager, step, to_dict(jax.tree.map(_abstract, state)))
         return from_nested(state, nested)
 
+    def restore_best_model(self, model: Tree, sharding: Any = None) -> tuple[int, Tree]:
+        """The best step and its parameters, in the form of `model`: arrays or, with `sharding`, shapes."""
+        self.wait()
+        step = self.best_step()
+        if step is None:
+            raise InputError(f"{self.folder} holds no checkpoint yet; train it first")
+        wanted = jax.tree.map(lambda leaf: _abstract(leaf, sharding), model)
+        nested = _read(self.manager, step, {"model": to_dict(wanted)}, partial=True)
+        return step, from_nested(model, nested["model"])
+
     def close(self) -> None:
         self.wait()
         self.manager.close()
@@ -214,9 +224,7 @@ def load_pretrained(
     name = "average" if averaged and config.average is not None else "model"
     if sharding is None:
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    wanted = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), template
-    )
+    wanted = jax.tree.map(lambda leaf: _abstract(leaf, sharding), template)
     nested = _read(checkpoints.manager, step, {name: to_dict(wanted)}, partial=True)
     checkpoints.close()
     model = from_nested(template, nested[name])
@@ -241,8 +249,8 @@ def _read(manager: Any, step: int, wanted: dict[str, Any], partial: bool = False
         return reader.restore(folder, args=arguments)
 
 
-def _abstract(leaf: Any) -> Any:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+def _abstract(leaf: Any, sharding: Any = None) -> Any:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding or leaf.sharding)
 
 
 def digest(tree: Tree) -> str:

@@ -25,9 +25,7 @@ from jaxssl.training.checkpoint import Checkpoints
 from jaxssl.training.description import rebuild
 from jaxssl.training.finetuning import Finetuning, make_predictor
 from jaxssl.training.mesh import Mesh
-from jaxssl.training.results import read_result, restore_best
-
-FILE = "finetuning.json"
+from jaxssl.training.results import DESCRIPTION, read_result
 
 
 @dataclass(frozen=True)
@@ -61,15 +59,11 @@ class Finetuned:
         unlabelled = np.zeros(len(texts), np.int32)
         whole = encode(self.tokenizer, texts, seconds, unlabelled)
         examples, _ = cut(whole, self.lengths[-1])
-        tokenizer = self.tokenizer
-        spec = LabelledSpec(
+        spec = LabelledSpec.of(
+            self.tokenizer,
             batch=min(batch, len(texts)),
             lengths=self.lengths,
             classes=len(self.labels),
-            vocab_size=tokenizer.vocab_size,
-            pad=tokenizer.pad,
-            begin=tokenizer.begin,
-            end=tokenizer.end,
         )
         predict = make_predictor(self.config, Mesh().make(jax.local_devices()[:1]))
         return predict(self.model, ExampleBatches(examples, spec, shuffle=False))
@@ -87,11 +81,13 @@ def load_finetuned(folder: str | Path, seed: int | None = None) -> Finetuned:
     Raises InputError where it is none, or no such seed is finished.
     """
     folder = Path(folder)
-    if not (folder / FILE).exists():
-        below = [name for name in ("pretrained", "scratch") if (folder / name / FILE).exists()]
+    if not (folder / DESCRIPTION).exists():
+        below = [
+            name for name in ("pretrained", "scratch") if (folder / name / DESCRIPTION).exists()
+        ]
         hint = f"; did you mean {folder / below[0]}?" if below else ""
-        raise InputError(f"{folder} is no finetuning: it has no {FILE}{hint}")
-    record = json.loads((folder / FILE).read_text(encoding="utf8"))
+        raise InputError(f"{folder} is no finetuning: it has no {DESCRIPTION}{hint}")
+    record = json.loads((folder / DESCRIPTION).read_text(encoding="utf8"))
     if "network" not in record:
         raise InputError(f"{folder} was written by an older version of the code; finetune again")
     config: Finetuning = rebuild({**record["config"], "run": str(folder.parent)})
@@ -102,12 +98,11 @@ def load_finetuned(folder: str | Path, seed: int | None = None) -> Finetuned:
     if read_result(seed_folder) is None:
         raise InputError(f"seed {seed} of {folder} is not finished; run finetune.py to its end")
     lengths = tuple(record["lengths"])
-    spec = LabelledSpec(
-        1, lengths, len(labels), tokenizer.vocab_size, tokenizer.pad, tokenizer.begin, tokenizer.end
-    )
-    create = jax.jit(lambda key: config.task.init(key, network, spec))
+    spec = LabelledSpec.of(tokenizer, batch=1, lengths=lengths, classes=len(labels))
+    template = jax.eval_shape(lambda: config.task.init(jax.random.key(0), network, spec))
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     with Checkpoints(seed_folder, read_only=True) as checkpoints:
-        step, model = restore_best(checkpoints, create(jax.random.key(0)))
+        step, model = checkpoints.restore_best_model(template, device)
     return Finetuned(config, network, tokenizer, labels, lengths, seed, step, model)
 
 

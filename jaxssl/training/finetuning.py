@@ -91,19 +91,6 @@ class Plan:
         return done % self.evaluate_every == 0 or done == self.steps
 
 
-def spec_of(config: Finetuning, data: LabelledData, tokenizer: Tokenizer) -> LabelledSpec:
-    """What the training batches look like."""
-    return LabelledSpec(
-        batch=config.batch,
-        lengths=data.lengths,
-        classes=len(data.names),
-        vocab_size=tokenizer.vocab_size,
-        pad=tokenizer.pad,
-        begin=tokenizer.begin,
-        end=tokenizer.end,
-    )
-
-
 def check_devices(config: Finetuning, mesh: DeviceMesh) -> None:
     """Raises InputError where the batches cannot be cut over the devices."""
     if jax.process_count() > 1:
@@ -224,8 +211,9 @@ class Setup:
         mesh: DeviceMesh,
     ) -> "Setup":
         check_devices(config, mesh)
-        check_metric(config.metric, len(data.names))
-        spec, plan = spec_of(config, data, tokenizer), Plan.of(config, data)
+        plan, classes = Plan.of(config, data), len(data.names)
+        check_metric(config.metric, classes)
+        spec = LabelledSpec.of(tokenizer, batch=config.batch, lengths=data.lengths, classes=classes)
         optimizer = optax.chain(
             config.optimizer.make(plan.steps), scale_by_layer(config.layer_decay)
         )

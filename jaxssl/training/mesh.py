@@ -5,6 +5,7 @@ fsdp     the batch is cut, and parameters and optimizer state are too
 tensor   heads, the inner width of the MLP and the vocabulary are cut
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,23 +29,25 @@ class Mesh:
     fsdp: int = 1
     tensor: int = 1
 
+    def sizes(self, devices: int, place: str = "this run") -> dict[str, int]:
+        """Devices on each axis. Raises InputError where they are not all that `place` has."""
+        sizes = dict(zip(AXES, (self.data, self.fsdp, self.tensor), strict=True))
+        shown = list(sizes.values())
+        if shown.count(-1) > 1 or any(size == 0 or size < -1 for size in shown):
+            raise InputError(f"mesh {shown}: sizes are positive, and at most one of them is -1")
+        fixed = math.prod(size for size in shown if size != -1)
+        sizes = {n: max(devices // fixed, 1) if k == -1 else k for n, k in sizes.items()}
+        if (needed := math.prod(sizes.values())) != devices:
+            raise InputError(
+                f"mesh {'x'.join(map(str, sizes.values()))} needs {needed} devices and {place} has "
+                f"{devices}; set one of --mesh.data, --mesh.fsdp, --mesh.tensor to -1"
+            )
+        return sizes
+
     def make(self, devices: list[Any] | None = None) -> DeviceMesh:
         devices = jax.devices() if devices is None else devices
-        sizes = [self.data, self.fsdp, self.tensor]
-        if sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes):
-            raise InputError(f"mesh {sizes}: sizes are positive, and at most one of them is -1")
-        if -1 in sizes:
-            fixed = -sizes[0] * sizes[1] * sizes[2]
-            sizes[sizes.index(-1)] = max(len(devices) // fixed, 1)
-        product = sizes[0] * sizes[1] * sizes[2]
-        if product != len(devices):
-            raise InputError(
-                f"mesh {'x'.join(map(str, sizes))} needs {product} devices, there are "
-                f"{len(devices)}; set one of --mesh.data, --mesh.fsdp, --mesh.tensor to -1"
-            )
-        return jax.make_mesh(
-            tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
-        )
+        sizes = tuple(self.sizes(len(devices)).values())
+        return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
 def batch_sharding(mesh: DeviceMesh) -> NamedSharding:

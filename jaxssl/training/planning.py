@@ -20,7 +20,7 @@ from jaxssl.training.assumed_rows import assumed_rows
 from jaxssl.training.collectives import Total, collectives_of, totals
 from jaxssl.training.config import Pretraining
 from jaxssl.training.estimate import Estimate, estimate
-from jaxssl.training.mesh import AXES, batch_sharding
+from jaxssl.training.mesh import batch_sharding
 from jaxssl.training.program_text import read_program
 from jaxssl.training.step import TrainState, abstract_state, make_step
 from jaxssl.training.targets import NoCompiler, Target, target_devices
@@ -146,24 +146,8 @@ def largest_microbatch(
 
 
 def mesh_sizes(config: Pretraining, target: Target) -> dict[str, int]:
-    """Devices on each axis; the same sizes and errors as `Mesh.make`, without devices."""
-    mesh = config.mesh
-    sizes = dict(zip(AXES, (mesh.data, mesh.fsdp, mesh.tensor), strict=True))
-    free = [name for name, size in sizes.items() if size == -1]
-    if len(free) > 1 or any(size == 0 or size < -1 for size in sizes.values()):
-        raise InputError(
-            f"mesh {list(sizes.values())}: sizes are positive, and at most one of them is -1"
-        )
-    fixed = math.prod(size for size in sizes.values() if size != -1)
-    for name in free:
-        sizes[name] = max(target.device_count // fixed, 1)
-    if math.prod(sizes.values()) != target.device_count:
-        raise InputError(
-            f"mesh {'x'.join(map(str, sizes.values()))} needs {math.prod(sizes.values())} devices and "
-            f"{target.text} has {target.device_count}; set one of --mesh.data, --mesh.fsdp, "
-            "--mesh.tensor to -1"
-        )
-    return sizes
+    """Devices on each axis of the target."""
+    return config.mesh.sizes(target.device_count, target.text)
 
 
 def count(config: Pretraining, spec: TextSpec, sizes: dict[str, int]) -> Counts:

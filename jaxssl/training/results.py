@@ -16,20 +16,17 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 import jaxssl
 from jaxssl.data.labelled import LabelledData, Table
 from jaxssl.errors import InputError
-from jaxssl.models.plain import to_dict
 from jaxssl.models.transformer import Transformer
-from jaxssl.training.checkpoint import Checkpoints, Pretrained, digest
+from jaxssl.training.checkpoint import Pretrained, digest
 from jaxssl.training.description import changes, describe
 from jaxssl.training.finetuning import Finetuning
-from jaxssl.training.paths import from_nested
 
+DESCRIPTION = "finetuning.json"
 FREE = ("seeds", "report_every", "run")  # what may change when a run goes on
 Result = dict[str, Any]
 
@@ -55,7 +52,7 @@ def begin_run(
         "labels": list(data.names),
         "lengths": list(data.lengths),
     }
-    path = config.folder / "finetuning.json"
+    path = config.folder / DESCRIPTION
     if path.exists():
         old = json.loads(path.read_text(encoding="utf8"))
         parts = ("config", *fingerprints)
@@ -69,25 +66,6 @@ def begin_run(
     config.folder.mkdir(parents=True, exist_ok=True)
     pretrained.tokenizer.save(config.folder / "tokenizer")
     write_json(path, record)
-
-
-def restore_best(checkpoints: Checkpoints, model: Any) -> tuple[int, Any]:
-    """The step and the parameters of the best checkpoint, in the form and sharding of `model`."""
-    checkpoints.wait()
-    step = checkpoints.manager.best_step()
-    wanted = {"model": to_dict(jax.tree.map(_abstract, model))}
-    arguments = ocp.args.PyTreeRestore(
-        item=wanted,
-        restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
-        partial_restore=True,
-    )
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        nested = reader.restore(checkpoints.folder / str(step) / "state", args=arguments)
-    return step, from_nested(model, nested["model"])
-
-
-def _abstract(leaf: Any) -> Any:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
 def write_predictions(

@@ -39,9 +39,7 @@ def create_state(
 ) -> TrainState:
     """A new state, made by one compiled function straight into its sharding: never whole anywhere."""
     create = state_maker(config, optimizer, spec)
-    shardings = jax.tree.map(
-        lambda leaf: leaf.sharding, abstract_state(config, optimizer, spec, mesh)
-    )
+    shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
     return jax.jit(create, out_shardings=shardings)(jax.random.key(config.seed))
 
 
@@ -56,6 +54,11 @@ def abstract_state(
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     return jax.tree.map(with_sharding, shapes, state_shardings(shapes, mesh))
+
+
+def shardings_of(state: TrainState) -> TrainState:
+    """Where every leaf lies, of a state or of its description."""
+    return jax.tree.map(lambda leaf: leaf.sharding, state)
 
 
 def state_maker(
@@ -102,9 +105,7 @@ def make_step(
         metrics["gradient_norm"] = Ratio(optax.tree.norm(gradients), jnp.ones(()))
         return TrainState(state.step + 1, model, optimizer_state, average, carried), metrics
 
-    shardings = jax.tree.map(
-        lambda leaf: leaf.sharding, abstract_state(config, optimizer, spec, mesh)
-    )
+    shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
     return jax.jit(
         step,
         donate_argnums=0,

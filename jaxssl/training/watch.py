@@ -85,7 +85,8 @@ class Watch:
             self._thread.join(self.dead_after + 2 * self._pause())
         self._leave.set()
         self._thread.join()
-        self._write(FINISHED)
+        if kind is None:  # after an error the others are to notice: they would wait for ever
+            self._write(FINISHED)
 
     def _others(self) -> list[int]:
         return [other for other in range(self.hosts) if other != self.host]

@@ -5,6 +5,9 @@
 Devlin et al. 2019: masked LM with next-sentence prediction. The text is the language reference in
 `pydoc_data.topics` and the docstrings of the standard library. So that it learns something in minutes: the
 norm stands before each part, not behind it, and Muon takes the place of Adam.
+
+On two cores the README's command took 4:37, install and tokenizer included (Python 3.11; other work beside
+it): 35.3 % of hidden tokens right on held-out documents, 1.77 bits per byte, 62 % of the pairs.
 """
 
 from jaxssl.data.loader import Rows

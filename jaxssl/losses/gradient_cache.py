@@ -13,18 +13,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 
 def cached_gradients(
     embed: Callable[[Any, Any, Array | None], Any],
-    contrast: Callable[[Any, Any], Float[Array, ""]],
+    contrast: Callable[[Any, Any], Any],
     params: Any,
     batch: Any,
     key: Array | None = None,
     *,
     microbatches: int,
-) -> tuple[Float[Array, ""], Any]:
+    has_aux: bool = False,
+    interleave: bool = False,
+) -> tuple[Any, Any]:
     """Value and gradient by `params` of contrast(params, embed(params, batch, key)), in microbatches.
 
     Gao et al. 2021, section 3.
@@ -34,6 +36,10 @@ def cached_gradients(
     dropout is replayed. `contrast(params, embeddings)` gives the scalar of the whole batch, from all
     embeddings in the order of the batch; a trained temperature may be in `params`. Inside a mapped
     function `contrast` is given its `axis_name`, and the gradient follows the convention of all losses.
+
+    With `has_aux`, `contrast` gives (scalar, anything), and so does the value that comes back, as with
+    `jax.value_and_grad`. With `interleave`, part p has rows p, p + microbatches, … instead of the p-th
+    stretch: of a batch that is cut over devices every part then has rows of each, and nothing moves.
 
     Raises ValueError where the rows cannot be cut into `microbatches` equal parts.
 
@@ -46,8 +52,11 @@ def cached_gradients(
     >>> value.shape, gradient.shape
     ((), (2, 4))
     """
-    parts = jax.tree.map(lambda array: _cut(array, microbatches), batch)
-    numbers = jnp.arange(microbatches)
+
+    def cut(tree: Any) -> Any:
+        return jax.tree.map(lambda array: _cut(array, microbatches, interleave), tree)
+
+    parts, numbers = cut(batch), jnp.arange(microbatches)
 
     def embed_part(params: Any, part: Any, number: Array) -> Any:
         return embed(params, part, None if key is None else jax.random.fold_in(key, number))
@@ -55,24 +64,33 @@ def cached_gradients(
     def look(_: None, part: tuple[Any, Array]) -> tuple[None, Any]:
         return None, embed_part(params, *part)
 
-    _, cut = jax.lax.scan(look, None, (parts, numbers))
-    embeddings = jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), cut)
-    value, (gradient, pulls) = jax.value_and_grad(contrast, (0, 1))(params, embeddings)
-    pulls = jax.tree.map(lambda array: _cut(array, microbatches), pulls)
+    _, embedded = jax.lax.scan(look, None, (parts, numbers))
+    embeddings = jax.tree.map(lambda array: _join(array, interleave), embedded)
+    differentiate = jax.value_and_grad(contrast, (0, 1), has_aux=has_aux)
+    value, (gradient, pulls) = differentiate(params, embeddings)
 
     def replay(total: Any, part: tuple[Any, Array, Any]) -> tuple[Any, None]:
         rows, number, pull = part
         _, transpose = jax.vjp(lambda params: embed_part(params, rows, number), params)
         return jax.tree.map(jnp.add, total, transpose(pull)[0]), None
 
-    gradient, _ = jax.lax.scan(replay, gradient, (parts, numbers, pulls))
+    gradient, _ = jax.lax.scan(replay, gradient, (parts, numbers, cut(pulls)))
     return value, gradient
 
 
-def _cut(array: Array, count: int) -> Array:
+def _cut(array: Array, count: int, interleave: bool) -> Array:
+    """[rows, ...] -> [parts, rows of a part, ...]."""
     if count < 1 or array.shape[0] % count:
         raise ValueError(
             f"{array.shape[0]} rows of an array {array.shape} cannot be cut into {count} equal "
             "microbatches"
         )
+    if interleave:
+        return jnp.moveaxis(array.reshape(-1, count, *array.shape[1:]), 1, 0)
     return array.reshape(count, -1, *array.shape[1:])
+
+
+def _join(parts: Array, interleave: bool) -> Array:
+    """What `_cut` has cut, in the order of the rows."""
+    parts = jnp.moveaxis(parts, 0, 1) if interleave else parts
+    return parts.reshape(-1, *parts.shape[2:])

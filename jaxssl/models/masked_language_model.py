@@ -10,9 +10,20 @@ from jaxssl.models.transformer import Transformer
 
 
 class MaskedLanguageModel(nnx.Module):
-    """Encoder, token head tied to the embedding, and where pairs are judged a pooled head of two classes."""
+    """Encoder, token head tied to the embedding, and where pairs are judged a pooled head of two classes.
 
-    def __init__(self, key: Array, config: Transformer, vocab_size: int, *, with_pairs: bool):
+    `with_pooler`: the dense layer of that head alone, which also projects embeddings of texts.
+    """
+
+    def __init__(
+        self,
+        key: Array,
+        config: Transformer,
+        vocab_size: int,
+        *,
+        with_pairs: bool,
+        with_pooler: bool = False,
+    ):
         encoder, transform, pooler, pairs = jax.random.split(key, 4)
         width, sd = config.width, config.initializer_range
         self.encoder = config.make(encoder, vocab_size)
@@ -21,7 +32,8 @@ class MaskedLanguageModel(nnx.Module):
             config.norm, width, epsilon=config.norm_epsilon, bias=config.bias
         )
         self.output_bias = nnx.Param(jnp.zeros(vocab_size))
-        self.pooler = Linear(pooler, width, width, deviation=sd) if with_pairs else None
+        with_pooler = with_pooler or with_pairs
+        self.pooler = Linear(pooler, width, width, deviation=sd) if with_pooler else None
         self.pair_classifier = Linear(pairs, width, 2, deviation=sd) if with_pairs else None
 
     def token_head(self, states: Float[Array, "... width"]) -> Float[Array, "... width"]:

@@ -3,5 +3,6 @@
 from jaxssl.objectives.causal_lm import CausalLM
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
+from jaxssl.objectives.simcse import SimCSE
 
-__all__ = ["CausalLM", "MaskedLM", "NextSentence", "SentenceOrder"]
+__all__ = ["CausalLM", "MaskedLM", "NextSentence", "SentenceOrder", "SimCSE"]

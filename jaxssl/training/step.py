@@ -1,7 +1,8 @@
 """The step: corrupt the global batch, cut it into microbatches, add up gradients, update.
 
 Weights are normalised over the global batch before the cut, so gradients add up exactly: the result
-does not depend on the number of microbatches or devices, however unevenly tokens are masked.
+does not depend on the number of microbatches or devices, however unevenly tokens are masked. Contrastive
+objectives, whose loss is no sum over rows, are accumulated in two passes.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
+from jaxssl import losses
 from jaxssl.objectives.batch import Ratio, Text, Vocabulary
+from jaxssl.objectives.contract import Carrying, Contrastive
 from jaxssl.training.config import Pretraining
 from jaxssl.training.mesh import batch_sharding, state_shardings
 
@@ -65,15 +68,16 @@ def state_maker(
     config: Pretraining, optimizer: optax.GradientTransformation, spec: Any
 ) -> Callable[[Array], TrainState]:
     """The function key -> new state."""
+    objective = config.objective
 
     def create(key: Array) -> TrainState:
-        model = config.objective.init(key, spec)
+        model = objective.init(key, spec)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             model=model,
             optimizer=optimizer.init(model),
             average=() if config.average is None else jax.tree.map(jnp.copy, model),
-            carried=(),
+            carried=objective.init_state(model) if isinstance(objective, Carrying) else (),
         )
 
     return create
@@ -94,11 +98,13 @@ def make_step(
         corrupt_key, loss_key = jax.random.split(key)
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             examples = objective.corrupt(Text(tokens, vocabulary), corrupt_key)
-            gradients, carried, metrics = accumulate(
-                objective.loss, state.model, state.carried, examples, loss_key, config.microbatches
+            gradients, carried, metrics = gradients_of(
+                objective, state.model, state.carried, examples, loss_key, config.microbatches
             )
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.model)
         model = optax.apply_updates(state.model, updates)
+        if isinstance(objective, Carrying):
+            carried = objective.follow(carried, model, state.step)
         average = state.average
         if decay is not None:
             average = optax.incremental_update(model, average, 1.0 - decay)
@@ -128,6 +134,25 @@ def make_evaluation(
 
     shardings = (None, None, batch_sharding(mesh), None)
     return jax.jit(evaluate, in_shardings=shardings)
+
+
+def gradients_of(
+    objective: Any, model: Tree, carried: Tree, examples: Tree, key: Array, microbatches: int
+) -> tuple[Tree, Tree, Metrics]:
+    """Gradients of the objective's loss over all examples, the state it carries, and its metrics."""
+    if microbatches == 1 or not isinstance(objective, Contrastive):
+        return accumulate(objective.loss, model, carried, examples, key, microbatches)
+    (_, (carried, metrics)), gradients = losses.cached_gradients(
+        lambda model, part, key: objective.embed(model, carried, part, key),
+        lambda model, embeddings: objective.contrast(model, carried, embeddings, examples),
+        model,
+        examples,
+        key,
+        microbatches=microbatches,
+        has_aux=True,
+        interleave=True,
+    )
+    return gradients, carried, metrics
 
 
 def accumulate(

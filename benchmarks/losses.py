@@ -1,11 +1,12 @@
-"""Are the losses that hold little memory also fast? Against the dense ones, optax, lightly and torch.
+"""Are the losses that hold little memory also fast? Against dense ones and the packages named below.
 
     python -m benchmarks.losses                     all of it: about 20 minutes on two cores
     python -m benchmarks.losses --tiny              a minute, to see that it runs
     python -m benchmarks.losses --only nt_xent --type bfloat16
 
-Each row is loss and gradient: median seconds of interleaved turns, and the temporaries of the compiled
-program (`memory_analysis`; torch has none). Peers that are not installed are left out.
+Peers: optax, lightly, tokamax, jax-cce and torch; what is not installed is left out. Each row is loss and
+gradient: median seconds of interleaved turns, and the temporaries of the compiled program
+(`memory_analysis`; torch has none).
 """
 
 import argparse
@@ -105,6 +106,13 @@ def vocabulary_contenders(tokens: int, dim: int, vocab: int, dtype: Any) -> Iter
             return tokamax.linear_softmax_cross_entropy_loss(hidden, targets, kernel.T)
 
         yield compiled("tokamax", theirs, *arrays)
+    if has("jax_cce"):
+        import jax_cce
+
+        def cut(hidden: Any, kernel: Any, targets: Any, _: Any) -> jax.Array:
+            return jax_cce.linear_cross_entropy(hidden, kernel, targets)
+
+        yield compiled("jax-cce", cut, *arrays)
     if has("torch"):
         yield torch_vocabulary(tokens, dim, vocab, dtype)
 

@@ -5,6 +5,7 @@
 Tokens are taken in blocks. Where a gradient is asked for, it is formed in the forward pass, while a
 block's logits are at hand: dz = w (softmax(z) - onehot), dh = dz kernel, dkernel += dz^T h. So the
 backward pass is a multiplication, and memory is one block of logits and the gradients themselves.
+Softmax is never divided out: a token's factor goes to its row of h and of dh.
 
     tokens   n rows of hidden states         vocab    rows of the kernel (an embedding table)
     dim      width of a state                block    tokens whose logits exist at a time
@@ -107,14 +108,13 @@ def linear_cross_entropy_with_accuracy(
     _check(hidden, kernel, targets, weights, bias, block_size)
     check_smoothing(label_smoothing)
     kind = softmax_type(hidden)
-    bias = jnp.zeros(kernel.shape[0], kind) if bias is None else bias
     block = block_size or default_block(hidden.shape[1], kernel.shape[0])
     options = _Options(block, label_smoothing, z_loss, vocab_axis_name)
     weights = weights.astype(kind)
     loss, right = with_formed_gradient(
         partial(_weighted_sums, options),
         partial(_sums_and_gradients, options),
-        (hidden, kernel, bias, weights),
+        (hidden, kernel, weights, *([] if bias is None else [bias])),
         targets,
         sum_axis=vocab_axis_name,
     )
@@ -137,47 +137,57 @@ class _Sums(NamedTuple):
 
 
 class _Scores(NamedTuple):
-    """Of every token of a block."""
+    """Of every token of a block; its logits less their maximum, and exponentiated: softmax is
 
-    logits: Float[Array, "block vocab"]
+    p_target = exp(z_target - top) / total,   p_v = others_v / total elsewhere,   p_target - 1 = -rest / total
+    """
+
+    others: Float[Array, "block vocab"]  # exp(z - top), and 0 at the target
+    rest: Float[Array, " block"]  # the sum of `others` over the whole vocabulary
+    total: Float[Array, " block"]  # sum_v exp(z_v - top)
     log_sum: Float[Array, " block"]
     losses: Float[Array, " block"]
     is_right: Float[Array, " block"]
-    places: Int[Array, " block"]  # of the target in this device's part of the vocabulary
+    places: Int[
+        Array, " block"
+    ]  # of the target in this part of the vocabulary; beyond it: elsewhere
 
 
-def _scores(options: _Options, part: Blocks, kernel: Array, bias: Array) -> _Scores:
+def _scores(options: _Options, part: Blocks, kernel: Array, bias: Array | None = None) -> _Scores:
     axis, (vocab, _) = options.vocab_axis, kernel.shape
     kind = softmax_type(part.hidden)
     logits = jnp.einsum("td,vd->tv", part.hidden, kernel, preferred_element_type=kind)
-    logits += bias[None].astype(kind)
-    top = jax.lax.stop_gradient(logits).max(axis=1)
-    # A negative id would count from the end; outside the vocabulary it is to give NaN.
-    places = jnp.where(part.targets < 0, _whole(vocab, axis), part.targets)
-    if axis is None:
-        target = jnp.take_along_axis(logits, places[:, None], axis=1)[:, 0]
-        total, logit_sum = jnp.exp(logits - top[:, None]).sum(axis=1), logits.sum(axis=1)
-    else:
-        top = jax.lax.pmax(top, axis)
-        is_valid = places < _whole(vocab, axis)
-        places -= jax.lax.axis_index(axis) * vocab
-        is_here = (places >= 0) & (places < vocab)
-        target = jnp.take_along_axis(logits, jnp.where(is_here, places, 0)[:, None], axis=1)[:, 0]
-        parts = (
-            jnp.where(is_here, target, 0.0),
-            jnp.exp(logits - top[:, None]).sum(axis=1),
-            logits.sum(axis=1),
-        )
-        target, total, logit_sum = jax.lax.psum(parts, axis)
-        target = jnp.where(is_valid, target, jnp.nan)
+    if bias is not None:
+        logits += bias[None].astype(kind)
+    top = _over(jax.lax.pmax, axis, jax.lax.stop_gradient(logits).max(axis=1))
+    places = part.targets if axis is None else part.targets - jax.lax.axis_index(axis) * vocab
+    is_here = (places >= 0) & (places < vocab)
+    inside = jnp.where(is_here, places, 0)
+    target = jnp.take_along_axis(logits, inside[:, None], axis=1)[:, 0]
+    is_target = jnp.arange(vocab)[None] == places[:, None]
+    others = jnp.where(is_target, 0.0, jnp.exp(logits - top[:, None]))
+    smoothing = options.label_smoothing
+    sums = [jnp.where(is_here, target, 0.0), others.sum(axis=1)]
+    sums += [logits.sum(axis=1)] if smoothing else []
+    target, rest, *logit_sum = _over(jax.lax.psum, axis, sums)
+    is_valid = (part.targets >= 0) & (part.targets < _whole(vocab, axis))
+    target = jnp.where(is_valid, target, jnp.nan)
+    total = rest + jnp.exp(target - top)
     log_sum = top + jnp.log(total)
     losses = log_sum - target
-    if options.label_smoothing:
-        uniform = log_sum - logit_sum / _whole(vocab, axis)
-        losses = (1 - options.label_smoothing) * losses + options.label_smoothing * uniform
+    if smoothing:
+        uniform = log_sum - logit_sum[0] / _whole(vocab, axis)
+        losses = (1 - smoothing) * losses + smoothing * uniform
     if options.z_loss:
         losses += options.z_loss * jnp.square(log_sum)
-    return _Scores(logits, log_sum, losses, (target >= top).astype(kind), places)
+    is_right = (target >= top).astype(kind)
+    return _Scores(
+        others, rest, total, log_sum, losses, is_right, jnp.where(is_here, places, vocab)
+    )
+
+
+def _over(reduce: Any, axis: str | None, values: Any) -> Any:
+    return values if axis is None else reduce(values, axis)
 
 
 def _whole(vocab: int, axis: str | None) -> int:
@@ -193,13 +203,13 @@ def _zeros(options: _Options, arrays: tuple[Array, ...], targets: Array) -> tupl
 def _weighted_sums(
     options: _Options, arrays: tuple[Array, ...], targets: Array
 ) -> tuple[Array, Array]:
-    hidden, kernel, bias, weights = arrays
+    hidden, kernel, weights, *bias = arrays
     kernel = kernel.astype(hidden.dtype)
     zero, _ = _zeros(options, arrays, targets)
 
     def add(sums: _Sums, part: Blocks) -> tuple[_Sums, None]:
         def count(sums: _Sums) -> _Sums:
-            scores = _scores(options, part, kernel, bias)
+            scores = _scores(options, part, kernel, *bias)
             loss = jnp.where(part.weights > 0, scores.losses * part.weights, 0.0).sum()
             return _Sums(sums.loss + loss, sums.right + scores.is_right @ part.weights)
 
@@ -211,38 +221,52 @@ def _weighted_sums(
 
 
 def _block_gradients(
-    options: _Options, part: Blocks, kernel: Array, bias: Array
+    options: _Options, part: Blocks, kernel: Array, bias: Array | None = None
 ) -> tuple[_Sums, Array, Array]:
-    """What a block adds to the sums, its gradient by the hidden states, and its losses."""
-    vocab, kind, smoothing = kernel.shape[0], softmax_type(part.hidden), options.label_smoothing
-    logits, log_sum, losses, is_right, places = _scores(options, part, kernel, bias)
-    is_used = part.weights > 0
-    share = jnp.exp(logits - log_sum[:, None])
-    if options.z_loss:
-        share *= (1 + 2 * options.z_loss * log_sum)[:, None]
-    if smoothing:
-        share -= smoothing / _whole(vocab, options.vocab_axis)
-    is_target = jnp.arange(vocab)[None] == places[:, None]
-    pull = (share - jnp.where(is_target, 1 - smoothing, 0.0)) * part.weights[:, None]
-    to_bias = pull.sum(axis=0)
-    pull = pull.astype(part.hidden.dtype)
+    """What a block adds to the sums, its gradient by the hidden states, and its losses.
+
+    dz = scale pull - even, [block, vocab]: only `pull` is written, once; what a token is scaled by, and
+    what is even over the vocabulary, goes to the smaller factors of the products.
+    """
+    scores = _scores(options, part, kernel, bias)
+    kind, narrow, smoothing = scores.rest.dtype, part.hidden.dtype, options.label_smoothing
+    growth = 1 + 2 * options.z_loss * scores.log_sum
+    at_target = scores.total * (growth - 1 + smoothing) - growth * scores.rest
+    pull = scores.others * growth[:, None] if options.z_loss else scores.others
+    pull = (
+        pull.astype(narrow)
+        .at[jnp.arange(len(pull)), scores.places]
+        .set(at_target.astype(narrow), mode="drop", indices_are_sorted=True, unique_indices=True)
+    )
+    scale = part.weights / scores.total
+    largest = scale.max(initial=jnp.finfo(kind).tiny)  # so that half precision holds the rest
+    scaled = (part.hidden * (scale / largest)[:, None]).astype(narrow)
     to_hidden = jnp.einsum("tv,vd->td", pull, kernel, preferred_element_type=kind)
-    to_kernel = jnp.einsum("tv,td->vd", pull, part.hidden, preferred_element_type=kind)
-    losses = jnp.where(is_used, losses, 0.0)
-    sums = _Sums(losses @ part.weights, is_right @ part.weights, to_kernel, to_bias)
-    return sums, to_hidden.astype(part.hidden.dtype), losses
+    to_hidden *= scale[:, None]
+    to_kernel = jnp.einsum("tv,td->vd", pull, scaled, preferred_element_type=kind) * largest
+    to_bias = (
+        None if bias is None else jnp.einsum("tv,t->v", pull, scale, preferred_element_type=kind)
+    )
+    if smoothing:
+        even = part.weights * smoothing / _whole(len(kernel), options.vocab_axis)
+        to_hidden -= jnp.outer(even, kernel.sum(axis=0, dtype=kind))
+        to_kernel -= (even @ part.hidden)[None]
+        to_bias = None if to_bias is None else to_bias - even.sum()
+    losses = jnp.where(part.weights > 0, scores.losses, 0.0)
+    sums = _Sums(losses @ part.weights, scores.is_right @ part.weights, to_kernel, to_bias)
+    return sums, to_hidden.astype(narrow), losses
 
 
 def _sums_and_gradients(
     options: _Options, arrays: tuple[Array, ...], targets: Array
 ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-    hidden, kernel, bias, weights = arrays
+    hidden, kernel, weights, *bias = arrays
     narrow = kernel.astype(hidden.dtype)
     zero, zero_part = _zeros(options, arrays, targets)
 
     def add(sums: _Sums, part: Blocks) -> tuple[_Sums, tuple[Array, Array]]:
         def grow(sums: _Sums) -> tuple[_Sums, Array, Array]:
-            grown, to_hidden, losses = _block_gradients(options, part, narrow, bias)
+            grown, to_hidden, losses = _block_gradients(options, part, narrow, *bias)
             return jax.tree.map(jnp.add, sums, grown), to_hidden, losses
 
         def skip(sums: _Sums) -> tuple[_Sums, Array, Array]:
@@ -252,20 +276,22 @@ def _sums_and_gradients(
         sums, *rows = jax.lax.cond((part.weights > 0).any(), grow, skip, sums)
         return sums, (rows[0], rows[1])
 
-    start = _Sums(zero, zero, *(jnp.zeros(a.shape, zero.dtype) + zero_part for a in (kernel, bias)))
+    start = _Sums(
+        zero, zero, *(jnp.zeros(a.shape, zero.dtype) + zero_part for a in (kernel, *bias))
+    )
     blocks, order = cut_into_blocks(options.block, hidden, targets, weights)
     sums, rows = jax.lax.scan(add, start, blocks)
     to_hidden, losses = join_blocks(rows, order, hidden.shape[0])
     if (
         options.vocab_axis is not None
-    ):  # its inner product is summed over that axis, where it is equal
+    ):  # the inner product is summed over it, where losses are equal
         losses = losses / jax.lax.axis_size(options.vocab_axis)
-    to_kernel, to_bias = _cast(sums.to_kernel, kernel), _cast(sums.to_bias, bias)
-    return (sums.loss, sums.right), (to_hidden, to_kernel, to_bias, losses)
-
-
-def _cast(gradient: Any, array: Array) -> Array:
-    return gradient.astype(array.dtype)
+    formed = [gradient for gradient in sums[2:] if gradient is not None]
+    to_kernel, *to_bias = (
+        gradient.astype(array.dtype)
+        for gradient, array in zip(formed, (kernel, *bias), strict=True)
+    )
+    return (sums.loss, sums.right), (to_hidden, to_kernel, losses, *to_bias)
 
 
 def _check(

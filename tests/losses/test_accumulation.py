@@ -1,10 +1,6 @@
 """Microbatches on every topology, against the whole batch on one device."""
 
-from functools import partial
-
-import jax
 import pytest
-from jax.sharding import PartitionSpec
 
 from tests.losses import cases
 from tests.losses.sums import (
@@ -15,14 +11,7 @@ from tests.losses.sums import (
     on_one_device,
     token_losses,
 )
-from tests.losses.topologies import (
-    AXIS,
-    TOPOLOGIES,
-    fast_to_compile,
-    mesh_of,
-    programs,
-    relative_error,
-)
+from tests.losses.topologies import TOPOLOGIES, gradients_on, programs, relative_error
 
 
 @pytest.mark.slow
@@ -35,17 +24,20 @@ def test_accumulated_microbatches(topology: str, count: int, uneven: bool) -> No
         assert relative_error(result, reference) < TOLERANCE
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
-def test_cached_gradients_on_devices(check_vma: bool) -> None:
-    """Inside shard_map, on 8 devices."""
-    cut, whole = PartitionSpec(AXIS), PartitionSpec()
-    mapped = jax.shard_map(
-        partial(cached, axis_name=AXIS),
-        mesh=mesh_of(8),
-        in_specs=(whole, cut),
-        out_specs=whole,
-        check_vma=check_vma,
-    )
-    params, reference = on_one_device(batch_losses, uneven=True)
-    result = fast_to_compile(mapped)(params, cases.make_batch(uneven=True))
-    assert relative_error(result, reference) < TOLERANCE
+QUICK = ("shard_map", "shard_map unchecked")
+
+
+@pytest.mark.parametrize("uneven", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("topology", "count"),
+    [
+        pytest.param(name, count, marks=() if name in QUICK and count == 8 else pytest.mark.slow)
+        for name in TOPOLOGIES
+        for count in (1, 2, 4, 8)
+    ],
+)
+def test_cached_gradients(topology: str, count: int, uneven: bool) -> None:
+    """The contrastive losses in two microbatches a device."""
+    params, reference = on_one_device(batch_losses, uneven)
+    for result in gradients_on(topology, cached, count)(params, cases.make_batch(uneven)):
+        assert relative_error(result, reference) < TOLERANCE

@@ -25,5 +25,5 @@ def test_two_processes_of_four_devices() -> None:
         output, _ = process.communicate(timeout=600)
         assert process.returncode == 0
         errors = dict(line.rsplit(" ", 1) for line in output.splitlines() if "even " in line)
-        assert len(errors) == 14  # (whole, accumulated) x 3 and cached; even and uneven weights
+        assert len(errors) == 22  # (whole, accumulated) x 4 and cached x 3; even and uneven weights
         assert max(map(float, errors.values())) < TOLERANCE

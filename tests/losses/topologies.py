@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 Loss = Callable[..., jax.Array]
+Function = Callable[[Any, Any], Any]  # (params, batch) -> what each device gives
 AXIS = "devices"
 
 
@@ -30,10 +31,10 @@ def split(batch: Any, count: int) -> Any:
 Run = Callable[[Any, Any], list[Any]]  # (params, batch) -> values and gradients
 
 
-def by_jit(loss: Loss, count: int) -> Run:
+def under_jit(function: Function, count: int) -> Run:
     mesh = mesh_of(count)
     place = partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec(AXIS)))
-    program = fast_to_compile(jax.value_and_grad(loss))
+    program = fast_to_compile(function)
 
     def run(params: Any, batch: Any) -> list[Any]:
         with jax.set_mesh(mesh):
@@ -42,48 +43,65 @@ def by_jit(loss: Loss, count: int) -> Run:
     return run
 
 
-def by_mapping(mapping: Callable[..., Any]) -> Callable[[Loss, int], Run]:
-    """pmap, or vmap with a named axis."""
+def under_mapping(mapping: Callable[..., Any], function: Function, count: int) -> Run:
+    """pmap, or vmap with a named axis: the result of every device."""
+    program = fast_to_compile(mapping(function, **mapping_options(mapping, count)))
 
-    def make(loss: Loss, count: int) -> Run:
-        named = partial(loss, axis_name=AXIS)
-        options = {"axis_name": AXIS, "in_axes": (None, 0)}
-        if mapping is jax.pmap:
-            options["devices"] = jax.devices()[:count]
+    def run(params: Any, batch: Any) -> list[Any]:
+        each = jax.tree.map(np.asarray, program(params, split(batch, count)))
+        return [jax.tree.map(lambda a, i=i: a[i], each) for i in range(count)]
 
-        def outside(params: Any, parts: Any) -> jax.Array:
-            return mapping(named, **options)(params, parts).mean()
-
-        outer = fast_to_compile(jax.value_and_grad(outside))
-        inner = fast_to_compile(mapping(value_and_mean_gradient(named), **options))
-
-        def run(params: Any, batch: Any) -> list[Any]:
-            parts = split(batch, count)
-            each = jax.tree.map(np.asarray, inner(params, parts))
-            devices = [jax.tree.map(lambda a, i=i: a[i], each) for i in range(count)]
-            return [outer(params, parts), *devices]
-
-        return run
-
-    return make
+    return run
 
 
-def by_shard_map(check_vma: bool) -> Callable[[Loss, int], Run]:
-    def make(loss: Loss, count: int) -> Run:
-        named = partial(loss, axis_name=AXIS)
-        cut, whole = PartitionSpec(AXIS), PartitionSpec()
-        mapped = partial(
-            jax.shard_map,
-            mesh=mesh_of(count),
-            in_specs=(whole, cut),
-            out_specs=whole,
-            check_vma=check_vma,
-        )
-        outer = fast_to_compile(jax.value_and_grad(mapped(named)))
-        inner = fast_to_compile(mapped(value_and_mean_gradient(named)))
-        return lambda params, batch: [outer(params, batch), inner(params, batch)]
+def mapping_options(mapping: Callable[..., Any], count: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"axis_name": AXIS, "in_axes": (None, 0)}
+    return options | ({"devices": jax.devices()[:count]} if mapping is jax.pmap else {})
 
-    return make
+
+def under_shard_map(check_vma: bool, function: Function, count: int) -> Run:
+    program = fast_to_compile(on_mesh(check_vma, function, count))
+    return lambda params, batch: [program(params, batch)]
+
+
+def on_mesh(check_vma: bool, function: Function, count: int) -> Function:
+    cut, whole = PartitionSpec(AXIS), PartitionSpec()
+    return jax.shard_map(
+        function,
+        mesh=mesh_of(count),
+        in_specs=(whole, cut),
+        out_specs=whole,
+        check_vma=check_vma,
+    )
+
+
+UNDER: dict[str, Callable[[Function, int], Run]] = {
+    "jit": under_jit,
+    "pmap": partial(under_mapping, jax.pmap),
+    "vmap": partial(under_mapping, jax.vmap),
+    "shard_map": partial(under_shard_map, True),
+    "shard_map unchecked": partial(under_shard_map, False),
+}
+
+
+def by_mapping(mapping: Callable[..., Any], loss: Loss, count: int) -> Run:
+    """Differentiated inside, and outside."""
+    named = partial(loss, axis_name=AXIS)
+    options = mapping_options(mapping, count)
+
+    def outside(params: Any, parts: Any) -> jax.Array:
+        return mapping(named, **options)(params, parts).mean()
+
+    outer = fast_to_compile(jax.value_and_grad(outside))
+    inner = under_mapping(mapping, value_and_mean_gradient(named), count)
+    return lambda params, batch: [outer(params, split(batch, count)), *inner(params, batch)]
+
+
+def by_shard_map(check_vma: bool, loss: Loss, count: int) -> Run:
+    named = partial(loss, axis_name=AXIS)
+    outer = fast_to_compile(jax.value_and_grad(on_mesh(check_vma, named, count)))
+    inner = under_shard_map(check_vma, value_and_mean_gradient(named), count)
+    return lambda params, batch: [outer(params, batch), *inner(params, batch)]
 
 
 def value_and_mean_gradient(named: Loss) -> Callable[..., Any]:
@@ -114,12 +132,20 @@ def programs(topology: str, loss: Loss, count: int) -> Run:
 
 
 TOPOLOGIES: dict[str, Callable[[Loss, int], Run]] = {
-    "jit": by_jit,
-    "pmap": by_mapping(jax.pmap),
-    "vmap": by_mapping(jax.vmap),
-    "shard_map": by_shard_map(check_vma=True),
-    "shard_map unchecked": by_shard_map(check_vma=False),
+    "jit": lambda loss, count: under_jit(jax.value_and_grad(loss), count),
+    "pmap": partial(by_mapping, jax.pmap),
+    "vmap": partial(by_mapping, jax.vmap),
+    "shard_map": partial(by_shard_map, True),
+    "shard_map unchecked": partial(by_shard_map, False),
 }
+
+
+@lru_cache(maxsize=1)
+def gradients_on(topology: str, gradients: Callable[..., Any], count: int) -> Run:
+    """Of a function that differentiates itself: (params, batch, axis_name) -> value and gradient."""
+    gc.collect()
+    named = gradients if topology == "jit" else partial(gradients, axis_name=AXIS)
+    return UNDER[topology](named, count)
 
 
 def relative_error(tree: Any, reference: Any) -> float:

@@ -11,6 +11,7 @@ gradient: median seconds of interleaved turns, and the temporaries of the compil
 
 import argparse
 import importlib.util
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--type", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
+    del sys.argv[1:]  # tokamax would read them too
     dtype = jnp.dtype(options.type)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {options.type}")
     if options.only != "linear_cross_entropy":

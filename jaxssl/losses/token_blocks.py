@@ -25,15 +25,17 @@ class Blocks(NamedTuple):
     weights: Float[Array, "*blocks block"]
 
 
-def default_block(dim: int, vocab: int) -> int:
+def default_block(dim: int, vocab: int, kind: Any = jnp.float32) -> int:
     """The power of two up to `dim`, 256 at least: logits no larger than the kernel's gradient.
 
     A block costs one pass over that gradient (vocab x dim) and several over its logits (vocab x block).
-    Against all logits at once, on two cores in float32, loss and gradient took 0.6 of the time for
-    [1200 x 128] -> 8192 (blocks of 150 or 300 tokens), 0.7 for [1200 x 256] -> 8192 (300), 0.97 for
-    [1200 x 512] -> 30522 (600), 0.85 for [4096 x 768] -> 50257 (512; temporaries 273 MB, not 1647).
+    Against all logits at once, on two cores in float32, loss and gradient took 0.83 of the time for
+    [2048 x 256] -> 50257 (256 tokens), 0.90 for [4096 x 768] -> 50257 (512; temporaries 275 MB, not
+    1647). Half as many tokens where logits are held in half precision beside float32: 0.8 there.
     """
     tokens = 1 << (max(256, dim).bit_length() - 1)
+    if jnp.dtype(kind).itemsize < 4:
+        tokens = max(256, tokens // 2)
     return max(128, min(tokens, LARGEST_BLOCK // vocab))
 
 

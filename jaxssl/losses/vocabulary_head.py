@@ -22,6 +22,9 @@ from jaxssl.losses.axes import AxisName, softmax_type, weighted_mean, with_forme
 from jaxssl.losses.language import check_smoothing
 from jaxssl.losses.token_blocks import Blocks, cut_into_blocks, default_block, join_blocks
 
+SLICE_BYTES = 1 << 25  # of the kernel's gradient, made at a time
+MOST_SLICES = 8
+
 
 def linear_cross_entropy(
     hidden: Float[Array, "tokens dim"],
@@ -108,8 +111,9 @@ def linear_cross_entropy_with_accuracy(
     _check(hidden, kernel, targets, weights, bias, block_size)
     check_smoothing(label_smoothing)
     kind = softmax_type(hidden)
-    block = block_size or default_block(hidden.shape[1], kernel.shape[0])
-    options = _Options(block, label_smoothing, z_loss, vocab_axis_name)
+    block = block_size or default_block(hidden.shape[1], kernel.shape[0], hidden.dtype)
+    slices = 1 if kernel.dtype == kind else _slices(kernel.size)
+    options = _Options(block, label_smoothing, z_loss, vocab_axis_name, slices)
     weights = weights.astype(kind)
     loss, right = with_formed_gradient(
         partial(_weighted_sums, options),
@@ -127,6 +131,13 @@ class _Options(NamedTuple):
     label_smoothing: float
     z_loss: float
     vocab_axis: str | None
+    slices: int  # of the vocabulary, whose products are added one after another
+
+
+def _slices(size: int) -> int:
+    """Where the sum of the kernel's gradient is wider than the kernel, it is an array more beside the
+    result: then at least the products that are added to it come a slice at a time."""
+    return min(MOST_SLICES, -(-4 * size // SLICE_BYTES))
 
 
 class _Sums(NamedTuple):
@@ -221,9 +232,9 @@ def _weighted_sums(
 
 
 def _block_gradients(
-    options: _Options, part: Blocks, kernel: Array, bias: Array | None = None
+    options: _Options, sums: _Sums, part: Blocks, kernel: Array, bias: Array | None = None
 ) -> tuple[_Sums, Array, Array]:
-    """What a block adds to the sums, its gradient by the hidden states, and its losses.
+    """The sums with those of a block, its gradient by the hidden states, and its losses.
 
     dz = scale pull - even, [block, vocab]: only `pull` is written, once; what a token is scaled by, and
     what is even over the vocabulary, goes to the smaller factors of the products.
@@ -233,17 +244,16 @@ def _block_gradients(
     growth = 1 + 2 * options.z_loss * scores.log_sum
     at_target = scores.total * (growth - 1 + smoothing) - growth * scores.rest
     pull = scores.others * growth[:, None] if options.z_loss else scores.others
-    pull = (
-        pull.astype(narrow)
-        .at[jnp.arange(len(pull)), scores.places]
-        .set(at_target.astype(narrow), mode="drop", indices_are_sorted=True, unique_indices=True)
+    pull = pull.at[jnp.arange(len(pull)), scores.places].set(
+        at_target, mode="drop", indices_are_sorted=True, unique_indices=True
     )
+    pull = pull.astype(narrow)  # after the change, which XLA on CPU makes in float32 alone
     scale = part.weights / scores.total
     largest = scale.max(initial=jnp.finfo(kind).tiny)  # so that half precision holds the rest
     scaled = (part.hidden * (scale / largest)[:, None]).astype(narrow)
     to_hidden = jnp.einsum("tv,vd->td", pull, kernel, preferred_element_type=kind)
     to_hidden *= scale[:, None]
-    to_kernel = jnp.einsum("tv,td->vd", pull, scaled, preferred_element_type=kind) * largest
+    to_kernel = _add_products(sums.to_kernel, pull, scaled, largest, options.slices)
     to_bias = (
         None if bias is None else jnp.einsum("tv,t->v", pull, scale, preferred_element_type=kind)
     )
@@ -253,8 +263,31 @@ def _block_gradients(
         to_kernel -= (even @ part.hidden)[None]
         to_bias = None if to_bias is None else to_bias - even.sum()
     losses = jnp.where(part.weights > 0, scores.losses, 0.0)
-    sums = _Sums(losses @ part.weights, scores.is_right @ part.weights, to_kernel, to_bias)
+    sums = _Sums(
+        sums.loss + losses @ part.weights,
+        sums.right + scores.is_right @ part.weights,
+        to_kernel,
+        None if to_bias is None else sums.to_bias + to_bias,
+    )
     return sums, to_hidden.astype(narrow), losses
+
+
+def _add_products(to_kernel: Array, pull: Array, scaled: Array, factor: Array, count: int) -> Array:
+    """to_kernel + factor * pull^T scaled, in `count` slices of the vocabulary."""
+    vocab = len(to_kernel)
+    size = -(-vocab // count)
+
+    def add(number: Array | int, to_kernel: Array) -> Array:
+        first = number * size
+        start = jnp.minimum(first, vocab - size)  # the last slice begins within the one before
+        part = jax.lax.dynamic_slice_in_dim(pull, start, size, axis=1)
+        grown = jnp.einsum("tv,td->vd", part, scaled, preferred_element_type=to_kernel.dtype)
+        is_new = (start + jnp.arange(size) >= first)[:, None]
+        so_far = jax.lax.dynamic_slice_in_dim(to_kernel, start, size)
+        grown = so_far + jnp.where(is_new, grown * factor, 0)
+        return jax.lax.dynamic_update_slice_in_dim(to_kernel, grown, start, axis=0)
+
+    return add(0, to_kernel) if count == 1 else jax.lax.fori_loop(0, count, add, to_kernel)
 
 
 def _sums_and_gradients(
@@ -266,8 +299,7 @@ def _sums_and_gradients(
 
     def add(sums: _Sums, part: Blocks) -> tuple[_Sums, tuple[Array, Array]]:
         def grow(sums: _Sums) -> tuple[_Sums, Array, Array]:
-            grown, to_hidden, losses = _block_gradients(options, part, narrow, *bias)
-            return jax.tree.map(jnp.add, sums, grown), to_hidden, losses
+            return _block_gradients(options, sums, part, narrow, *bias)
 
         def skip(sums: _Sums) -> tuple[_Sums, Array, Array]:
             to_hidden = jnp.zeros_like(part.hidden) + zero_part.astype(hidden.dtype)

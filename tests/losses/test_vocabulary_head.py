@@ -8,7 +8,7 @@ from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 
 from jaxssl import losses
-from jaxssl.losses import token_blocks
+from jaxssl.losses import token_blocks, vocabulary_head
 from tests.losses import loops
 
 SIZES = [(1, 1, 1), (13, 4, 7), (40, 3, 11)]
@@ -175,6 +175,23 @@ def test_bfloat16_products_with_float32_sums():
     for ours, reference in zip((to_hidden, to_kernel), gradients, strict=True):
         error = jnp.linalg.norm(ours.astype(jnp.float32) - reference)
         assert error < 0.01 * jnp.linalg.norm(reference)
+
+
+@pytest.mark.parametrize("vocab", [12, 11])
+def test_kernel_gradient_in_slices_of_the_vocabulary(monkeypatch, vocab):
+    """For a large kernel in half precision; 11 rows do not divide into 3 slices."""
+    arrays = example(13, 4, vocab, jnp.bfloat16)
+
+    def gradient_and_loops():
+        gradient = jax.grad(lambda *args: blocked(*args, block_size=5), (0, 1))
+        return gradient(*arrays), str(jax.make_jaxpr(gradient)(*arrays)).count("scan[")
+
+    whole, loops_of_whole = gradient_and_loops()
+    monkeypatch.setattr(vocabulary_head, "SLICE_BYTES", 4 * 4 * 4)  # of 4 rows
+    sliced, loops_of_sliced = gradient_and_loops()
+    assert loops_of_sliced > loops_of_whole
+    for ours, expected in zip(sliced, whole, strict=True):
+        np.testing.assert_array_equal(ours, expected)
 
 
 def test_float64_stays():

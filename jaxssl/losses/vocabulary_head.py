@@ -143,8 +143,8 @@ def _slices(size: int) -> int:
 class _Sums(NamedTuple):
     loss: Float[Array, ""]
     right: Float[Array, ""]
-    to_kernel: Float[Array, "vocab dim"] | None = None
-    to_bias: Float[Array, " vocab"] | None = None
+    to_kernel: Any = None  # [vocab, dim], where a gradient is formed
+    to_bias: Any = None  # [vocab], where there is a bias beside it
 
 
 class _Scores(NamedTuple):

@@ -48,9 +48,13 @@ class LanguageModel:
 
 def make_ours(wanted: LanguageModel) -> Program:
     """The objective and the compiled step that `train.py` runs."""
-    import jax
-
     _, _, state, step = parts_of_ours(wanted)
+    return program_of(state, step)
+
+
+def program_of(state: Any, step: Any) -> Program:
+    """Takes a step with the rows that it is given, and keeps the state."""
+    import jax
 
     def run(rows: np.ndarray) -> float:
         nonlocal state
@@ -62,22 +66,31 @@ def make_ours(wanted: LanguageModel) -> Program:
 
 def parts_of_ours(wanted: LanguageModel) -> tuple[Any, Any, Any, Any]:
     """(objective, description of the rows, first state, compiled step)"""
-    from jaxssl.data.loader import Rows, TextSpec
     from jaxssl.models.recipes import bert, gpt2
     from jaxssl.objectives import CausalLM, MaskedLM
+
+    shape = (wanted.depth, wanted.width, wanted.heads)
+    changes = {"dropout": wanted.dropout, "max_length": wanted.length}
+    is_bert = wanted.kind == "bert"
+    objective = (
+        MaskedLM(bert(*shape, **changes), rate=RATE)
+        if is_bert
+        else CausalLM(gpt2(*shape, **changes))
+    )
+    return parts_of(objective, wanted)
+
+
+def parts_of(objective: Any, wanted: LanguageModel) -> tuple[Any, Any, Any, Any]:
+    """The same for any objective; of `wanted`, rows and optimizer count."""
+    from jaxssl.data.loader import Rows, TextSpec
     from jaxssl.training.config import Pretraining
     from jaxssl.training.mesh import Mesh
     from jaxssl.training.optimizer import AdamW
     from jaxssl.training.step import create_state, make_step
 
-    shape = (wanted.depth, wanted.width, wanted.heads)
-    changes = {"dropout": wanted.dropout, "max_length": wanted.length}
-    is_bert = wanted.kind == "bert"
     config = Pretraining(
         data=Rows("rows come through a pipe", batch=wanted.batch),
-        objective=MaskedLM(bert(*shape, **changes), rate=RATE)
-        if is_bert
-        else CausalLM(gpt2(*shape, **changes)),
+        objective=objective,
         optimizer=AdamW(peak=wanted.peak, warmup=wanted.warmup, decay=wanted.decay),
         steps=wanted.steps,
         seed=wanted.seed,

@@ -27,7 +27,9 @@ RECIPES = sorted(
     for path in Path("configs").glob("*.py")
     if "Pretraining(" in path.read_text(encoding="utf-8")
 )
-QUICK, GPT = "configs/quickstart.py", "configs/gpt2_tiny.py"
+QUICK, GPT, ELECTRA = (
+    f"configs/{name}.py" for name in ("quickstart", "gpt2_tiny", "electra_small")
+)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +59,7 @@ def test_every_recipe_takes_two_steps(path, rows, tmp_path, capsys):
     assert pretrained.objective == config.objective
 
 
-@pytest.mark.parametrize("path", [QUICK, GPT])
+@pytest.mark.parametrize("path", [QUICK, GPT, ELECTRA])
 def test_a_resumed_run_is_bitwise_the_same(path, rows, tmp_path):
     whole = shrink(path, rows, tmp_path / "whole", steps=6, average=0.9)
     train.run(whole)
@@ -236,7 +238,7 @@ def test_golden_curves(rows, tmp_path):
     path = Path("tests/golden/losses.json")
     golden = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     curves = {}
-    for name in ("quickstart", "gpt2_tiny", "modernbert_base"):
+    for name in ("quickstart", "gpt2_tiny", "modernbert_base", "electra_small"):
         config = shrink(f"configs/{name}.py", rows, tmp_path / name, steps=20, evaluate_every=20)
         train.run(dataclasses.replace(config, save_every=20))
         curves[name] = [record["loss"] for record in read_metrics(tmp_path / name, "train")]

@@ -36,6 +36,7 @@ from jaxssl.losses.replaced_tokens import (
     replaced_token_detection,
     replaced_token_detection_per_example,
 )
+from jaxssl.losses.sampled_head import linear_cross_entropy_with_samples
 from jaxssl.losses.self_distillation import (
     byol,
     byol_per_example,
@@ -65,6 +66,7 @@ __all__ = [
     "info_nce_per_example",
     "linear_cross_entropy",
     "linear_cross_entropy_with_accuracy",
+    "linear_cross_entropy_with_samples",
     "masked_lm",
     "masked_lm_per_example",
     "masked_reconstruction",

@@ -116,7 +116,7 @@ def with_formed_gradient(
         (total, aux), gradients = value_and_gradient(*primals)
         pairs = zip(gradients, tangents[0], strict=True)
         products = [_inner(g, t) for g, t in pairs if not isinstance(t, SymbolicZero)]
-        aux_tangent = jax.tree.map(lambda a: jnp.zeros_like(a) + zero_of(a[None]), aux)
+        aux_tangent = jax.tree.map(_zero_tangent, aux)
         if not products:
             return (total, aux), (jnp.zeros_like(total) + zero_of(total[None]), aux_tangent)
         tangent = sum_over(sum_axis, sum(products[1:], products[0]))
@@ -124,6 +124,12 @@ def with_formed_gradient(
 
     scalar.defjvp(rule, symbolic_zeros=True)
     return scalar(arrays, constants)
+
+
+def _zero_tangent(array: Array) -> Any:
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        return SymbolicZero(jax.typeof(array).to_tangent_aval())
+    return jnp.zeros_like(array) + zero_of(array[None])
 
 
 def _inner(gradient: Array, tangent: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
 SMALLEST_GROUP = 256  # tokens
 LARGEST_BLOCK = 1 << 28  # logits: 1 GB in float32
@@ -23,6 +23,7 @@ class Blocks(NamedTuple):
     hidden: Float[Array, "*blocks block dim"]
     targets: Int[Array, "*blocks block"]
     weights: Float[Array, "*blocks block"]
+    words: UInt32[Array, "*blocks block 2"] | None = None  # a key for every token
 
 
 def default_block(dim: int, vocab: int, kind: Any = jnp.float32) -> int:
@@ -40,7 +41,7 @@ def default_block(dim: int, vocab: int, kind: Any = jnp.float32) -> int:
 
 
 def cut_into_blocks(
-    block: int, hidden: Array, targets: Array, weights: Array
+    block: int, hidden: Array, targets: Array, weights: Array, words: Array | None = None
 ) -> tuple[Blocks, Int[Array, "groups group"] | None]:
     """Blocks, zeroed where the weight is 0, and the order within each group (None: as it was)."""
     tokens = hidden.shape[0]
@@ -49,6 +50,7 @@ def cut_into_blocks(
         jnp.where(used[:, None], hidden, 0),
         jnp.where(used, targets, 0),
         jnp.where(used, weights, 0),
+        words,
     )
     if block >= tokens:
         return jax.tree.map(lambda array: array[None], arrays), None

@@ -5,7 +5,8 @@
 Maddison et al. 2014 (A* Sampling), section 2. The vocabulary is taken in blocks with a running maximum. The
 noise of place (i, v) is made from the key and the number i * vocab + v alone, by the same bits as
 `jax.random`'s, so the tokens are those of `jax.random.categorical(key, logits)` whatever the block, and
-however tokens and vocabulary are cut over devices.
+however tokens and vocabulary are cut over devices. Where every token has a key of its own
+(`vocabulary_head.py`), they do not depend on the token's place in the batch either.
 
     tokens   rows i of hidden states, on this device       vocab    rows v of the kernel, on this device
     dim      width of a state                              block    rows of the kernel taken at a time
@@ -15,10 +16,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, Int, UInt32
 
 from jaxssl.losses.axes import AxisName, zero_of
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))  # of threefry, by turns
+PARITY = 0x1BD11BDA
 
 
 def sample_tokens(
@@ -67,15 +70,39 @@ def sample_tokens(
         noise = _gumbel(words, _flat_index(first_row, tokens, ids, whole))
         scores = (logits + shift[None]) / temperature + noise
         scores = jnp.where((places < vocab)[None], scores, -jnp.inf)
-        place = jnp.argmax(scores, axis=1)
-        score = jnp.take_along_axis(scores, place[:, None], axis=1)[:, 0]
-        return best.or_better(_Best(score, ids[place].astype(int))), None
+        return best.or_better(_best_of(scores, ids.astype(int))), None
 
     # A zero that varies over all the axes that scores will vary over.
     zero = zero_of(hidden, kernel, bias) + 0 * (first_row + first_id).astype(jnp.float32)
     start = _Best(jnp.full(tokens, -jnp.inf) + zero, jnp.zeros(tokens, int) + zero.astype(int))
     best = jax.lax.scan(add, start, _cut_vocabulary(kernel.astype(hidden.dtype), bias, block))[0]
     return best.token if vocab_axis_name is None else _over_devices(best, whole, vocab_axis_name)
+
+
+def draw(
+    words: UInt32[Array, "tokens 2"],
+    logits: Float[Array, "tokens vocab"],
+    *,
+    temperature: float = 1.0,
+    never: Int[Array, " tokens"] | None = None,
+    vocab_axis_name: str | None = None,
+) -> Int[Array, " tokens"]:
+    """For every token with its own key: jax.random.categorical(key, logits / temperature).
+
+    `logits` may be this device's part of the vocabulary; `never` are ids of the whole vocabulary, one
+    for each token, that are not drawn.
+    """
+    vocab = logits.shape[1]
+    ids = _first(vocab, vocab_axis_name) + jnp.arange(vocab, dtype=jnp.uint32)
+    noise = _gumbel(words.T[:, :, None], (jnp.zeros((1, 1), jnp.uint32), ids[None]))
+    scores = logits / temperature + noise.astype(logits.dtype)
+    ids = ids.astype(int)
+    if never is not None:
+        scores = jnp.where(ids[None] == never[:, None], -jnp.inf, scores)
+    best = _best_of(scores, ids)
+    if vocab_axis_name is None:
+        return best.token
+    return _over_devices(best, vocab * _size(vocab_axis_name), vocab_axis_name)
 
 
 def _cut_vocabulary(kernel: Array, bias: Array, block: int) -> tuple[Array, Array, Array]:
@@ -95,6 +122,13 @@ class _Best(NamedTuple):
         """Of equal scores the first, as argmax takes it."""
         is_better = other.score > self.score
         return _Best(*(jnp.where(is_better, *pair) for pair in zip(other, self, strict=True)))
+
+
+def _best_of(scores: Float[Array, "tokens block"], ids: Int[Array, " block"]) -> _Best:
+    """Of equal scores the lowest id. Two plain reductions: argmax is a slow one on CPUs."""
+    top = scores.max(axis=1)
+    is_best = scores == top[:, None]
+    return _Best(top, jnp.where(is_best, ids[None], jnp.iinfo(ids.dtype).max).min(axis=1))
 
 
 def _over_devices(best: _Best, whole: int, axis_name: str) -> Int[Array, " tokens"]:
@@ -144,17 +178,48 @@ def _flat_index(
 
 
 def _gumbel(words: Array, index: tuple[Array, Array]) -> Float[Array, "tokens block"]:
-    """jax.random.gumbel's numbers (mode "low") at these places of its flat order."""
-    high, low = threefry2x32_p.bind(
-        jnp.broadcast_to(words[0], index[0].shape),
-        jnp.broadcast_to(words[1], index[0].shape),
-        *index,
-    )
-    bits = high ^ low
+    """jax.random.gumbel's numbers (mode "low") at these places of its flat order.
+
+    `words` are those of one key [2], or of a key for every token [2, tokens, 1].
+    """
+    bits = _threefry(words[0], words[1], *index)
     unit = jax.lax.bitcast_convert_type((bits >> 9) | jnp.uint32(0x3F800000), jnp.float32) - 1.0
     tiny = jnp.finfo(jnp.float32).tiny
     uniform = jnp.maximum(tiny, unit * (1.0 - tiny) + tiny)
     return -jnp.log(-jnp.log(uniform))
+
+
+def _threefry(key_high: Array, key_low: Array, high: Array, low: Array) -> UInt32[Array, "..."]:
+    """jax.random.bits of a key at the places high * 2^32 + low of its flat order.
+
+    Threefry-2x32 of 20 rounds (Salmon et al. 2011, section 4.2), written out: JAX's primitive is a loop
+    on CPUs, which does not fuse with what takes the bits and costs ten times as much.
+    """
+    keys = (key_high, key_low, key_high ^ key_low ^ jnp.uint32(PARITY))
+    left, right = high + keys[0], low + keys[1]
+    for group in range(5):
+        for bits in ROTATIONS[group % 2]:
+            left = left + right
+            right = ((right << bits) | (right >> (32 - bits))) ^ left
+        left = left + keys[(group + 1) % 3]
+        right = right + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return left ^ right
+
+
+def words_of(keys: Array) -> UInt32[Array, "tokens 2"]:
+    """Of one threefry key for every token, typed or as words already."""
+    data = jax.random.key_data(keys) if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else keys
+    if data.ndim != 2 or data.shape[1] != 2:
+        raise ValueError(
+            f"keys of shape {keys.shape} with words {data.shape} must be a threefry key of 2 words for "
+            "each token; make them with jax.random.split(key, tokens)"
+        )
+    return data
+
+
+def check_temperature(temperature: float) -> None:
+    if isinstance(temperature, (int, float)) and temperature <= 0:
+        raise ValueError(f"temperature {temperature} must be above 0: it divides the logits")
 
 
 def _check(
@@ -169,7 +234,6 @@ def _check(
             f"bias of shape {bias.shape} must be [{kernel.shape[0]}], one for each row of "
             f"kernel {kernel.shape}"
         )
-    if isinstance(temperature, (int, float)) and temperature <= 0:
-        raise ValueError(f"temperature {temperature} must be above 0: it divides the logits")
+    check_temperature(temperature)
     if block_size < 1:
         raise ValueError(f"block_size {block_size} must be at least 1 row of the kernel")

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from jaxssl.losses.axes import AxisName, softmax_type, weighted_mean, with_formed_gradient, zero_of
 from jaxssl.losses.language import check_smoothing
 from jaxssl.losses.token_blocks import Blocks, cut_into_blocks, default_block, join_blocks
+from jaxssl.losses.token_sampling import draw
 
 SLICE_BYTES = 1 << 25  # of the kernel's gradient, made at a time
 MOST_SLICES = 8
@@ -108,30 +109,46 @@ def linear_cross_entropy_with_accuracy(
     >>> float(share)
     0.75
     """
-    _check(hidden, kernel, targets, weights, bias, block_size)
-    check_smoothing(label_smoothing)
-    kind = softmax_type(hidden)
-    block = block_size or default_block(hidden.shape[1], kernel.shape[0], hidden.dtype)
-    slices = 1 if kernel.dtype == kind else _slices(kernel.size)
-    options = _Options(block, label_smoothing, z_loss, vocab_axis_name, slices)
-    weights = weights.astype(kind)
-    loss, right = with_formed_gradient(
+    options = Options(block_size, label_smoothing, z_loss, vocab_axis_name)
+    loss, right, _ = weighted_totals(options, hidden, kernel, targets, weights, bias)
+    mean = partial(weighted_mean, axis_name=axis_name, normalize=normalize)
+    weight = weights.astype(loss.dtype).sum()
+    return mean(loss, weight), jax.lax.stop_gradient(mean(right, weight))
+
+
+class Options(NamedTuple):
+    block: Any  # tokens whose logits exist at a time; None: `default_block`
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    vocab_axis: str | None = None
+    temperature: float = 1.0  # of what is drawn
+    disallow_correct: bool = False  # never draw the target
+    slices: int = 1  # of the vocabulary, whose products are added one after another
+
+
+def weighted_totals(
+    options: Options,
+    hidden: Array,
+    kernel: Array,
+    targets: Array,
+    weights: Array,
+    bias: Array | None,
+    words: Array | None = None,
+) -> tuple[Array, Array, Any]:
+    """Weighted sums of the losses and of what is right; where tokens have keys, what they draw."""
+    _check(hidden, kernel, targets, weights, bias, options.block)
+    check_smoothing(options.label_smoothing)
+    block = options.block or default_block(hidden.shape[1], kernel.shape[0], hidden.dtype)
+    slices = 1 if kernel.dtype == softmax_type(hidden) else _slices(kernel.size)
+    options = options._replace(block=block, slices=slices)
+    loss, (right, drawn) = with_formed_gradient(
         partial(_weighted_sums, options),
         partial(_sums_and_gradients, options),
-        (hidden, kernel, weights, *([] if bias is None else [bias])),
-        targets,
-        sum_axis=vocab_axis_name,
+        (hidden, kernel, weights.astype(softmax_type(hidden)), *([] if bias is None else [bias])),
+        (targets, words),
+        sum_axis=options.vocab_axis,
     )
-    mean = partial(weighted_mean, axis_name=axis_name, normalize=normalize)
-    return mean(loss, weights.sum()), jax.lax.stop_gradient(mean(right, weights.sum()))
-
-
-class _Options(NamedTuple):
-    block: int
-    label_smoothing: float
-    z_loss: float
-    vocab_axis: str | None
-    slices: int  # of the vocabulary, whose products are added one after another
+    return loss, right, drawn
 
 
 def _slices(size: int) -> int:
@@ -162,9 +179,10 @@ class _Scores(NamedTuple):
     places: Int[
         Array, " block"
     ]  # of the target in this part of the vocabulary; beyond it: elsewhere
+    drawn: Int[Array, " block"] | None
 
 
-def _scores(options: _Options, part: Blocks, kernel: Array, bias: Array | None = None) -> _Scores:
+def _scores(options: Options, part: Blocks, kernel: Array, bias: Array | None = None) -> _Scores:
     axis, (vocab, _) = options.vocab_axis, kernel.shape
     kind = softmax_type(part.hidden)
     logits = jnp.einsum("td,vd->tv", part.hidden, kernel, preferred_element_type=kind)
@@ -192,9 +210,26 @@ def _scores(options: _Options, part: Blocks, kernel: Array, bias: Array | None =
     if options.z_loss:
         losses += options.z_loss * jnp.square(log_sum)
     is_right = (target >= top).astype(kind)
-    return _Scores(
-        others, rest, total, log_sum, losses, is_right, jnp.where(is_here, places, vocab)
+    places = jnp.where(is_here, places, vocab)
+    drawn = _drawn(options, part, logits)
+    return _Scores(others, rest, total, log_sum, losses, is_right, places, drawn)
+
+
+def _drawn(options: Options, part: Blocks, logits: Array) -> Array | None:
+    if part.words is None:
+        return None
+    drawn = draw(
+        part.words,
+        logits,
+        temperature=options.temperature,
+        never=part.targets if options.disallow_correct else None,
+        vocab_axis_name=options.vocab_axis,
     )
+    return jnp.where(part.weights > 0, drawn, 0)
+
+
+def _nothing_drawn(part: Blocks, zero: Array) -> Array | None:
+    return None if part.words is None else jnp.zeros_like(part.targets) + zero.astype(int)
 
 
 def _over(reduce: Any, axis: str | None, values: Any) -> Any:
@@ -205,36 +240,42 @@ def _whole(vocab: int, axis: str | None) -> int:
     return vocab if axis is None else vocab * jax.lax.axis_size(axis)
 
 
-def _zeros(options: _Options, arrays: tuple[Array, ...], targets: Array) -> tuple[Array, Array]:
+def _zeros(options: Options, arrays: tuple[Array, ...], targets: Array) -> tuple[Array, Array]:
     """Zeros for sums over the vocabulary, which are equal along its axis, and for parts of it."""
     part = zero_of(*arrays, targets).astype(softmax_type(arrays[0]))
     return part if options.vocab_axis is None else jax.lax.psum(part, options.vocab_axis), part
 
 
 def _weighted_sums(
-    options: _Options, arrays: tuple[Array, ...], targets: Array
-) -> tuple[Array, Array]:
+    options: Options, arrays: tuple[Array, ...], constants: tuple[Array, Array | None]
+) -> tuple[Array, tuple[Array, Any]]:
     hidden, kernel, weights, *bias = arrays
+    targets, words = constants
     kernel = kernel.astype(hidden.dtype)
     zero, _ = _zeros(options, arrays, targets)
 
-    def add(sums: _Sums, part: Blocks) -> tuple[_Sums, None]:
-        def count(sums: _Sums) -> _Sums:
+    def add(sums: _Sums, part: Blocks) -> tuple[_Sums, Array | None]:
+        def count(sums: _Sums) -> tuple[_Sums, Array | None]:
             scores = _scores(options, part, kernel, *bias)
             loss = jnp.where(part.weights > 0, scores.losses * part.weights, 0.0).sum()
-            return _Sums(sums.loss + loss, sums.right + scores.is_right @ part.weights)
+            return _Sums(
+                sums.loss + loss, sums.right + scores.is_right @ part.weights
+            ), scores.drawn
 
-        return jax.lax.cond((part.weights > 0).any(), count, lambda sums: sums, sums), None
+        def skip(sums: _Sums) -> tuple[_Sums, Array | None]:
+            return sums, _nothing_drawn(part, zero)
 
-    blocks, _ = cut_into_blocks(options.block, hidden, targets, weights)
-    sums, _ = jax.lax.scan(add, _Sums(zero, zero), blocks)
-    return sums.loss, sums.right
+        return jax.lax.cond((part.weights > 0).any(), count, skip, sums)
+
+    blocks, order = cut_into_blocks(options.block, hidden, targets, weights, words)
+    sums, drawn = jax.lax.scan(add, _Sums(zero, zero), blocks)
+    return sums.loss, (sums.right, join_blocks(drawn, order, hidden.shape[0]))
 
 
 def _block_gradients(
-    options: _Options, sums: _Sums, part: Blocks, kernel: Array, bias: Array | None = None
-) -> tuple[_Sums, Array, Array]:
-    """The sums with those of a block, its gradient by the hidden states, and its losses.
+    options: Options, sums: _Sums, part: Blocks, kernel: Array, bias: Array | None = None
+) -> tuple[_Sums, tuple[Array, Array, Array | None]]:
+    """The sums with those of a block; its gradient by the hidden states, its losses, and what it draws.
 
     dz = scale pull - even, [block, vocab]: only `pull` is written, once; what a token is scaled by, and
     what is even over the vocabulary, goes to the smaller factors of the products.
@@ -269,7 +310,7 @@ def _block_gradients(
         to_kernel,
         None if to_bias is None else sums.to_bias + to_bias,
     )
-    return sums, to_hidden.astype(narrow), losses
+    return sums, (to_hidden.astype(narrow), losses, scores.drawn)
 
 
 def _add_products(to_kernel: Array, pull: Array, scaled: Array, factor: Array, count: int) -> Array:
@@ -291,29 +332,30 @@ def _add_products(to_kernel: Array, pull: Array, scaled: Array, factor: Array, c
 
 
 def _sums_and_gradients(
-    options: _Options, arrays: tuple[Array, ...], targets: Array
-) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    options: Options, arrays: tuple[Array, ...], constants: tuple[Array, Array | None]
+) -> tuple[tuple[Array, tuple[Array, Any]], tuple[Array, ...]]:
     hidden, kernel, weights, *bias = arrays
+    targets, words = constants
     narrow = kernel.astype(hidden.dtype)
     zero, zero_part = _zeros(options, arrays, targets)
 
-    def add(sums: _Sums, part: Blocks) -> tuple[_Sums, tuple[Array, Array]]:
-        def grow(sums: _Sums) -> tuple[_Sums, Array, Array]:
+    def add(sums: _Sums, part: Blocks) -> tuple[_Sums, Any]:
+        def grow(sums: _Sums) -> tuple[_Sums, Any]:
             return _block_gradients(options, sums, part, narrow, *bias)
 
-        def skip(sums: _Sums) -> tuple[_Sums, Array, Array]:
+        def skip(sums: _Sums) -> tuple[_Sums, Any]:
             to_hidden = jnp.zeros_like(part.hidden) + zero_part.astype(hidden.dtype)
-            return sums, to_hidden, jnp.zeros_like(part.weights) + zero
+            losses = jnp.zeros_like(part.weights) + zero
+            return sums, (to_hidden, losses, _nothing_drawn(part, zero))
 
-        sums, *rows = jax.lax.cond((part.weights > 0).any(), grow, skip, sums)
-        return sums, (rows[0], rows[1])
+        return jax.lax.cond((part.weights > 0).any(), grow, skip, sums)
 
     start = _Sums(
         zero, zero, *(jnp.zeros(a.shape, zero.dtype) + zero_part for a in (kernel, *bias))
     )
-    blocks, order = cut_into_blocks(options.block, hidden, targets, weights)
+    blocks, order = cut_into_blocks(options.block, hidden, targets, weights, words)
     sums, rows = jax.lax.scan(add, start, blocks)
-    to_hidden, losses = join_blocks(rows, order, hidden.shape[0])
+    to_hidden, losses, drawn = join_blocks(rows, order, hidden.shape[0])
     if (
         options.vocab_axis is not None
     ):  # the inner product is summed over it, where losses are equal
@@ -323,7 +365,7 @@ def _sums_and_gradients(
         gradient.astype(array.dtype)
         for gradient, array in zip(formed, (kernel, *bias), strict=True)
     )
-    return (sums.loss, sums.right), (to_hidden, to_kernel, losses, *to_bias)
+    return (sums.loss, (sums.right, drawn)), (to_hidden, to_kernel, losses, *to_bias)
 
 
 def _check(

@@ -4,10 +4,11 @@ from jaxssl.models.transformer import Transformer
 
 
 def forward_flops(config: Transformer, length: int) -> float:
-    """Of one row of `length` tokens through all layers, without embedding and heads.
+    """Of one row of `length` tokens through all layers, without lookup and heads.
 
     Per token: the projections 2 d (h + 2 k) e + 2 h e d, the MLP 4 d m (6 d m where it is gated),
-    and the attention 4 h e l, halved where it is causal, l at most twice the window where local.
+    and the attention 4 h e l, halved where it is causal, l at most twice the window where local;
+    and once 2 t d where embeddings of width t are widened.
     """
     head = config.width // config.heads
     kv_heads = config.kv_heads or config.heads
@@ -19,4 +20,6 @@ def forward_flops(config: Transformer, length: int) -> float:
     for is_local in config.local_layers:
         reach = min(length, 2 * config.window) if is_local and config.window else length
         attention += 4 * config.heads * head * reach / (2 if config.causal else 1)
-    return length * (config.depth * (projections + mlp) + attention)
+    narrow = config.table_width
+    widening = 2 * narrow * config.width if narrow != config.width else 0
+    return length * (widening + config.depth * (projections + mlp) + attention)

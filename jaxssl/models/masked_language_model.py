@@ -1,5 +1,7 @@
 """An encoder with the heads of masked language modelling (Devlin et al. 2019, sections 3.1 and A.2)."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -27,26 +29,30 @@ class MaskedLanguageModel(nnx.Module):
         encoder, transform, pooler, pairs = jax.random.split(key, 4)
         width, sd = config.width, config.initializer_range
         self.encoder = config.make(encoder, vocab_size)
-        self.transform = Linear(transform, width, width, deviation=sd)
+        self.transform = Linear(transform, width, config.table_width, deviation=sd)
         self.transform_norm = make_norm(
-            config.norm, width, epsilon=config.norm_epsilon, bias=config.bias
+            config.norm, config.table_width, epsilon=config.norm_epsilon, bias=config.bias
         )
         self.output_bias = nnx.Param(jnp.zeros(vocab_size))
         with_pooler = with_pooler or with_pairs
         self.pooler = Linear(pooler, width, width, deviation=sd) if with_pooler else None
         self.pair_classifier = Linear(pairs, width, 2, deviation=sd) if with_pairs else None
 
-    def token_head(self, states: Float[Array, "... width"]) -> Float[Array, "... width"]:
+    def token_head(self, states: Float[Array, "... width"]) -> Float[Array, "... embedding"]:
         """What meets the embedding: norm(activation(dense(states)))."""
-        activation = self.encoder.config.activation
-        function = ACTIVATIONS[activation if activation.startswith("gelu") else "gelu"][0]
-        return self.transform_norm(function(self.transform(states)))
+        return self.transform_norm(head_activation(self.encoder.config)(self.transform(states)))
 
     def pair_head(self, first: Float[Array, "batch width"]) -> Float[Array, "batch 2"]:
         """Logits of (follows, does not follow) from the state of a pair's begin token."""
         if self.pooler is None or self.pair_classifier is None:
             raise ValueError("the model was made without a head for pairs")
         return self.pair_classifier(jnp.tanh(self.pooler(first)))
+
+
+def head_activation(config: Transformer) -> Callable[[Array], Array]:
+    """That of the network, or GELU in place of a gated one."""
+    name = config.activation
+    return ACTIVATIONS[name if name.startswith("gelu") else "gelu"][0]
 
 
 # The encoder's own lines are in transformer.py.

@@ -36,6 +36,7 @@ class Transformer:
 
     depth: int = 4
     width: int = 256
+    embedding_width: int | None = None  # of the tables, which a dense layer widens; None: width
     heads: int = 4
     kv_heads: int | None = None  # key and value heads, shared by query heads; None: heads
     mlp: int | None = None  # inner width of the feed-forward part; None: 4 * width
@@ -68,6 +69,10 @@ class Transformer:
     def make(self, key: Array, vocab_size: int) -> "TransformerModel":
         """The network with fresh parameters."""
         return TransformerModel(self, key, vocab_size)
+
+    @property
+    def table_width(self) -> int:
+        return self.width if self.embedding_width is None else self.embedding_width
 
     @property
     def head_dim(self) -> int:
@@ -114,7 +119,8 @@ def check_names(config: Transformer) -> None:
 
 
 def check_numbers(config: Transformer) -> None:
-    for name in ("depth", "width", "heads", "max_length", "kv_heads", "mlp", "window"):
+    positive = ("depth", "width", "embedding_width", "heads", "max_length", "kv_heads", "mlp")
+    for name in (*positive, "window"):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"{name} {value} is below 1; pass a positive whole number")
@@ -236,27 +242,33 @@ class Layer(nnx.Module):
         return self.mlp_norm(x + dropout(self.mlp(x), rate, after_mlp))
 
 
-def norm_of(config: Transformer) -> LayerNorm | RMSNorm:
-    return make_norm(config.norm, config.width, epsilon=config.norm_epsilon, bias=config.bias)
+def norm_of(config: Transformer, width: int | None = None) -> LayerNorm | RMSNorm:
+    width = config.width if width is None else width
+    return make_norm(config.norm, width, epsilon=config.norm_epsilon, bias=config.bias)
 
 
 class TransformerModel(nnx.Module):
     """Tokens to states: a plain pytree of float32 parameters, with `config` as static data."""
 
     def __init__(self, config: Transformer, key: Array, vocab_size: int):
-        tokens, positions, types, layers = jax.random.split(key, 4)
+        tokens, positions, types, layers, widen = jax.random.split(key, 5)
         if vocab_size < 1:
             raise InputError(f"vocab_size {vocab_size} is below 1; pass the tokenizer's")
 
         def table(key: Array, size: int) -> Embedding:
-            return Embedding(key, size, config.width, deviation=config.initializer_range)
+            return Embedding(key, size, narrow, deviation=config.initializer_range)
 
-        learned = config.positions == "learned"
+        narrow, learned = config.table_width, config.positions == "learned"
         self.config = config
         self.tokens = table(tokens, vocab_size)
         self.positions = table(positions, config.max_length) if learned else None
         self.types = table(types, config.segment_types) if config.segment_types else None
-        self.embedding_norm = norm_of(config) if config.embedding_norm else None
+        self.embedding_norm = norm_of(config, narrow) if config.embedding_norm else None
+        self.widen = (
+            Linear(widen, narrow, config.width, deviation=config.initializer_range)
+            if narrow != config.width
+            else None
+        )
         self.layers = stack_layers(lambda one: Layer(config, one), layers, config.depth)
         self.final_norm = norm_of(config) if config.final_norm else None
 
@@ -274,6 +286,7 @@ class TransformerModel(nnx.Module):
         positions = positions_of(segments)
         x = self._embed(tokens, positions, types)
         x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
+        x = x if self.widen is None else self.widen(x)
         each, every = each_layer(config, layers_key), EveryLayer(segments, turn(config, positions))
 
         def apply(layer: Layer, x: Rows, one: EachLayer) -> Rows:
@@ -338,6 +351,8 @@ LAYOUT = (
     (r"positions/embedding", (None, "embed")),
     (r"types/embedding", (None, "embed")),
     (r"(embedding_norm|final_norm)/(scale|bias)", (None,)),
+    (r"widen/kernel", ("embed", None)),
+    (r"widen/bias", (None,)),
     (r"layers/(attention_norm|mlp_norm)/(scale|bias)", ("layers", None)),
     (r"layers/attention/query/kernel", ("layers", "embed", "heads")),
     (r"layers/attention/query/bias", ("layers", "heads")),

@@ -1,4 +1,4 @@
-"""What an objective is given, and how it reports: a batch of rows, and ratios that add up exactly.
+"""What an objective is given, and how it reports: a batch of rows, and metrics that add up exactly.
 
 batch      rows of one batch over all devices and hosts
 length     tokens of a row
@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+from jaxssl.objectives.places import count_at
 
 
 def _static() -> Any:
@@ -60,6 +63,47 @@ class Ratio(NamedTuple):
 
     total: Float[Array, ""]
     weight: Float[Array, ""]
+
+    def number(self) -> float:
+        """Total / weight, once both are on the host; 0 without weight."""
+        return float(self.total) / float(self.weight) if self.weight else 0.0
+
+
+class Separation(NamedTuple):
+    """How well scores tell true from false, as counts by bin of the score: adding is exact.
+
+    Its number is the area under the ROC curve: the probability that a true one scores above a false
+    one, where scores in the same bin count one half (Hanley & McNeil 1982).
+    """
+
+    false: Float[Array, " bins"]
+    true: Float[Array, " bins"]
+
+    def number(self) -> float:
+        """The area, once the counts are on the host; 0 where one kind is missing."""
+        false, true = np.asarray(self.false, np.float64), np.asarray(self.true, np.float64)
+        pairs = false.sum() * true.sum()
+        below = np.cumsum(false) - false / 2
+        return float(true @ below / pairs) if pairs else 0.0
+
+
+Metric = Ratio | Separation
+SEPARATION_BINS = 1024  # equal in s / (1 + |s|): 1/512 of a logit near 0, 1/6 at 8
+
+
+def separation(
+    scores: Float[Array, "batch length"],
+    is_true: Bool[Array, "batch length"],
+    counted: Bool[Array, "batch length"],
+) -> Separation:
+    """Counts of the scores that count, row by row first, so that nothing of the batch is gathered."""
+    place = (scores / (1 + jnp.abs(scores)) + 1) * (SEPARATION_BINS / 2)
+    bins = jnp.clip(place.astype(jnp.int32), 0, SEPARATION_BINS - 1)
+
+    def count(which: Array) -> Array:
+        return count_at(bins, SEPARATION_BINS, which).sum(axis=0).astype(jnp.float32)
+
+    return Separation(count(counted & ~is_true), count(counted & is_true))
 
 
 def token_metrics(

@@ -45,6 +45,11 @@ class CausalLM:
     def __post_init__(self) -> None:
         if not self.decoder.causal:
             raise InputError("causal LM must not see what it predicts; set decoder.causal to True")
+        if self.decoder.table_width != self.decoder.width:
+            raise InputError(
+                f"embedding_width={self.decoder.embedding_width} is not the width "
+                f"{self.decoder.width}: the head is the embedding itself; set it to None"
+            )
 
     @property
     def transformer(self) -> Transformer:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 from jax.sharding import AxisType, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
 from jaxssl import losses
 from jaxssl.models.layout import mesh_axes
@@ -29,33 +29,48 @@ def token_losses(
     `options` are those of `losses.linear_cross_entropy`. On the mesh of the surrounding step
     (`jax.sharding.use_abstract_mesh`) this runs inside `shard_map`; without one as it stands.
     """
+    nats, right, _ = _on_mesh((states, kernel, targets, weights, bias, None), options)
+    return nats, right
+
+
+def token_losses_and_samples(
+    states: Float[Array, "batch places width"],
+    kernel: Float[Array, "vocab width"],
+    targets: Int[Array, "batch places"],
+    weights: Float[Array, "batch places"],
+    bias: Float[Array, " vocab"],
+    words: UInt32[Array, "batch places 2"],
+    **options: Any,
+) -> tuple[Float[Array, ""], Float[Array, ""], Int[Array, "batch places"]]:
+    """The same, and a token drawn for every place, whose key has these words.
+
+    `options` are those of `losses.linear_cross_entropy_with_samples`.
+    """
+    return _on_mesh((states, kernel, targets, weights, bias, words), options)
+
+
+def _on_mesh(arrays: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any, Any]:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1 or any(kind != AxisType.Auto for kind in mesh.axis_types):
-        return _of_rows(states, kernel, targets, weights, bias, **options)
+        return _of_rows(*arrays, **options)
     rows, _ = mesh_axes("batch", mesh)
     width, vocab = _axis("embed", mesh), _axis("vocab", mesh)
 
-    def of_device(
-        states: Array, kernel: Array, targets: Array, weights: Array, bias: Array | None
-    ) -> tuple[Array, Array]:
+    options = {"axis_name": rows or None, "vocab_axis_name": vocab, **options}
+
+    def of_device(states: Array, kernel: Array, *others: Any) -> tuple[Any, Any, Any]:
         if width is not None:
             kernel = jax.lax.all_gather(kernel, width, axis=1, tiled=True)
-        return _of_rows(
-            states,
-            kernel,
-            targets,
-            weights,
-            bias,
-            axis_name=rows or None,
-            vocab_axis_name=vocab,
-            **options,
-        )
+        return _of_rows(states, kernel, *others, **options)
 
-    by_row = PartitionSpec(rows or None)
-    specs = (by_row, PartitionSpec(vocab, width), by_row, by_row, PartitionSpec(vocab))
-    return jax.shard_map(of_device, in_specs=specs, out_specs=PartitionSpec())(
-        states, kernel, targets, weights, bias
+    by_row, whole = PartitionSpec(rows or None), PartitionSpec()
+    kernel, bias = PartitionSpec(vocab, width), PartitionSpec(vocab)
+    mapped = jax.shard_map(
+        of_device,
+        in_specs=(by_row, kernel, by_row, by_row, bias, by_row),
+        out_specs=(whole, whole, by_row),
     )
+    return mapped(*arrays)
 
 
 def _axis(logical: str, mesh: Any) -> str | None:
@@ -65,14 +80,18 @@ def _axis(logical: str, mesh: Any) -> str | None:
 
 
 def _of_rows(
-    states: Array, kernel: Array, targets: Array, weights: Array, bias: Array | None, **options: Any
-) -> tuple[Array, Array]:
-    return losses.linear_cross_entropy_with_accuracy(
-        states.reshape(-1, states.shape[-1]),
-        kernel,
-        targets.reshape(-1),
-        weights.reshape(-1),
-        bias=bias,
-        normalize=False,
-        **options,
-    )
+    states: Array,
+    kernel: Array,
+    targets: Array,
+    weights: Array,
+    bias: Array | None,
+    words: Array | None,
+    **options: Any,
+) -> tuple[Array, Array, Array | None]:
+    flat = (states.reshape(-1, states.shape[-1]), kernel, targets.reshape(-1), weights.reshape(-1))
+    options = {"bias": bias, "normalize": False, **options}
+    if words is None:
+        return *losses.linear_cross_entropy_with_accuracy(*flat, **options), None
+    keys = words.reshape(-1, 2)
+    nats, right, drawn = losses.linear_cross_entropy_with_samples(keys, *flat, **options)
+    return nats, right, drawn.reshape(targets.shape)

@@ -24,7 +24,13 @@ from jaxssl.models.packing import segments_of
 from jaxssl.models.transformer import Transformer
 from jaxssl.objectives.batch import Ratio, Text, Vocabulary, share_evenly, token_metrics
 from jaxssl.objectives.head import token_losses
-from jaxssl.objectives.masking import Masking, choose_tokens, masked_places, replace_tokens
+from jaxssl.objectives.masking import (
+    Masking,
+    check_masking,
+    choose_tokens,
+    masked_places,
+    replace_tokens,
+)
 from jaxssl.objectives.places import read_at
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 
@@ -60,12 +66,7 @@ class MaskedLM:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < 1:
-            raise InputError(f"rate={self.rate} must lie between 0 and 1, e.g. 0.15")
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise InputError(f"shares={self.shares} must be non-negative and add up to 1")
-        if self.masking not in ("tokens", "words", "spans"):
-            raise InputError(f"masking={self.masking!r} is unknown; use tokens, words or spans")
+        check_masking(self.rate, self.shares, self.masking)
         if self.encoder.causal:
             raise InputError("masked LM reads from both sides; set encoder.causal to False")
         if self.second_task is not None and self.encoder.segment_types < 2:

@@ -5,12 +5,13 @@
 Every choice has static shape: `masked` places a row, of which `real` are meant.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from jaxssl.errors import InputError
 from jaxssl.objectives.batch import Vocabulary
 from jaxssl.objectives.places import count_at, least_at, read_at, write_at
 
@@ -28,6 +29,16 @@ class Hidden(NamedTuple):
 def masked_places(rate: float, length: int) -> int:
     """The most tokens that a row of this length can have hidden: the static size of the choice."""
     return max(1, int(rate * length + 0.5))
+
+
+def check_masking(rate: float, shares: tuple[float, float, float], masking: str) -> None:
+    """Raises InputError for fields that no corruption can have."""
+    if not 0 < rate < 1:
+        raise InputError(f"rate={rate} must lie between 0 and 1, e.g. 0.15")
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise InputError(f"shares={shares} must be non-negative and add up to 1")
+    if masking not in get_args(Masking):
+        raise InputError(f"masking={masking!r} is unknown; use tokens, words or spans")
 
 
 def choose_tokens(

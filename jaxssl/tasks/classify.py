@@ -25,6 +25,7 @@ from jaxssl.models.dropout import dropout
 from jaxssl.models.layers import Linear
 from jaxssl.models.masked_language_model import MaskedLanguageModel
 from jaxssl.models.plain import from_dict, to_dict
+from jaxssl.models.replaced_token_model import ReplacedTokenModel
 from jaxssl.models.transformer import Transformer
 
 Totals = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]  # metric -> (total, count)
@@ -97,7 +98,7 @@ class Classify:
         key: Array,
         network: Transformer,
         spec: Spec,
-        pretrained: MaskedLanguageModel | CausalLanguageModel | None = None,
+        pretrained: MaskedLanguageModel | ReplacedTokenModel | CausalLanguageModel | None = None,
     ) -> Classifier:
         """The network with a new head: random, or with the parameters of a pretrained model.
 
@@ -109,6 +110,8 @@ class Classify:
         pooler = None
         if isinstance(pretrained, MaskedLanguageModel):
             source, pooler = pretrained.encoder, pretrained.pooler
+        elif isinstance(pretrained, ReplacedTokenModel):
+            source = pretrained.discriminator
         else:
             source = pretrained.decoder
         # By way of plain dicts: what is finetuned may differ in dropout, which is static data.

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxssl.data.loader import RowReader
-from jaxssl.objectives.batch import Ratio
+from jaxssl.objectives.batch import Metric
 from jaxssl.training.mesh import batch_sharding
 from jaxssl.training.step import TrainState, place_batch
 
@@ -14,10 +14,10 @@ from jaxssl.training.step import TrainState, place_batch
 def evaluate(
     state: TrainState,
     held_out: RowReader,
-    evaluate_batch: Callable[..., dict[str, Ratio]],
+    evaluate_batch: Callable[..., dict[str, Metric]],
     mesh: Any,
     batches: int,
-) -> list[dict[str, Ratio]]:
+) -> list[dict[str, Metric]]:
     """Metrics of at most `batches` batches, still on the device; of the average where one is kept.
 
     Every call corrupts the same rows in the same way, so that evaluations of a run compare.

@@ -16,7 +16,7 @@ from jaxtyping import Array
 from jaxssl.errors import InputError
 from jaxssl.models.layout import path_of
 
-EMBEDDINGS = ("tokens", "positions", "types", "embedding_norm")
+EMBEDDINGS = ("tokens", "positions", "types", "embedding_norm", "widen")
 
 
 def scale_by_layer(decay: float) -> optax.GradientTransformation:

@@ -6,16 +6,18 @@ The loop never waits for the device between reports: metrics stay on the device 
 import json
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from tensorboardX import SummaryWriter
 
 from jaxssl.data.loader import RowReader
 from jaxssl.errors import InputError
-from jaxssl.objectives.batch import Ratio
+from jaxssl.objectives.batch import Metric
 from jaxssl.training.chips import device_peak
 from jaxssl.training.config import Pretraining
 from jaxssl.training.hosts import tell
@@ -34,7 +36,7 @@ class Report:
         self.steps, self.every = config.steps, config.report_every
         self.tokens_per_step = spec.batch * spec.length
         self.flops_per_step = 3 * spec.batch * config.objective.forward_flops(spec)
-        self.waiting: list[tuple[int, dict[str, Ratio]]] = []
+        self.waiting: list[tuple[int, Mapping[str, Metric]]] = []
         self.peak = peak_flops()
         self.first_step = start
         self.clock = self.began = time.perf_counter()
@@ -52,7 +54,7 @@ class Report:
             self.lines.close()
             self.board.close()
 
-    def step(self, step: int, metrics: dict[str, Ratio]) -> None:
+    def step(self, step: int, metrics: Mapping[str, Metric]) -> None:
         """Notes the metrics of one step (numbered from 0); tells of them when it is time."""
         self.waiting.append((step, metrics))
         if (step + 1) % self.every == 0 or step + 1 == self.steps:
@@ -76,7 +78,7 @@ class Report:
         self._write("train", last, means)
         tell(_line(last, self.steps, means, left))
 
-    def evaluation(self, step: int, sums: list[dict[str, Ratio]]) -> dict[str, float]:
+    def evaluation(self, step: int, sums: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
         """Prints and writes the evaluation after `step` steps; returns its means."""
         means = averages(jax.device_get(sums))
         self._write("valid", step, means)
@@ -94,30 +96,31 @@ class Report:
         for name, value in means.items():
             self.board.add_scalar(f"{kind}/{name}", value, step)
 
-    def _check_finite(self, step: int, metrics: dict[str, Ratio]) -> None:
+    def _check_finite(self, step: int, metrics: Mapping[str, Metric]) -> None:
         """Raises NotFinite that names the step, its rows and their documents."""
-        for name, ratio in metrics.items():
-            if math.isfinite(float(ratio.total)):
+        for name, metric in metrics.items():
+            value = float(np.sum(metric[0]))
+            if math.isfinite(value):
                 continue
             ids = self.rows.row_ids(step)
             documents = sorted(set(self.rows.documents(ids)))
             more = f" and {len(documents) - 4} more" if len(documents) > 4 else ""
             raise NotFinite(
-                f"{name} is {float(ratio.total)} at step {step}, of rows "
+                f"{name} is {value} at step {step}, of rows "
                 f"{', '.join(str(i) for i in ids[:8])}, … of documents {', '.join(documents[:4])}"
                 f"{more}; the last checkpoint in {self.folder} is from before: lower "
                 "--optimizer.peak or clip harder, and start again to go on from it"
             )
 
 
-def averages(parts: list[dict[str, Ratio]]) -> dict[str, float]:
-    """Exact means: totals and counts are added over all parts before they are divided."""
-    means = {}
-    for name in parts[0]:
-        total = math.fsum(float(part[name].total) for part in parts)
-        count = math.fsum(float(part[name].weight) for part in parts)
-        means[name] = total / count if count else 0.0
-    return means
+def averages(parts: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
+    """Exact means: totals and counts are added over all parts, in float64, before they are divided."""
+
+    def add(*arrays: Any) -> Any:
+        return np.sum(np.asarray(arrays, np.float64), axis=0)
+
+    sums = jax.tree.map(add, *parts)
+    return {name: metric.number() for name, metric in sums.items()}
 
 
 def peak_flops() -> float:

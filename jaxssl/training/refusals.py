@@ -27,9 +27,15 @@ class DoesNotFit(InputError):
 
 
 def networks(objective: Any) -> dict[str, Transformer]:
-    """The networks of an objective by the field that holds them."""
-    fields = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
-    return {name: value for name, value in fields.items() if isinstance(value, Transformer)}
+    """The networks of an objective by the field that holds them or the property that makes them."""
+    found: dict[str, Transformer] = {}
+    fields = [field.name for field in dataclasses.fields(objective)]
+    properties = [n for n, value in vars(type(objective)).items() if isinstance(value, property)]
+    for name in fields + properties:
+        value = getattr(objective, name)
+        if isinstance(value, Transformer) and (name in fields or value not in found.values()):
+            found[name] = value
+    return found
 
 
 def largest_divisor(number: int, limit: int) -> int:
@@ -138,8 +144,9 @@ def ways_out(config: Pretraining, sizes: dict[str, int], target: Target, state: 
     more = [m for m in range(config.microbatches + 1, rows + 1) if rows % m == 0]
     if more and state <= target.memory:
         ways.append(f"--microbatches {more[0]}")
+    fields = {field.name for field in dataclasses.fields(config.objective)}
     for name, network in networks(config.objective).items():
-        if network.remat != "full" and state <= target.memory:
+        if name in fields and network.remat != "full" and state <= target.memory:
             ways.append(f"--objective.{name}.remat full")
     return (
         f"pass {', or '.join(ways)}"

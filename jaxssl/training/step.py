@@ -16,13 +16,13 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.objectives.batch import Ratio, Text, Vocabulary
+from jaxssl.objectives.batch import Metric, Ratio, Text, Vocabulary
 from jaxssl.objectives.contract import Carrying, Contrastive
 from jaxssl.training.config import Pretraining
 from jaxssl.training.mesh import batch_sharding, state_shardings
 
 Tree = Any
-Metrics = dict[str, Ratio]
+Metrics = dict[str, Metric]
 
 
 @jax.tree_util.register_dataclass

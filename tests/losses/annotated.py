@@ -29,6 +29,9 @@ def trace_all() -> None:
         jax.eval_shape(test_safety.program, *test_safety.example(5, dtype))
     hidden = jnp.ones((3, 4), jnp.bfloat16)
     jax.eval_shape(losses.sample_tokens, jax.random.key(0), hidden, jnp.ones((5, 4)))
+    arrays = hidden, jnp.ones((5, 4)), jnp.zeros(3, int), jnp.ones(3)
+    keys = jax.random.split(jax.random.key(0), 3)
+    jax.eval_shape(losses.linear_cross_entropy_with_samples, keys, *arrays)
     logits, tokens = jnp.ones((2, 3, 5)), jnp.zeros((2, 3), int)
     jax.eval_shape(losses.causal_lm_per_example, logits, tokens)
 

@@ -53,7 +53,7 @@ def test_value_and_gradient(topology: str, count: int, uneven: bool) -> None:
 
 
 def test_every_loss_is_in_the_table() -> None:
-    others = ("_per_example", "_center", "_gradients", "_accuracy", "sample_tokens")
+    others = ("_per_example", "_center", "_gradients", "_accuracy", "_samples", "sample_tokens")
     assert set(cases.TOKEN_LOSSES) | {name.split(" in ")[0] for name in cases.BATCH_LOSSES} == {
         name for name in losses.__all__ if not name.endswith(others)
     }

@@ -58,6 +58,10 @@ def from_bert(w, depth):
     }
 
 
+def from_electra(w, depth):
+    return from_bert(w, depth) | {"widen": dense(w, "embeddings_project")}
+
+
 def from_gpt2(w, depth):
     def layer(name):
         joint = dense(w, f"{name}.attn.c_attn", "in out")
@@ -146,6 +150,21 @@ def bert_model():
     return model, from_bert, bert(3, 16, 4, max_length=16)
 
 
+def electra_model():
+    """Embeddings of another width than the states."""
+    config = transformers.ElectraConfig(
+        embedding_size=8,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=16,
+        **IDS,
+    )
+    ours = bert(3, 16, 4, embedding_width=8, max_length=16)
+    return transformers.ElectraModel(config), from_electra, ours
+
+
 def gpt2_model():
     config = transformers.GPT2Config(n_embd=16, n_layer=3, n_head=4, n_positions=16, **IDS)
     return transformers.GPT2Model(config), from_gpt2, gpt2(3, 16, 4, max_length=16)
@@ -182,7 +201,9 @@ def llama_model():
     return transformers.LlamaModel(config), from_llama, ours
 
 
-@pytest.mark.parametrize("make", [bert_model, gpt2_model, modernbert_model, llama_model])
+@pytest.mark.parametrize(
+    "make", [bert_model, electra_model, gpt2_model, modernbert_model, llama_model]
+)
 def test_states_of_every_layer(make):
     theirs, convert, config = make()
     theirs.eval()

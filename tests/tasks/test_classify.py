@@ -11,7 +11,7 @@ from jaxssl.errors import InputError
 from jaxssl.models.layout import axes_of, path_of
 from jaxssl.models.recipes import bert, gpt2, modern
 from jaxssl.models.transformer import LAYOUT as ENCODER_LAYOUT
-from jaxssl.objectives import CausalLM, MaskedLM, NextSentence
+from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence
 from jaxssl.tasks.classify import LAYOUT, Classify
 from tests.tiny import FIRST, tiny_spec
 
@@ -166,6 +166,13 @@ def test_takes_over_a_pretrained_model():
     for ours, theirs in ((model.encoder, pretrained.encoder), (model.pooler, pretrained.pooler)):
         pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
+    electra = Electra(discriminator=bert(**SHAPE, embedding_width=16))
+    pretrained = electra.init(jax.random.key(7), spec)
+    model = Classify().init(jax.random.key(1), electra.transformer, SPEC, pretrained)
+    pairs = zip(
+        jax.tree.leaves(model.encoder), jax.tree.leaves(pretrained.discriminator), strict=True
+    )
+    assert all(np.array_equal(a, b) for a, b in pairs)
     decoder = CausalLM(decoder=gpt2(**SHAPE))
     pretrained = decoder.init(jax.random.key(7), spec)
     model = Classify(pooling="last").init(jax.random.key(1), decoder.transformer, SPEC, pretrained)

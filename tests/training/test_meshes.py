@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from jaxssl.models.recipes import bert, gpt2, modern, modernbert
-from jaxssl.objectives import CausalLM, MaskedLM, NextSentence
+from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence
 from jaxssl.training.mesh import Mesh, batch_sharding
 from jaxssl.training.step import abstract_state, create_state, make_step, place_batch
 from tests.tiny import tiny_rows, tiny_spec
@@ -25,6 +25,7 @@ OBJECTIVES = {
     "spans": MaskedLM(encoder=modern(**SHAPE), masking="spans"),
     "next": MaskedLM(encoder=bert(**SHAPE), second_task=NextSentence()),
     "causal": CausalLM(decoder=gpt2(**SHAPE)),
+    "electra": Electra(discriminator=bert(**SHAPE, embedding_width=32)),
 }
 MESHES = {
     "8x1x1": Mesh(8),
@@ -84,7 +85,7 @@ def collectives(name, mesh):
 
 def test_data_parallel_steps_exchange_sums_alone():
     """Nothing of the batch is gathered, and parameters are not: gradients and counts are summed."""
-    for name in ("words", "spans", "causal"):  # "next" takes texts from other rows
+    for name in ("words", "spans", "causal", "electra"):  # "next" takes texts from other rows
         assert {kind for kind, _ in collectives(name, MESHES["8x1x1"])} == {"all-reduce"}, name
 
 

@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxssl.models.recipes import bert, gpt2
-from jaxssl.objectives import CausalLM, MaskedLM, NextSentence
+from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence
 from jaxssl.objectives.batch import Text, Vocabulary
 from jaxssl.training.mesh import Mesh, batch_sharding
 from jaxssl.training.step import accumulate, create_state, make_step
@@ -23,6 +23,7 @@ OBJECTIVES = {
     "masked": MaskedLM(encoder=bert(**SHAPE)),
     "pairs": MaskedLM(encoder=bert(**SHAPE), second_task=NextSentence()),
     "causal": CausalLM(decoder=gpt2(**SHAPE)),
+    "electra": Electra(discriminator=bert(**{**SHAPE, "depth": 1})),
 }
 
 

@@ -1,0 +1,24 @@
+"""ELECTRA with the encoder, the data and the steps of configs/novels_encoder.py, to compare them.
+
+    jaxssl prepare train.txt.xz --documents blank_line --valid valid.txt.xz --into prepared/novels \\
+        --length 64 --normalization nfkc_cf
+    python train.py --config configs/novels_electra.py
+
+Clark et al. 2020, the generator a third as wide as the discriminator. Not run to its end yet.
+"""
+
+from jaxssl.data.loader import Rows
+from jaxssl.models.recipes import modern
+from jaxssl.objectives import Electra
+from jaxssl.training.config import Pretraining
+from jaxssl.training.optimizer import Muon
+
+config = Pretraining(
+    data=Rows("prepared/novels", batch=96),
+    objective=Electra(
+        discriminator=modern(depth=4, width=192, heads=3, max_length=64), generator_size=1 / 3
+    ),
+    optimizer=Muon(peak=3e-3, warmup=100, schedule="linear", decay=0.05, b2=0.98),
+    steps=3_300,
+    evaluate_batches=100,
+)

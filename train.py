@@ -16,7 +16,7 @@ from jaxssl.training.checkpoint import Checkpoints, identity, write_run
 from jaxssl.training.config import Pretraining, read_config
 from jaxssl.training.evaluation import evaluate
 from jaxssl.training.hosts import agree, tell
-from jaxssl.training.mesh import batch_sharding
+from jaxssl.training.mesh import batch_sharding, rows_of_hosts
 from jaxssl.training.metrics import Report
 from jaxssl.training.show import announce, conclude
 from jaxssl.training.signals import StopRequest
@@ -29,8 +29,9 @@ def run(config: Pretraining) -> None:
     config.hosts.start()
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
     mesh = config.mesh.make()
-    rows = open_rows(config.data, "train", seed=config.seed, **hosts)
-    held_out = open_rows(config.data, "valid", seed=config.seed, shuffle=False, **hosts)
+    mine = rows_of_hosts(mesh, config.data.batch)[jax.process_index()]
+    rows = open_rows(config.data, "train", seed=config.seed, parts=mine)
+    held_out = open_rows(config.data, "valid", seed=config.seed, shuffle=False, parts=mine)
     objective, optimizer = config.objective, config.optimizer.make(config.steps)
 
     state = create_state(config, optimizer, rows.spec, mesh)

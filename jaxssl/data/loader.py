@@ -2,7 +2,7 @@
 
 The order is grain's: a shuffle by index, another one every epoch, endless; mixtures draw from every
 set in proportion to its weight. So nothing is kept between batches, and a run starts at any t at no
-cost. Host h of n reads rows h B/n to (h + 1) B/n of the same global batch.
+cost. A host reads those parts of the same global batch that its devices need.
 """
 
 import hashlib
@@ -105,25 +105,27 @@ class RowReader:
         tokenizer: Tokenizer,
         *,
         fingerprint: str,
-        host: int,
-        hosts: int,
+        parts: Sequence[range] | None = None,
     ):
         self.spec, self.tokenizer, self.fingerprint = spec, tokenizer, fingerprint
         self.rows = files.rows
         self.batches = order.batches(spec.batch)
         self._files, self._order = files, order
-        share = spec.batch // hosts
-        self._start, self._stop = host * share, (host + 1) * share
+        self._parts = [range(spec.batch)] if parts is None else list(parts)
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        """{"tokens": int32 [batch / hosts, length]}, the part of this host of global batch `step`.
+        """{"tokens": int32 [rows, length]}, the parts of this host of global batch `step`.
 
         Shuffled rows go on for ever; in order, `step` must be below `batches`, and the last batch
         is filled up with rows of `pad`.
         """
-        ids = self._ids(step, self._start, self._stop)
-        tokens = np.full((self._stop - self._start, self.spec.length), self.spec.pad, np.int32)
-        tokens[: len(ids)] = self._files.read(ids)
+        rows = sum(len(part) for part in self._parts)
+        tokens = np.full((rows, self.spec.length), self.spec.pad, np.int32)
+        start = 0
+        for part in self._parts:
+            ids = self._ids(step, part.start, part.stop)
+            tokens[start : start + len(ids)] = self._files.read(ids)
+            start += len(part)
         return {"tokens": tokens}
 
     def row_ids(self, step: int) -> np.ndarray:
@@ -148,24 +150,17 @@ def open_rows(
     split: str = "train",
     *,
     seed: int,
-    host: int = 0,
-    hosts: int = 1,
+    parts: Sequence[range] | None = None,
     shuffle: bool = True,
     verify: bool = True,
 ) -> RowReader:
     """Opens prepared rows, and prepares them first where `config.prepare` says how.
 
+    `parts` are the rows of the global batch that this host reads; all of them if None.
     `verify` reads every shard of the split once and compares its hash, at about 1 GB/s a core.
     Raises InputError for a set that is missing, half-written or corrupt, for a tokenizer that does
-    not belong to it, for a mixture that does not fit together, and for a batch that `hosts` does
-    not divide.
+    not belong to it, and for a mixture that does not fit together.
     """
-    if config.batch % hosts:
-        raise InputError(
-            f"batch {config.batch} cannot be shared by {hosts} hosts; choose a multiple of {hosts}"
-        )
-    if not 0 <= host < hosts:
-        raise ValueError(f"host {host} of {hosts}")
     manifests = [_manifest(path, config.prepare) for path in config.paths]
     _check_alike(config.paths, manifests)
     tokenizer = _matching_tokenizer(config.paths[0], manifests[0])
@@ -185,8 +180,7 @@ def open_rows(
         TextSpec.of(tokenizer, batch=config.batch, length=manifests[0].length),
         tokenizer,
         fingerprint=_fingerprint(manifests, split, config.batch, order),
-        host=host,
-        hosts=hosts,
+        parts=parts,
     )
 
 

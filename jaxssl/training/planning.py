@@ -20,7 +20,7 @@ from jaxssl.training.assumed_rows import assumed_rows
 from jaxssl.training.collectives import Total, collectives_of, totals
 from jaxssl.training.config import Pretraining
 from jaxssl.training.estimate import Estimate, estimate
-from jaxssl.training.mesh import batch_sharding
+from jaxssl.training.mesh import batch_sharding, rows_of_hosts
 from jaxssl.training.program_text import read_program
 from jaxssl.training.step import TrainState, abstract_state, make_step
 from jaxssl.training.targets import NoCompiler, Target, target_devices
@@ -62,7 +62,7 @@ class Measured:
     collectives: list[Total]
     traffic: float  # bytes of memory that one device moves in a step
     estimate: Estimate | None
-    host_rows: int
+    host_rows: int  # of a batch, that the host which reads most reads
     seconds: float  # that tracing and compiling took
 
 
@@ -91,6 +91,7 @@ def make_plan(
     sizes = mesh_sizes(config, target)
     refusals.check_batch(config, sizes)
     refusals.check_heads(config, sizes)
+    refusals.check_slices(sizes, target)
     devices, reason = [], ""
     try:
         devices = target_devices(target)  # before anything computes: CPU devices are made once
@@ -180,8 +181,8 @@ def measure(
     """Compiles the step for the devices, and reads the program."""
     began = time.perf_counter()
     sizes = mesh_sizes(config, target)
-    mesh = lay(config, target, devices)
-    host_rows = refusals.check_hosts(spec.batch, mesh, target)
+    mesh = config.mesh.make(devices)
+    hosts = rows_of_hosts(mesh, spec.batch).values()
     state, compiled = compile_step(config, spec, mesh, target, counts)
     memory = memory_of(compiled, target)
     refusals.check_memory(memory.total, counts.state_per_device, config, sizes, target)
@@ -204,21 +205,9 @@ def measure(
             traffic=traffic,
             tokens=counts.tokens,
         ),
-        host_rows=host_rows,
+        host_rows=max(sum(map(len, parts)) for parts in hosts),
         seconds=time.perf_counter() - began,
     )
-
-
-def lay(config: Pretraining, target: Target, devices: list[Any]) -> Any:
-    """The mesh over the devices. Raises InputError where its axes do not follow their links."""
-    try:
-        return config.mesh.make(devices)
-    except (NotImplementedError, AssertionError) as error:
-        sizes = "x".join(map(str, mesh_sizes(config, target).values()))
-        raise InputError(
-            f"mesh {sizes} cannot be laid along the links of {target.slices} x {target.text}: pass "
-            "axes that are products of whole sides of the torus, and of slices only in --mesh.data"
-        ) from error
 
 
 def compile_step(

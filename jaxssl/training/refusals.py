@@ -13,7 +13,7 @@ from jaxssl.models.layout import path_of
 from jaxssl.models.transformer import Transformer
 from jaxssl.training.collectives import Collective
 from jaxssl.training.config import Pretraining
-from jaxssl.training.mesh import batch_sharding
+from jaxssl.training.mesh import across_slices
 from jaxssl.training.program_text import Program
 from jaxssl.training.targets import Target
 
@@ -76,21 +76,15 @@ def check_heads(config: Pretraining, sizes: dict[str, int]) -> None:
                 )
 
 
-def check_hosts(batch: int, mesh: Any, target: Target) -> int:
-    """Rows of a host. Raises InputError where two hosts would have to read the same ones."""
-    by_host: dict[int, set[tuple[int, int]]] = {}
-    places: Any = batch_sharding(mesh).devices_indices_map((batch, 1))
-    for device, (rows, _) in places.items():
-        start, stop, _ = rows.indices(batch)
-        by_host.setdefault(device.process_index, set()).add((start, stop))
-    counts = {sum(stop - start for start, stop in parts) for parts in by_host.values()}
-    if counts != {batch // len(by_host)} or batch % len(by_host):
+def check_slices(sizes: dict[str, int], target: Target) -> None:
+    """Within a layer nothing may cross the slow network between slices."""
+    *_, tensor = across_slices(list(sizes.values()), target.slices)
+    if tensor > 1:
         raise InputError(
-            f"{len(by_host)} hosts cannot read {batch} rows apart from each other on this mesh: mesh "
-            f"axis tensor of {mesh.shape['tensor']} spans hosts of {target.text}; pass a smaller "
-            "--mesh.tensor, at most the devices of a host"
+            f"mesh {'x'.join(map(str, sizes.values()))} lays axis tensor over {tensor} slices of "
+            f"{target.text}: every layer would wait for the network between them; pass a --mesh.data "
+            f"that is a multiple of {target.slices}, or --mesh.tensor {sizes['tensor'] // tensor}"
         )
-    return batch // len(by_host)
 
 
 def check_state(state: int, config: Pretraining, sizes: dict[str, int], target: Target) -> None:

@@ -194,5 +194,16 @@ def accumulate(
 
 
 def place_batch(rows: Any, sharding: NamedSharding) -> Array:
-    """This host's rows of the global batch, as one global array."""
-    return jax.make_array_from_process_local_data(sharding, rows)
+    """The rows of the batch that this host has read (`rows_of_hosts`), as one global array."""
+    devices = sharding.mesh.size
+    local: Any = sharding.addressable_devices_indices_map((devices,))
+    parts = sorted({part.indices(devices)[:2] for (part,) in local.values()})
+    batch = len(rows) * devices // sum(stop - start for start, stop in parts)
+    firsts = [start * batch // devices for start, _ in parts]
+
+    def of_device(index: Any) -> Any:
+        start, stop, _ = index[0].indices(batch)
+        offset = firsts.index(start) * (stop - start)
+        return rows[offset : offset + stop - start]
+
+    return jax.make_array_from_callback((batch, *rows.shape[1:]), sharding, of_device)

@@ -93,15 +93,29 @@ def test_hosts_share_the_same_global_batch(sets, hosts, split, shuffle):
     folder, _ = sets
     config = Rows(str(folder / "large"), batch=BATCH)
     whole = open_rows(config, split, seed=3, shuffle=shuffle)
+    share = BATCH // hosts
     parts = [
-        open_rows(config, split, seed=3, host=host, hosts=hosts, shuffle=shuffle)
-        for host in range(hosts)
+        open_rows(config, split, seed=3, parts=[range(i, i + share)], shuffle=shuffle)
+        for i in range(0, BATCH, share)
     ]
     for step in range(whole.batches):
         joined = np.concatenate([part.batch(step)["tokens"] for part in parts])
         np.testing.assert_array_equal(joined, whole.batch(step)["tokens"])
         np.testing.assert_array_equal(parts[-1].row_ids(step), whole.row_ids(step))
     assert {part.fingerprint for part in parts} == {whole.fingerprint}
+
+
+def test_a_host_may_read_several_parts(sets):
+    """Also of the last batch in order, where the first part is not full and the second is empty."""
+    folder, _ = sets
+    config = Rows(str(folder / "large"), batch=BATCH)
+    for shuffle in (True, False):
+        whole = open_rows(config, seed=3, shuffle=shuffle)
+        own = open_rows(config, seed=3, shuffle=shuffle, parts=[range(1, 3), range(6, 7)])
+        for step in range(whole.batches):
+            np.testing.assert_array_equal(
+                own.batch(step)["tokens"], whole.batch(step)["tokens"][[1, 2, 6]]
+            )
 
 
 def test_in_order_the_last_batch_is_filled_with_padding(sets):
@@ -176,8 +190,6 @@ def test_wrong_configurations(fields, message):
 def test_what_does_not_fit_together(sets, tmp_path):
     folder, _ = sets
     large = str(folder / "large")
-    with pytest.raises(InputError, match="batch 8 cannot be shared by 3 hosts"):
-        open_rows(Rows(large, batch=8), seed=0, hosts=3)
     with pytest.raises(InputError, match="16 tokens and those of .*large 32"):
         open_rows(Rows((large, str(folder / "short"))), seed=0)
     with pytest.raises(InputError, match="different tokenizers"):

@@ -25,12 +25,11 @@ class OneDevice:
         return Mesh().make(jax.devices()[:1])
 
 
-def prepare_words(folder: Path) -> str:
+def prepare_words(folder: Path, **vocabulary: int) -> str:
     """A prepared set of random words, of 32 tokens a row."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = Prepare(
-        Words(count=80), length=LENGTH, tokenizer=write_vocabulary(folder), valid=0.2, workers=1
-    )
+    tokenizer = write_vocabulary(folder, **vocabulary)
+    config = Prepare(Words(count=80), length=LENGTH, tokenizer=tokenizer, valid=0.2, workers=1)
     prepare(config, folder / "rows")
     return str(folder / "rows")
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from jaxssl.training.hosts import Hosts, cluster
 from jaxssl.training.watch import PEER_IS_GONE
 from tests.shrink import prepare_words
 
+IS_THOROUGH = "JAXSSL_THOROUGH" in os.environ  # more layouts; ten kills of four hosts, not two of two
 RECIPE = """
 from jaxssl.data.loader import Rows
 from jaxssl.models.recipes import bert
@@ -25,11 +27,34 @@ from jaxssl.objectives import MaskedLM
 from jaxssl.training.config import Pretraining
 from jaxssl.training.mesh import Mesh
 from jaxssl.training.optimizer import AdamW
-encoder = bert(depth=1, width=32, heads=2, max_length=32, dropout=0.1)
+encoder = bert(depth=1, width=32, heads=8, max_length=32, dropout=0.1)
 config = Pretraining(
     Rows({rows!r}, batch=8), MaskedLM(encoder), AdamW(peak=1e-3, warmup=0, schedule="constant"),
-    mesh=Mesh(-1, 2), steps=12, report_every=1, evaluate_every=6, evaluate_batches=2, save_every=2,
+    mesh=Mesh(-1, 2), steps=12, report_every=1, evaluate_every=999, evaluate_batches=2,
+    save_every=10,
 )
+"""
+# train.py, which notes the hash of every row that a step is given, as the host's devices hold it.
+TRAIN = """
+import hashlib, jax, numpy as np, train
+from jaxssl.training.config import Pretraining, read_config
+
+make_step = train.make_step
+
+def noting(config, *rest):
+    step = make_step(config, *rest)
+    notes = open(f"{config.run}/rows-{jax.process_index()}", "a")
+
+    def noted(state, tokens):
+        for shard in tokens.addressable_shards:
+            for row, content in enumerate(np.asarray(shard.data), shard.index[0].start or 0):
+                print(int(state.step), row, hashlib.sha256(content).hexdigest(), file=notes)
+        return step(state, tokens)
+
+    return noted
+
+train.make_step = noting
+train.run(read_config(Pretraining, ""))
 """
 
 
@@ -37,7 +62,8 @@ config = Pretraining(
 def recipe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hosts")
     path = folder / "recipe.py"
-    path.write_text(RECIPE.format(rows=prepare_words(folder)), encoding="utf8")
+    rows = prepare_words(folder, words=99)  # with the special ones 104, which 8 devices can share
+    path.write_text(RECIPE.format(rows=rows), encoding="utf8")
     return str(path)
 
 
@@ -47,11 +73,11 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(recipe, run, hosts, devices, *flags, own=()):
+def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",)):
     """The processes of a run; `own` are flags of single hosts."""
     port, processes = free_port(), []
     for host in range(hosts):
-        command = [sys.executable, "train.py", "--config", recipe, "--run", str(run), *flags]
+        command = [sys.executable, *script, "--config", recipe, "--run", str(run), *flags]
         if hosts > 1:
             command += ["--hosts.coordinator", f"127.0.0.1:{port}", "--hosts.count", str(hosts)]
             command += ["--hosts.index", str(host), *(own[host] if own else ())]
@@ -60,20 +86,22 @@ def start(recipe, run, hosts, devices, *flags, own=()):
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "JAX_PLATFORMS": "cpu",
         }
-        processes.append(
-            subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-        )
+        out, error = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=error)
+        processes.append((process, out, error))
     return processes
 
 
 def finish(processes, code=0):
     """What every process has printed; all must end with the code."""
-    ended = [(*process.communicate(timeout=300), process.returncode) for process in processes]
-    for out, error, found in ended:
-        assert found == code, f"exit code {found}\n{out}\n{error}"
-    return [(out, error) for out, error, _ in ended]
+    told = []
+    for process, *files in processes:
+        found = process.wait(timeout=300)
+        for file in files:
+            file.seek(0)
+        told.append(tuple(file.read() for file in files))
+        assert found == code, "\n".join([f"exit code {found}", *told[-1]])
+    return told
 
 
 def losses(run):
@@ -82,54 +110,110 @@ def losses(run):
     return {record["step"]: record["loss"] for record in records if record["kind"] == "train"}
 
 
+def rows_seen(run):
+    """{(step, row): hashes}, over all hosts."""
+    seen = {}
+    for notes in Path(run).glob("rows-*"):
+        for line in notes.read_text(encoding="utf8").splitlines():
+            step, row, content = line.split()
+            seen.setdefault((int(step), int(row)), set()).add(content)
+    return seen
+
+
+LAYOUTS = [  # hosts, devices of each, mesh
+    (4, 2, "-1 2 1"),
+    (2, 4, "1 1 8"),  # both hosts read all rows
+    *([(2, 2, "-1 2 1"), (2, 4, "1 2 4"), (1, 8, "2 2 2")] if IS_THOROUGH else []),
+    (1, 1, "1 1 1"),
+]
+
+
 @pytest.mark.slow
 def test_other_layouts_go_on_with_the_same_batches(recipe, tmp_path):
-    """4 steps on 2 hosts x 2 devices, 4 on 1 x 4, 4 on 1 x 2: the losses of 1 x 4 alone, to 1e-5."""
-    finish(start(recipe, tmp_path / "whole", 1, 4))
-    run = tmp_path / "elastic"
-    told = finish(start(recipe, run, 2, 2, "--steps", "4"))
-    assert "step       4 of 4" in told[0][0]
-    assert "step" not in told[1][0]  # the second host is silent
-    finish(start(recipe, run, 1, 4, "--steps", "8"))
-    finish(start(recipe, run, 1, 2, "--steps", "12"))
-    whole, elastic = losses(tmp_path / "whole"), losses(run)
-    assert whole.keys() == elastic.keys() == set(range(1, 13))
+    """Two steps on each layout, one run: losses of one device alone to 1e-5, the very same rows."""
+
+    def run(name, layout, steps):
+        hosts, devices, mesh = layout
+        flags = ["--steps", str(steps)]
+        for axis, size in zip(("data", "fsdp", "tensor"), mesh.split(), strict=True):
+            flags += [f"--mesh.{axis}", size]
+        script = ("-c", TRAIN)
+        return finish(start(recipe, tmp_path / name, hosts, devices, *flags, script=script))
+
+    run("whole", LAYOUTS[-1], 2 * len(LAYOUTS))
+    for number, layout in enumerate(LAYOUTS, 1):
+        told = run("elastic", layout, 2 * number)
+        assert f"step {2 * number:>7} of {2 * number}" in told[0][0]
+        assert all("step" not in out for out, _ in told[1:])  # the other hosts are silent
+    whole, elastic = losses(tmp_path / "whole"), losses(tmp_path / "elastic")
+    assert whole.keys() == elastic.keys() == set(range(1, 2 * len(LAYOUTS) + 1))
     np.testing.assert_allclose([elastic[step] for step in whole], list(whole.values()), rtol=1e-5)
+    seen = rows_seen(tmp_path / "whole")
+    assert len(seen) == 2 * len(LAYOUTS) * 8
+    assert rows_seen(tmp_path / "elastic") == seen
 
 
 @pytest.mark.slow
 def test_asked_to_stop_all_hosts_save_at_the_same_step(recipe, tmp_path):
     processes = start(recipe, tmp_path / "run", 2, 1, "--steps", "100000", "--mesh.fsdp", "1")
     wait_for_steps(tmp_path / "run", 3)
-    processes[1].send_signal(signal.SIGTERM)
+    processes[1][0].send_signal(signal.SIGTERM)
     (told, _), _ = finish(processes)
     step = load_pretrained(tmp_path / "run", which="latest").step
     assert f"SIGTERM: saved step {step};" in told
 
 
 @pytest.mark.slow
-def test_a_killed_host_ends_all_and_the_supervisors_go_on(recipe, tmp_path):
-    """Each of two hosts is killed once; the parameters are those of an undisturbed run, bitwise."""
-    flags = ("--steps", "300", "--hosts.dead-after", "3", "--restarts", "4", "--mesh.fsdp", "1")
-    finish(start(recipe, tmp_path / "whole", 2, 1, *flags))
+def test_killed_hosts_end_all_and_the_supervisors_go_on(recipe, tmp_path):
+    """Each host in turn, at random steps; the parameters are those of an undisturbed run, bitwise.
+
+    The last one is stopped (SIGSTOP): the others name it and its process.
+    """
+    hosts, devices, kills = (4, 2, 10) if IS_THOROUGH else (2, 1, 2)
+    limit, steps, random = 3, 100 + 20 * kills, np.random.default_rng(0)
+    flags = ("--steps", str(steps), "--hosts.dead-after", str(limit), "--restarts", "99")
+    flags += ("--mesh.fsdp", str(devices))
+    finish(start(recipe, tmp_path / "whole", hosts, devices, *flags))
     run = tmp_path / "killed"
-    processes = start(recipe, run, 2, 1, *flags)
-    for victim in (1, 0):
-        before = len(losses(run)) if (run / "metrics.jsonl").exists() else 0
-        wait_for_steps(run, before + 20)
-        child = int((run / "hosts" / str(victim)).read_text(encoding="utf8").split()[2])
-        os.kill(child, signal.SIGKILL)
-        time.sleep(1)
+    processes = start(recipe, run, hosts, devices, *flags)
+    for number in range(1, kills + 1):
+        victim, is_last = number % hosts, number == kills
+        wait_for_steps(run, steps_told(run) + random.integers(3, 15))
+        children = [child_of(run, host) for host in range(hosts)]
+        os.kill(children[victim], signal.SIGSTOP if is_last else signal.SIGKILL)
+        began = time.monotonic()
+        wait_until_gone(children[:victim] + children[victim + 1 :])
+        assert time.monotonic() - began < limit + 10
+    os.kill(children[victim], signal.SIGKILL)
     told = finish(processes)
-    assert "restart 1 of 4" in told[0][1] + told[1][1]
+    assert all("restart 1 of 99" in error for _, error in told)
+    named = f"process {children[victim]}) has not been heard of for {limit} s"
+    assert any(f"error: host {victim} (" in error and named in error for _, error in told)
     assert digest(load_pretrained(run).model) == digest(load_pretrained(tmp_path / "whole").model)
 
 
+def steps_told(run):
+    path = run / "metrics.jsonl"
+    return len(path.read_text(encoding="utf8").splitlines()) if path.exists() else 0
+
+
 def wait_for_steps(run, count):
-    path, end = run / "metrics.jsonl", time.monotonic() + 200
-    while not path.exists() or len(path.read_text(encoding="utf8").splitlines()) < count:
+    end = time.monotonic() + 200
+    while steps_told(run) < count:
         assert time.monotonic() < end, f"no {count} steps in {run}"
         time.sleep(0.1)
+
+
+def wait_until_gone(processes):
+    end = time.monotonic() + 60
+    while any(Path(f"/proc/{process}").exists() for process in processes):
+        assert time.monotonic() < end, f"one of the processes {processes} does not leave"
+        time.sleep(0.1)
+
+
+def child_of(run, host):
+    """The process of a host, by its sign of life."""
+    return int((run / "hosts" / str(host)).read_text(encoding="utf8").split()[2])
 
 
 @pytest.mark.slow

@@ -33,10 +33,10 @@ class Words:
             yield Document(f"words {self.seed}#{number}", text)
 
 
-def write_vocabulary(folder: Path) -> str:
-    """A BERT vocab.txt of the words, so that nothing has to be trained."""
+def write_vocabulary(folder: Path, words: int = len(WORDS)) -> str:
+    """A BERT vocab.txt of the first words, so that nothing has to be trained."""
     path = folder / "vocab.txt"
-    path.write_text("\n".join([*SPECIALS, *WORDS]) + "\n", encoding="utf-8")
+    path.write_text("\n".join([*SPECIALS, *WORDS[:words]]) + "\n", encoding="utf-8")
     return str(path)
 
 

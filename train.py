@@ -18,6 +18,7 @@ from jaxssl.training.evaluation import evaluate
 from jaxssl.training.hosts import agree, tell
 from jaxssl.training.mesh import batch_sharding, rows_of_hosts
 from jaxssl.training.metrics import Report
+from jaxssl.training.prepare_once import prepare_once
 from jaxssl.training.show import announce, conclude
 from jaxssl.training.signals import StopRequest
 from jaxssl.training.step import create_state, make_evaluation, make_step, place_batch
@@ -28,6 +29,7 @@ def run(config: Pretraining) -> None:
     """One run, from its configuration to its last checkpoint."""
     config.hosts.start()
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
+    prepare_once(config, **hosts)
     mesh = config.mesh.make()
     mine = rows_of_hosts(mesh, config.data.batch)[jax.process_index()]
     rows = open_rows(config.data, "train", seed=config.seed, parts=mine)

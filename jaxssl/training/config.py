@@ -58,9 +58,10 @@ class Pretraining:
         if self.average is not None and not 0 < self.average < 1:
             raise InputError(f"average={self.average} must lie between 0 and 1, e.g. 0.999")
 
-    def watch(self, start: int, *, host: int, hosts: int) -> Watch:
-        """The watch over the run's hosts and over its own progress."""
-        limits = {"dead_after": self.hosts.dead_after, "stuck_after": self.hosts.stuck_after}
+    def watch(self, start: int, *, host: int, hosts: int, is_training: bool = True) -> Watch:
+        """The watch over the run's hosts and, where it trains, over its own progress."""
+        stuck_after = self.hosts.stuck_after if is_training else 0.0
+        limits = {"dead_after": self.hosts.dead_after, "stuck_after": stuck_after}
         return Watch(self.run, host=host, hosts=hosts, step=start, **limits)
 
 

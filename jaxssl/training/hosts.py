@@ -29,6 +29,7 @@ class Hosts:
     count: int = 0  # with a coordinator: how many hosts
     index: int = -1  # and the number of this one, from 0
     wait: int = 300  # seconds that hosts wait for each other at the start
+    prepare_within: float = 86_400.0  # seconds that they wait for host 0 to prepare a recipe's rows
     dead_after: float = 60.0  # seconds without a sign of life after which the others leave
     stuck_after: float = (
         1800.0  # seconds without a finished step after which a run leaves; 0: never

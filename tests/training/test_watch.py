@@ -21,11 +21,13 @@ with Watch(run, host=host, hosts=hosts, dead_after=2, stuck_after=stuck) as watc
         watch.step = step
     if stuck:
         time.sleep(60)
+    if len(sys.argv) > 6:
+        raise ValueError(sys.argv[6])
 """
 
 
-def start(folder, host, hosts, stuck=0.0, steps=2000):
-    command = [sys.executable, "-c", KEEP_WATCH, folder, host, hosts, stuck, steps]
+def start(folder, host, hosts, stuck=0.0, steps=2000, error=()):
+    command = [sys.executable, "-c", KEEP_WATCH, folder, host, hosts, stuck, steps, *error]
     process = subprocess.Popen(
         [str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -51,6 +53,19 @@ def test_the_others_leave_and_name_who_is_gone(tmp_path, how, victim):
     assert time.monotonic() - began < 10
     hosts[victim].kill()
     hosts[victim].communicate()
+
+
+def test_a_host_that_ends_by_an_error_is_missed(tmp_path):
+    """Its own line is its error; the others would wait for it in the next collective."""
+    hosts = [start(tmp_path, host, 3, steps=5, error=["bug"] * (host == 1)) for host in range(2)]
+    hosts.append(start(tmp_path, 2, 3))
+    ended = [(process.communicate(timeout=30)[1], process.returncode) for process in hosts]
+    assert ended[0] == ("", 0)
+    assert ended[1][1] == 1
+    assert ended[1][0].strip().endswith("ValueError: bug")
+    assert ended[2][1] == PEER_IS_GONE
+    assert "its last step was 5. Host 2 leaves at step" in ended[2][0]
+    assert ended[2][0].startswith("error: host 1 (")
 
 
 def test_a_host_that_has_finished_is_not_missed(tmp_path):

@@ -1,0 +1,52 @@
+"""Rows of a recipe on several hosts: the first one prepares them, the others wait."""
+
+import dataclasses
+import threading
+
+import pytest
+
+from jaxssl.data.loader import Rows
+from jaxssl.data.manifest import read_manifest
+from jaxssl.data.prepare import Prepare
+from jaxssl.errors import InputError
+from jaxssl.training import prepare_once as module
+from jaxssl.training.config import Pretraining
+from jaxssl.training.hosts import Hosts
+from tests.data.tiny_corpus import Words, write_vocabulary
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", 0.01)
+    how = Prepare(Words(), length=16, tokenizer=write_vocabulary(tmp_path), workers=1)
+    rows = Rows(str(tmp_path / "rows"), prepare=how)
+    return Pretraining(rows, objective=None, run=str(tmp_path / "run"))
+
+
+def test_the_first_host_prepares_and_the_second_waits(config, monkeypatch, capfd):
+    prepared = []
+    prepare = module.prepare
+    monkeypatch.setattr(module, "prepare", lambda *a: prepared.append(a) or prepare(*a))
+    second = threading.Thread(target=module.prepare_once, args=(config,), kwargs={"host": 1, "hosts": 2})
+    second.start()
+    while "host 1 waits for host 0 to prepare" not in capfd.readouterr().out:
+        assert second.is_alive()
+    module.prepare_once(config, host=0, hosts=2)
+    second.join(10)
+    assert not second.is_alive()
+    assert len(prepared) == 1
+    assert read_manifest(config.data.path).length == 16
+    module.prepare_once(config, host=1, hosts=2)  # there already: says nothing
+    assert capfd.readouterr().out == ""
+
+
+def test_the_others_wait_no_longer_than_they_may(config):
+    config = dataclasses.replace(config, hosts=Hosts(prepare_within=0.05))
+    with pytest.raises(InputError, match=r"host 1 has waited for 0.05 s, .* --hosts.prepare-within"):
+        module.prepare_once(config, host=1, hosts=2)
+
+
+def test_one_host_alone_leaves_it_to_the_rows(config):
+    module.prepare_once(config, host=0, hosts=1)
+    with pytest.raises(InputError, match="does not exist"):
+        read_manifest(config.data.path)

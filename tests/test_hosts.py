@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,7 +18,9 @@ from jaxssl.training.hosts import Hosts, cluster
 from jaxssl.training.watch import PEER_IS_GONE
 from tests.shrink import prepare_words
 
-IS_THOROUGH = "JAXSSL_THOROUGH" in os.environ  # more layouts; ten kills of four hosts, not two of two
+IS_THOROUGH = (
+    "JAXSSL_THOROUGH" in os.environ
+)  # more layouts; ten kills of four hosts, not two of two
 RECIPE = """
 from jaxssl.data.loader import Rows
 from jaxssl.models.recipes import bert
@@ -86,9 +87,10 @@ def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",)):
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "JAX_PLATFORMS": "cpu",
         }
-        out, error = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=error)
-        processes.append((process, out, error))
+        told = [Path(f"{run}-{host}.{name}") for name in ("out", "error")]
+        with told[0].open("w") as out, told[1].open("w") as error:
+            process = subprocess.Popen(command, env=environment, stdout=out, stderr=error)
+        processes.append((process, *told))
     return processes
 
 
@@ -97,9 +99,7 @@ def finish(processes, code=0):
     told = []
     for process, *files in processes:
         found = process.wait(timeout=300)
-        for file in files:
-            file.seek(0)
-        told.append(tuple(file.read() for file in files))
+        told.append(tuple(file.read_text(encoding="utf8") for file in files))
         assert found == code, "\n".join([f"exit code {found}", *told[-1]])
     return told
 

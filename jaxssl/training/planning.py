@@ -5,7 +5,11 @@ runs. Without a compiler for the target, what can be counted from shapes alone i
 """
 
 import math
+import multiprocessing
+import pickle
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +27,7 @@ from jaxssl.training.estimate import Estimate, estimate
 from jaxssl.training.mesh import batch_sharding, rows_of_hosts
 from jaxssl.training.program_text import read_program
 from jaxssl.training.step import TrainState, abstract_state, make_step
-from jaxssl.training.targets import NoCompiler, Target, target_devices
+from jaxssl.training.targets import NoCompiler, Target, check_compiler, target_devices
 from jaxssl.training.traffic import memory_traffic
 
 
@@ -92,14 +96,17 @@ def make_plan(
     refusals.check_batch(config, sizes)
     refusals.check_heads(config, sizes)
     refusals.check_slices(sizes, target)
-    devices, reason = [], ""
-    try:
-        devices = target_devices(target)  # before anything computes: CPU devices are made once
-    except NoCompiler as error:
-        reason = str(error)
+    if target.chip is None:
+        target_devices(target)  # before anything computes: CPU devices are made once
     counts = count(config, spec, sizes)
     refusals.check_state(counts.state_per_device, config, sizes, target)
-    measured = measure(config, spec, target, devices, counts) if devices else None
+    measured, reason = None, ""
+    try:
+        check_compiler(target)
+        compiled_where = measure if target.chip is None else measure_apart
+        measured = compiled_where(config, spec, target, counts)
+    except NoCompiler as error:
+        reason = str(error)
     return Plan(
         target=target,
         mesh=sizes,
@@ -175,13 +182,39 @@ def device_bytes(tree: Any) -> int:
     )
 
 
-def measure(
-    config: Pretraining, spec: TextSpec, target: Target, devices: list[Any], counts: Counts
-) -> Measured:
-    """Compiles the step for the devices, and reads the program."""
+def measure_apart(config: Pretraining, spec: TextSpec, target: Target, counts: Counts) -> Measured:
+    """`measure` in a process of its own: there are programs of which libtpu dies, and takes it along.
+
+    Raises NoCompiler where it does.
+    """
+    try:
+        pickle.dumps(config)
+    except (pickle.PicklingError, AttributeError, ImportError):  # a recipe with classes of its own
+        return measure(config, spec, target, counts)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _without_devices) as pool:
+        try:
+            return pool.submit(measure, config, spec, target, counts).result()
+        except BrokenProcessPool as error:
+            ways = [
+                f"--objective.{name}.dropout 0"
+                for name, network in refusals.networks(config.objective).items()
+                if network.dropout
+            ]
+            ways.append("another --mesh or another version of the compiler")
+            raise NoCompiler(
+                f"the compiler for {target.text} died of this step; try {', or '.join(ways)}"
+            ) from error
+
+
+def _without_devices() -> None:
+    jax.config.update("jax_platforms", "cpu")  # asks for no accelerator, also where there is one
+
+
+def measure(config: Pretraining, spec: TextSpec, target: Target, counts: Counts) -> Measured:
+    """Compiles the step for the target's devices, and reads the program."""
     began = time.perf_counter()
     sizes = mesh_sizes(config, target)
-    mesh = config.mesh.make(devices)
+    mesh = config.mesh.make(target_devices(target))
     hosts = rows_of_hosts(mesh, spec.batch).values()
     state, compiled = compile_step(config, spec, mesh, target, counts)
     memory = memory_of(compiled, target)

@@ -28,7 +28,7 @@ WITHOUT_TPU = {  # what libtpu wants to know where there is no TPU
 
 
 class NoCompiler(Exception):
-    """What compiles for the target is not installed; says how to get it."""
+    """What compiles for the target is not installed, or dies of the program; says a way out."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,22 @@ def _check_shape(chip: Chip, text: str, shape: tuple[int, ...]) -> None:
         )
 
 
+def check_compiler(target: Target) -> None:
+    """Raises NoCompiler where what compiles for the target is not installed."""
+    if target.chip is None:
+        return
+    if target.chip.is_tpu and importlib.util.find_spec("libtpu") is None:
+        raise NoCompiler(
+            "libtpu compiles for TPUs, and is not installed: pip install 'jaxssl[tpu]'"
+        )
+    if not target.chip.is_tpu and importlib.util.find_spec("jax_cuda12_plugin") is None:
+        raise NoCompiler(
+            "JAX's CUDA plugin compiles for GPUs, and is not installed: pip install 'jaxssl[cuda]'"
+        )
+
+
 def target_devices(target: Target) -> list[Any]:
-    """Devices to compile for. Raises NoCompiler where what compiles for them is not installed."""
+    """Devices to compile for, where `check_compiler` found no fault."""
     if target.chip is None:
         return _cpus(target)
     if target.chip.is_tpu:
@@ -144,10 +158,6 @@ def _cpus(target: Target) -> list[Any]:
 
 
 def _tpus(chip: Chip, target: Target) -> list[Any]:
-    if importlib.util.find_spec("libtpu") is None:
-        raise NoCompiler(
-            "libtpu compiles for TPUs, and is not installed: pip install 'jaxssl[tpu]'"
-        )
     for name, value in WITHOUT_TPU.items():
         os.environ.setdefault(name, value)
     options: dict[str, Any] = {}
@@ -163,10 +173,6 @@ def _tpus(chip: Chip, target: Target) -> list[Any]:
 
 
 def _gpus(chip: Chip, target: Target) -> list[Any]:
-    if importlib.util.find_spec("jax_cuda12_plugin") is None:
-        raise NoCompiler(
-            "JAX's CUDA plugin compiles for GPUs, and is not installed: pip install 'jaxssl[cuda]'"
-        )
     return topologies.get_topology_desc(
         platform="cuda",
         topology_name=chip.name,

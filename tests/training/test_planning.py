@@ -1,6 +1,9 @@
 """The plan: what it predicts is what the run's own program takes; replication is found."""
 
 import dataclasses
+import multiprocessing
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +31,11 @@ from jaxssl.training.planning import (
     device_bytes,
     largest_microbatch,
     make_plan,
+    measure_apart,
 )
 from jaxssl.training.program_text import read_program
 from jaxssl.training.step import create_state, make_step
-from jaxssl.training.targets import read_target
+from jaxssl.training.targets import NoCompiler, read_target
 
 SHAPE = {"depth": 3, "width": 32, "heads": 4, "max_length": 32, "dropout": 0.0}
 MASKED = Pretraining(data=Rows("nowhere", batch=16), objective=MaskedLM(encoder=bert(**SHAPE)))
@@ -147,6 +151,25 @@ def test_the_fewest_microbatches_that_fit(monkeypatch):
     monkeypatch.setattr(type(target), "memory", state.state_per_device + 1000)
     with pytest.raises(refusals.DoesNotFit, match=r"of them state\) and cpu:1 has 0.00"):
         largest_microbatch(config, target, length=32, vocab_size=64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Deadly(CausalLM):
+    """Ends the process that traces its loss, unless that is the one that runs the tests."""
+
+    def loss(self, *arguments):
+        assert multiprocessing.parent_process() is not None
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_compiler_that_dies_leaves_the_plan_alive():
+    config = dataclasses.replace(CAUSAL, objective=Deadly(gpt2(**{**SHAPE, "dropout": 0.1})))
+    target, (spec, _) = read_target("cpu:1"), assumed_rows(config, 32, 64)
+    counts = count(CAUSAL, spec, dict.fromkeys(SIZES, 1))
+    with pytest.raises(
+        NoCompiler, match="died of this step; try --objective.decoder.dropout 0, or"
+    ):
+        measure_apart(config, spec, target, counts)
 
 
 def test_what_the_compiler_says_of_memory_is_read():

@@ -27,7 +27,9 @@ def test_the_first_host_prepares_and_the_second_waits(config, monkeypatch, capfd
     prepared = []
     prepare = module.prepare
     monkeypatch.setattr(module, "prepare", lambda *a: prepared.append(a) or prepare(*a))
-    second = threading.Thread(target=module.prepare_once, args=(config,), kwargs={"host": 1, "hosts": 2})
+    second = threading.Thread(
+        target=module.prepare_once, args=(config,), kwargs={"host": 1, "hosts": 2}
+    )
     second.start()
     while "host 1 waits for host 0 to prepare" not in capfd.readouterr().out:
         assert second.is_alive()
@@ -42,7 +44,9 @@ def test_the_first_host_prepares_and_the_second_waits(config, monkeypatch, capfd
 
 def test_the_others_wait_no_longer_than_they_may(config):
     config = dataclasses.replace(config, hosts=Hosts(prepare_within=0.05))
-    with pytest.raises(InputError, match=r"host 1 has waited for 0.05 s, .* --hosts.prepare-within"):
+    with pytest.raises(
+        InputError, match=r"host 1 has waited for 0.05 s, .* --hosts.prepare-within"
+    ):
         module.prepare_once(config, host=1, hosts=2)
 
 

@@ -85,8 +85,8 @@ class Watch:
             self._thread.join(self.dead_after + 2 * self._pause())
         self._leave.set()
         self._thread.join()
-        if kind is None:  # after an error the others are to notice: they would wait for ever
-            self._write(FINISHED)
+        # After an error the others are to notice, who would wait for ever, and to name the last step.
+        self._write(FINISHED if kind is None else "")
 
     def _others(self) -> list[int]:
         return [other for other in range(self.hosts) if other != self.host]

@@ -16,8 +16,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from jaxssl.data.beam_engine import write_units_with_beam
 from jaxssl.data.manifest import (
     MANIFEST,
     TOKENIZER,
@@ -50,6 +51,8 @@ class Prepare:
     valid: Source | float = 0.02  # a source of its own, or the share of documents held out
     shard_characters: int = 4_000_000  # of text in a shard: about a million tokens, two megabytes
     workers: int | None = None  # processes; one a core if None. The result does not depend on it
+    engine: Literal["local", "beam"] = "local"  # nor on who does the work
+    beam_options: str = ""  # of the pipeline: "--runner FlinkRunner --flink_master …"
 
     def __post_init__(self) -> None:
         for name, least in (("length", 8), ("shard_characters", 1), ("workers", 1)):
@@ -58,6 +61,10 @@ class Prepare:
                 raise InputError(f"{name}={value} must be at least {least}")
         if isinstance(self.valid, (int, float)):
             SplitSeeker(self.valid)
+        if self.engine not in ("local", "beam"):
+            raise InputError(f"engine {self.engine!r} is unknown; use local or beam")
+        if self.beam_options and self.engine != "beam":
+            raise InputError("beam_options are of --engine beam; pass it, or leave them out")
 
 
 def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None = None) -> Manifest:
@@ -91,9 +98,10 @@ def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None =
 
 
 def describe(config: Prepare) -> dict[str, Any]:
-    """The configuration as JSON, less `workers`, on which nothing depends."""
+    """The configuration as JSON, less who does the work, on which nothing depends."""
     described = _describe(config)
-    del described["workers"]
+    for name in ("workers", "engine", "beam_options"):
+        del described[name]
     return described
 
 
@@ -187,7 +195,11 @@ def _write_units(
             else:
                 yield unit
 
-    for unit, shard in write_units(unfinished(), job, config.workers):
+    if config.engine == "beam":
+        written = write_units_with_beam(unfinished(), job, config.beam_options)
+    else:
+        written = write_units(unfinished(), job, config.workers)
+    for unit, shard in written:
         add(unit, shard, reused=False)
     documents = sum(shard.documents for shard in found.values())
     if documents != survey.documents:

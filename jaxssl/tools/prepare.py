@@ -39,6 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, help="processes (default: one a core); the rows do not depend on it"
     )
     work.add_argument(
+        "--engine",
+        choices=["local", "beam"],
+        default=DEFAULT["engine"],
+        help="beam: an Apache Beam pipeline, for corpora beyond one machine (default: %(default)s)",
+    )
+    work.add_argument(
+        "--beam-options",
+        default=DEFAULT["beam_options"],
+        metavar="OPTIONS",
+        help='of the pipeline, as one word: --beam-options="--runner FlinkRunner …"',
+    )
+    work.add_argument(
         "--shard-characters",
         type=int,
         default=DEFAULT["shard_characters"],
@@ -129,6 +141,8 @@ def config_of(options: argparse.Namespace) -> Prepare:
         valid=_source(valid, options) if isinstance(valid, str) else valid,
         shard_characters=options.shard_characters,
         workers=options.workers,
+        engine=options.engine,
+        beam_options=options.beam_options,
     )
 
 

@@ -17,6 +17,7 @@ import optax
 
 from jaxssl.errors import InputError
 from jaxssl.models.layout import path_of
+from jaxssl.training.narrow_moments import in_bfloat16
 
 Tree = Any
 NO_DECAY = re.compile(r"(bias|scale)$")
@@ -34,6 +35,7 @@ class Recipe:
     stable: float = 0.8  # warmup_stable_decay: share of the steps at which the decay begins
     decay: float = 0.01  # decoupled weight decay
     clip: float = 1.0  # largest norm of the whole gradient; 0 switches it off
+    moments: Literal["float32", "bfloat16"] = "float32"  # how the optimizer's state is kept
 
     def rate(self, steps: int) -> optax.Schedule:
         """The learning rate as a function of the step."""
@@ -67,7 +69,8 @@ class Recipe:
         if self.peak <= 0:
             raise InputError(f"learning rate peak={self.peak} must be above 0")
         clip = [optax.clip_by_global_norm(self.clip)] if self.clip else []
-        return optax.chain(*clip, self.transform(self.rate(steps)))
+        optimizer = optax.chain(*clip, self.transform(self.rate(steps)))
+        return optimizer if self.moments == "float32" else in_bfloat16(optimizer)
 
 
 @dataclass(frozen=True)

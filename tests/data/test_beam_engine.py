@@ -25,7 +25,7 @@ def files_below(folder):
 
 
 def test_the_same_shards_manifest_and_order(tmp_path):
-    """Eight shards or so, and a tokenizer that is trained."""
+    """Ten shards or so, and a tokenizer that is trained."""
     pytest.importorskip("apache_beam")
     source = TextFiles(write_text(tmp_path / "text.txt"), "blank_line")
     local = Prepare(
@@ -33,7 +33,7 @@ def test_the_same_shards_manifest_and_order(tmp_path):
         length=16,
         tokenizer=SentencePiece(300),
         valid=0.2,
-        shard_characters=2_000,
+        shard_characters=1_000,
         workers=1,
     )
     prepare(local, tmp_path / "local")

@@ -1,7 +1,8 @@
 """Attention within documents: the formula, and the choice of what computes it.
 
-Shapes: queries [batch, length, heads, head_dim]; keys and values [batch, length, kv_heads,
-head_dim]. kv_heads divides heads; query head i reads key head i // (heads / kv_heads).
+Shapes: queries [batch, length, heads, head_dim]; keys and values [batch, places, kv_heads,
+head_dim], where places is length but in cross-attention. kv_heads divides heads; query head i reads
+key head i // (heads / kv_heads).
 """
 
 import jax
@@ -11,8 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxssl.models.dropout import dropout
 
 Queries = Float[Array, "batch length heads head_dim"]
-Keys = Float[Array, "batch length kv_heads head_dim"]
+Keys = Float[Array, "batch places kv_heads head_dim"]
 Segments = Int[Array, "batch length"]
+Prefix = Bool[Array, "batch length"]
 
 
 def attention(
@@ -21,16 +23,20 @@ def attention(
     values: Keys,
     segments: Segments,
     *,
+    key_segments: Int[Array, "batch places"] | None = None,
     causal: bool = False,
+    prefix: Prefix | None = None,
     window: int | Array | None = None,
     dropout_rate: float = 0.0,
     key: Array | None = None,
 ) -> Queries:
     """softmax(q k / sqrt(head_dim)) v over the places that a query may see (Vaswani et al. 2017).
 
-    A place sees those of its own segment, none of them later if `causal`, and none more than
-    `window` places away on either side (a number, or a traced scalar where layers differ).
-    A place of segment 0 (padding) sees nothing and gets zeros. Dropout acts on the weights.
+    A place sees those of its own segment, none of them later if `causal` (but those of the `prefix`,
+    which all of the segment see; Raffel et al. 2020, section 3.2.1), and none more than `window`
+    places away on either side (a number, or a traced scalar where layers differ). `key_segments`
+    are those of keys that are of another sequence: cross-attention. A place that sees nothing, as
+    all of segment 0 (padding), gets zeros. Dropout acts on the weights.
     """
     # Kernels join here, chosen while tracing by the platform and by what they can do.
     return xla_attention(
@@ -38,7 +44,9 @@ def attention(
         keys,
         values,
         segments,
+        key_segments=key_segments,
         causal=causal,
+        prefix=prefix,
         window=window,
         dropout_rate=dropout_rate,
         key=key,
@@ -46,16 +54,23 @@ def attention(
 
 
 def visible(
-    segments: Segments, *, causal: bool, window: int | Array | None
-) -> Bool[Array, "batch length length"]:
+    segments: Segments,
+    key_segments: Int[Array, "batch places"] | None = None,
+    *,
+    causal: bool,
+    prefix: Prefix | None = None,
+    window: int | Array | None,
+) -> Bool[Array, "batch length places"]:
     """Whether the place of axis 1 may look at the place of axis 2."""
-    same = (segments[:, :, None] == segments[:, None, :]) & (segments[:, :, None] != 0)
-    shape = (1, segments.shape[1], segments.shape[1])
+    theirs = segments if key_segments is None else key_segments
+    same = (segments[:, :, None] == theirs[:, None, :]) & (segments[:, :, None] != 0)
+    shape = (1, segments.shape[1], theirs.shape[1])
     ahead = jax.lax.broadcasted_iota(jnp.int32, shape, 2) - jax.lax.broadcasted_iota(
         jnp.int32, shape, 1
     )
     if causal:
-        same = same & (ahead <= 0)
+        behind = ahead <= 0
+        same = same & (behind if prefix is None else behind | prefix[:, None, :])
     if window is not None:
         same = same & (jnp.abs(ahead) <= window)
     return same
@@ -67,12 +82,14 @@ def xla_attention(
     values: Keys,
     segments: Segments,
     *,
+    key_segments: Int[Array, "batch places"] | None,
     causal: bool,
+    prefix: Prefix | None,
     window: int | Array | None,
     dropout_rate: float,
     key: Array | None,
 ) -> Queries:
-    """The plain formula; the weights [batch, heads, length, length] exist. Softmax in float32."""
+    """The plain formula; the weights [batch, heads, length, places] exist. Softmax in float32."""
     batch, length, heads, head_dim = queries.shape
     kv_heads = keys.shape[2]
     groups = heads // kv_heads
@@ -82,10 +99,11 @@ def xla_attention(
     queries = queries.transpose(0, 2, 3, 1, 4)
     keys, values = keys.transpose(0, 2, 1, 3), values.transpose(0, 2, 1, 3)
     scores = jnp.einsum("bkgtd,bksd->bkgts", queries, keys, preferred_element_type=jnp.float32)
-    seen = visible(segments, causal=causal, window=window)[:, None, None]
-    # A finite floor: a row that sees nothing gets equal weights, not 0 / 0, and is zeroed below.
+    seen = visible(segments, key_segments, causal=causal, prefix=prefix, window=window)
+    sees = segments != 0 if key_segments is None else seen.any(axis=2)
+    seen = seen[:, None, None]
+    # A finite floor: a place that sees nothing gets equal weights, not 0 / 0, and is zeroed below.
     weights = jax.nn.softmax(jnp.where(seen, scores, jnp.finfo(jnp.float32).min), axis=-1)
     weights = dropout(weights, dropout_rate, key).astype(values.dtype)
     mixed = jnp.einsum("bkgts,bksd->bkgtd", weights, values).transpose(0, 3, 1, 2, 4)
-    real = (segments != 0)[:, :, None, None]
-    return jnp.where(real, mixed.reshape(batch, length, heads, head_dim), 0)
+    return jnp.where(sees[:, :, None, None], mixed.reshape(batch, length, heads, head_dim), 0)

@@ -83,3 +83,42 @@ def modernbert(depth: int = 22, width: int = 768, heads: int = 12, **changes: An
         scale_residual=True,
     )
     return replace(recipe, **changes)
+
+
+def t5(depth: int = 6, width: int = 512, heads: int = 8, **changes: Any) -> Transformer:
+    """Raffel et al. 2020: RMSNorm before each part and at the end, no bias; one half of T5-small.
+
+    An encoder as it stands; `causal=True` makes it the decoder. With the gated feed-forward part of
+    the later T5 1.1 (Shazeer 2020), and rotary positions for T5's relative biases.
+    """
+    recipe = Transformer(
+        depth=depth,
+        width=width,
+        heads=heads,
+        positions="rotary",
+        norm="rms",
+        norm_first=True,
+        norm_epsilon=1e-6,
+        activation="geglu",
+        segment_types=0,
+        bias=False,
+        embedding_norm=False,
+        final_norm=True,
+    )
+    return replace(recipe, **changes)
+
+
+def bart(depth: int = 6, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+    """Lewis et al. 2020: BERT's layers without types; one half of BART-base.
+
+    An encoder as it stands; `causal=True` makes it the decoder.
+    """
+    recipe = Transformer(
+        depth=depth,
+        width=width,
+        heads=heads,
+        max_length=1024,
+        norm_epsilon=1e-5,
+        segment_types=0,
+    )
+    return replace(recipe, **changes)

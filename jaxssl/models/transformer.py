@@ -2,20 +2,21 @@
 
 Shapes: tokens and segments int32 [batch, length], segment 0 is padding; states [batch, length,
 width]. Rows are packed: attention and positions are per segment (packing.py), so that no document
-sees another.
+sees another. T5's relative biases (Raffel et al. 2020, section 2.1) are not here: positions are
+learned, or rotary, which are relative too and go with fused kernels.
 
 References: Vaswani et al. 2017; Devlin et al. 2019 (BERT); Radford et al. 2019 (GPT-2); Warner et
 al. 2024 (ModernBERT).
 """
 
-import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args, get_type_hints
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.errors import InputError
 from jaxssl.models.attention import attention
@@ -25,6 +26,7 @@ from jaxssl.models.layout import constrain
 from jaxssl.models.packing import positions_of
 from jaxssl.models.rotary import rotary_angles, rotate
 from jaxssl.models.stack import run_layers, stack_layers
+from jaxssl.models.transformer_checks import check
 
 Rows = Float[Array, "batch length width"]
 Ids = Int[Array, "batch length"]
@@ -96,64 +98,6 @@ class Transformer:
         return tuple(every == 0 or layer % every != 0 for layer in range(self.depth))
 
 
-def check(config: Transformer) -> None:
-    """Raise `InputError` for fields that no network can have."""
-    check_names(config)
-    check_numbers(config)
-    check_heads(config)
-    if config.window is not None and config.global_every == 1:
-        raise InputError(
-            f"window {config.window} has no effect with global_every 1 (all layers are global); "
-            "pass global_every=3 for every third layer, or 0 for none"
-        )
-
-
-def check_names(config: Transformer) -> None:
-    hints = get_type_hints(Transformer)
-    for field in dataclasses.fields(config):
-        value, allowed = getattr(config, field.name), get_args(hints[field.name])
-        if isinstance(value, str) and value not in allowed:
-            raise InputError(
-                f"{field.name} {value!r} is not one of {', '.join(allowed)}; pass one of these"
-            )
-
-
-def check_numbers(config: Transformer) -> None:
-    positive = ("depth", "width", "embedding_width", "heads", "max_length", "kv_heads", "mlp")
-    for name in (*positive, "window"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise InputError(f"{name} {value} is below 1; pass a positive whole number")
-    for name in ("segment_types", "global_every"):
-        if getattr(config, name) < 0:
-            raise InputError(
-                f"{name} {getattr(config, name)} is below 0; pass 0 for none or a positive number"
-            )
-    for name in ("dropout", "attention_dropout"):
-        rate = getattr(config, name)
-        if rate is not None and not 0 <= rate < 1:
-            raise InputError(
-                f"{name} {rate} is not in [0, 1); pass a rate such as 0.1, or 0 for none"
-            )
-
-
-def check_heads(config: Transformer) -> None:
-    width, heads, kv_heads = config.width, config.heads, config.kv_heads
-    if width % heads:
-        divisors = (h for h in range(1, width + 1) if width % h == 0)
-        near = min(divisors, key=lambda h: abs(h - heads))
-        raise InputError(f"heads {heads} does not divide width {width}; pass {near} heads")
-    if kv_heads is not None and heads % kv_heads:
-        raise InputError(
-            f"kv_heads {kv_heads} does not divide heads {heads}; pass a divisor of {heads}"
-        )
-    if config.positions == "rotary" and config.head_dim % 2:
-        raise InputError(
-            f"width {width} / heads {heads} = {config.head_dim} is odd, and rotary positions turn "
-            "pairs of numbers; change width or heads"
-        )
-
-
 class EachLayer(NamedTuple):
     """What differs from layer to layer beside the parameters; None where nothing does."""
 
@@ -168,10 +112,11 @@ class EveryLayer(NamedTuple):
 
     segments: Ids
     rotation: Array | None  # cosine and sine [2, bases, batch, length, head_dim / 2], global first
+    prefix: Bool[Array, "batch length"] | None = None  # seen by all of their segment, if causal
 
 
-class SelfAttention(nnx.Module):
-    """Attention of a sequence to itself, with its four kernels."""
+class Attention(nnx.Module):
+    """Attention of a sequence to itself or to another, with its four kernels."""
 
     def __init__(self, config: Transformer, key: Array):
         keys = jax.random.split(key, 4)
@@ -186,28 +131,51 @@ class SelfAttention(nnx.Module):
         )
 
     def __call__(self, x: Rows, each: EachLayer, every: EveryLayer) -> Rows:
-        config = self.config
-        queries, keys, values = (
-            y.reshape(*x.shape[:2], -1, config.head_dim)
-            for y in (self.query(x), self.key(x), self.value(x))
-        )
+        """To itself."""
+        queries, keys, values = self._heads(x, x)
         if every.rotation is not None:
             cosine, sine = every.rotation[:, 0]
             if each.local is not None:
                 cosine, sine = jnp.where(each.local, every.rotation[:, 1], every.rotation[:, 0])
             queries, keys = rotate(queries, cosine, sine), rotate(keys, cosine, sine)
-        rate = config.dropout if config.attention_dropout is None else config.attention_dropout
         mixed = attention(
             queries,
             keys,
             values,
             every.segments,
-            causal=config.causal,
+            causal=self.config.causal,
+            prefix=every.prefix,
             window=each.window,
-            dropout_rate=rate,
+            dropout_rate=self._rate,
             key=None if each.keys is None else each.keys[0],
         )
         return self.output(mixed.reshape(*x.shape[:2], -1))
+
+    def across(
+        self, x: Rows, segments: Ids, others: Rows, other_segments: Ids, key: Array | None
+    ) -> Rows:
+        """To the states of another sequence, each segment to that of the same number."""
+        mixed = attention(
+            *self._heads(x, others),
+            segments,
+            key_segments=other_segments,
+            dropout_rate=self._rate,
+            key=key,
+        )
+        return self.output(mixed.reshape(*x.shape[:2], -1))
+
+    def _heads(self, x: Rows, source: Rows) -> tuple[Array, Array, Array]:
+        """Queries of x, keys and values of the source: [batch, places, heads, head_dim]."""
+
+        def cut(y: Array) -> Array:
+            return y.reshape(*y.shape[:2], -1, self.config.head_dim)
+
+        return cut(self.query(x)), cut(self.key(source)), cut(self.value(source))
+
+    @property
+    def _rate(self) -> float:
+        own = self.config.attention_dropout
+        return self.config.dropout if own is None else own
 
 
 class Layer(nnx.Module):
@@ -216,35 +184,53 @@ class Layer(nnx.Module):
     def __init__(self, config: Transformer, key: Array):
         first, second = jax.random.split(key)
         self.config = config
-        self.attention = SelfAttention(config, first)
+        self.attention = Attention(config, first)
         self.attention_norm = norm_of(config)
-        self.mlp = FeedForward(
-            second,
-            config.width,
-            config.inner,
-            activation=config.activation,
-            bias=config.bias,
-            deviation=config.initializer_range,
-            out_deviation=config.residual_deviation,
-        )
+        self.mlp = feed_forward_of(config, second)
         self.mlp_norm = norm_of(config)
 
     def __call__(self, x: Rows, each: EachLayer, every: EveryLayer) -> Rows:
-        rate = self.config.dropout
         _, after_attention, after_mlp = (None,) * 3 if each.keys is None else each.keys
-        if self.config.norm_first:
+
+        def norm(x: Rows) -> Rows:
             normed = self.attention_norm(x)
-            if each.raw_input is not None:
-                normed = jnp.where(each.raw_input, x, normed)
-            x = x + dropout(self.attention(normed, each, every), rate, after_attention)
-            return x + dropout(self.mlp(self.mlp_norm(x)), rate, after_mlp)
-        x = self.attention_norm(x + dropout(self.attention(x, each, every), rate, after_attention))
-        return self.mlp_norm(x + dropout(self.mlp(x), rate, after_mlp))
+            return normed if each.raw_input is None else jnp.where(each.raw_input, x, normed)
+
+        def attend(x: Rows) -> Rows:
+            return self.attention(x, each, every)
+
+        x = add_part(self.config, x, attend, norm, after_attention)
+        return add_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
+
+
+def add_part(
+    config: Transformer,
+    x: Rows,
+    part: Callable[[Rows], Rows],
+    norm: Callable[[Rows], Rows],
+    key: Array | None,
+) -> Rows:
+    """x + part(norm(x)), or norm(x + part(x)); with dropout behind the part."""
+    if config.norm_first:
+        return x + dropout(part(norm(x)), config.dropout, key)
+    return norm(x + dropout(part(x), config.dropout, key))
 
 
 def norm_of(config: Transformer, width: int | None = None) -> LayerNorm | RMSNorm:
     width = config.width if width is None else width
     return make_norm(config.norm, width, epsilon=config.norm_epsilon, bias=config.bias)
+
+
+def feed_forward_of(config: Transformer, key: Array) -> FeedForward:
+    return FeedForward(
+        key,
+        config.width,
+        config.inner,
+        activation=config.activation,
+        bias=config.bias,
+        deviation=config.initializer_range,
+        out_deviation=config.residual_deviation,
+    )
 
 
 class TransformerModel(nnx.Module):
@@ -273,10 +259,17 @@ class TransformerModel(nnx.Module):
         self.final_norm = norm_of(config) if config.final_norm else None
 
     def __call__(
-        self, tokens: Ids, segments: Ids, *, types: Ids | None = None, key: Array | None = None
+        self,
+        tokens: Ids,
+        segments: Ids,
+        *,
+        types: Ids | None = None,
+        prefix: Bool[Array, "batch length"] | None = None,
+        key: Array | None = None,
     ) -> Rows:
         """States in `compute_dtype`. No `key`: no dropout. No `types`: type 0 everywhere.
 
+        Of a causal network, the places of `prefix` are seen by all of their segment.
         Raises `InputError` for rows longer than `max_length`, segments of another shape than the
         tokens, or types where the model has none.
         """
@@ -287,7 +280,8 @@ class TransformerModel(nnx.Module):
         x = self._embed(tokens, positions, types)
         x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
         x = x if self.widen is None else self.widen(x)
-        each, every = each_layer(config, layers_key), EveryLayer(segments, turn(config, positions))
+        each = each_layer(config, layers_key)
+        every = EveryLayer(segments, turn(config, positions), prefix)
 
         def apply(layer: Layer, x: Rows, one: EachLayer) -> Rows:
             return layer(constrain(x, "batch", None, None), one, every)
@@ -346,6 +340,7 @@ def each_layer(config: Transformer, key: Array | None) -> EachLayer:
     )
 
 
+# `cross` is of the decoder's layers, encoder_decoder.py.
 LAYOUT = (
     (r"tokens/embedding", ("vocab", "embed")),
     (r"positions/embedding", (None, "embed")),
@@ -353,14 +348,14 @@ LAYOUT = (
     (r"(embedding_norm|final_norm)/(scale|bias)", (None,)),
     (r"widen/kernel", ("embed", None)),
     (r"widen/bias", (None,)),
-    (r"layers/(attention_norm|mlp_norm)/(scale|bias)", ("layers", None)),
-    (r"layers/attention/query/kernel", ("layers", "embed", "heads")),
-    (r"layers/attention/query/bias", ("layers", "heads")),
-    (r"layers/attention/(key|value)/kernel", ("layers", "embed", "kv_heads")),
-    (r"layers/attention/(key|value)/bias", ("layers", "kv_heads")),
-    (r"layers/attention/output/kernel", ("layers", "heads", "embed")),
+    (r"layers/(attention_norm|cross_norm|mlp_norm)/(scale|bias)", ("layers", None)),
+    (r"layers/(attention|cross)/query/kernel", ("layers", "embed", "heads")),
+    (r"layers/(attention|cross)/query/bias", ("layers", "heads")),
+    (r"layers/(attention|cross)/(key|value)/kernel", ("layers", "embed", "kv_heads")),
+    (r"layers/(attention|cross)/(key|value)/bias", ("layers", "kv_heads")),
+    (r"layers/(attention|cross)/output/kernel", ("layers", "heads", "embed")),
     (r"layers/mlp/(up|gate)/kernel", ("layers", "embed", "mlp")),
     (r"layers/mlp/(up|gate)/bias", ("layers", "mlp")),
     (r"layers/mlp/down/kernel", ("layers", "mlp", "embed")),
-    (r"layers/(attention/output|mlp/down)/bias", ("layers", None)),
+    (r"layers/((attention|cross)/output|mlp/down)/bias", ("layers", None)),
 )

@@ -1,5 +1,6 @@
 """Small networks of every recipe with all parameters in play, and rows of two documents."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,14 +27,18 @@ RECIPES: dict[str, Transformer] = {
 
 def lively(config: Transformer, seed: int = 0, *, vocabulary: int = VOCABULARY) -> TransformerModel:
     """Every parameter random, so that none is without effect; numpy compiles nothing."""
+    return filled(lambda key: config.make(key, vocabulary), seed)
+
+
+def filled(make: Callable[[jax.Array], Any], seed: int = 0) -> Any:
+    """What `make` would make of a key, with random parameters in all places."""
     random = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda key: config.make(key, vocabulary), jax.random.key(0))
 
     def fill(keys: Any, leaf: Any) -> jax.Array:
         middle = 1.0 if path_of(keys).endswith("scale") else 0.0
         return jnp.asarray(random.normal(middle, 0.3, leaf.shape), leaf.dtype)
 
-    return jax.tree_util.tree_map_with_path(fill, shapes)
+    return jax.tree_util.tree_map_with_path(fill, jax.eval_shape(make, jax.random.key(0)))
 
 
 @jax.jit

@@ -108,6 +108,7 @@ def parts_of(objective: Any, wanted: LanguageModel) -> tuple[Any, Any, Any, Any]
         starts_word=ids >= 0,
         byte_length=np.where(ids < SPECIALS, 0, 4),
         special=ids < SPECIALS,
+        ends_sentence=ids < 0,
     )
     mesh, optimizer = Mesh().make(), config.optimizer.make(wanted.steps)
     state = create_state(config, optimizer, spec, mesh)

@@ -8,7 +8,7 @@ PAD, UNKNOWN, BEGIN, END, MASK, FIRST = 0, 1, 2, 3, 4, 5
 
 
 def tiny_spec(batch: int = 8, length: int = 32, vocab_size: int = 50) -> SimpleNamespace:
-    """Every third token continues a word; token t stands for 1 + t % 4 bytes."""
+    """Every third token continues a word, every seventh ends a sentence; t stands for 1 + t % 4 bytes."""
     ids = np.arange(vocab_size)
     special = ids < FIRST
     return SimpleNamespace(
@@ -23,6 +23,7 @@ def tiny_spec(batch: int = 8, length: int = 32, vocab_size: int = 50) -> SimpleN
         special=special,
         starts_word=special | (ids % 3 != 0),
         byte_length=np.where(special, 0, 1 + ids % 4),
+        ends_sentence=~special & (ids % 7 == 0),
     )
 
 

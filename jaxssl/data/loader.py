@@ -69,6 +69,7 @@ class TextSpec:
     starts_word: np.ndarray  # bool [vocab]
     byte_length: np.ndarray  # int32 [vocab]
     special: np.ndarray  # bool [vocab]
+    ends_sentence: np.ndarray  # bool [vocab]
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, *, batch: int, length: int) -> "TextSpec":
@@ -85,6 +86,7 @@ class TextSpec:
             starts_word=tokenizer.starts_word,
             byte_length=tokenizer.byte_length,
             special=tokenizer.special,
+            ends_sentence=tokenizer.ends_sentence,
         )
 
 

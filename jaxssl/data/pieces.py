@@ -26,6 +26,12 @@ def is_mark(character: str) -> bool:
     return bool(character) and unicodedata.category(character)[0] in "PS"
 
 
+def ends_sentence(text: str) -> bool:
+    """A full stop, an exclamation or a question mark, perhaps with others and closing quotes."""
+    marks = text.strip()
+    return bool(marks) and not any(map(str.isalnum, marks)) and any(m in ".!?。！？" for m in marks)
+
+
 def byte_alphabet() -> dict[str, int]:
     """The characters by which byte-level BPE shows bytes (Radford et al. 2019, `encoder.py`).
 

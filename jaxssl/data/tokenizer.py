@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxssl.data.pieces import ends_sentence
 from jaxssl.errors import InputError
 
 DESCRIPTION = "jaxssl.json"
@@ -29,6 +30,7 @@ class Tokenizer(ABC):
     starts_word, bool [vocab]: the token begins a new word: after white space, or a Chinese
         character. True for special tokens.
     byte_length, int32 [vocab]: UTF-8 bytes of text that the token stands for, 0 for special tokens.
+    ends_sentence, bool [vocab]: a full stop, an exclamation or a question mark.
     special, bool [vocab]: never predicted, and never drawn as a random replacement.
     fingerprint: sha256 over everything that changes ids.
     """
@@ -41,6 +43,7 @@ class Tokenizer(ABC):
     mask: int
     starts_word: np.ndarray
     byte_length: np.ndarray
+    ends_sentence: np.ndarray
     special: np.ndarray
     fingerprint: str
 
@@ -98,6 +101,8 @@ class Tokenizer(ABC):
         self.special[[self.pad, self.unknown, self.begin, self.end, self.mask]] = True
         self.starts_word = np.array(starts_word, bool) | self.special
         self.byte_length = np.where(self.special, 0, byte_length).astype(np.int32)
+        ends = [ends_sentence(self.piece(i)) for i in range(len(starts_word))]
+        self.ends_sentence = np.array(ends, bool) & ~self.special
         self._forbidden = self.special.copy()
         self._forbidden[self.unknown] = False
 

@@ -23,3 +23,15 @@ def forward_flops(config: Transformer, length: int) -> float:
     narrow = config.table_width
     widening = 2 * narrow * config.width if narrow != config.width else 0
     return length * (widening + config.depth * (projections + mlp) + attention)
+
+
+def cross_flops(decoder: Transformer, length: int, memory: int) -> float:
+    """Of a decoder's row of `length` tokens that reads `memory` states, through all layers.
+
+    Projections of queries and outputs 4 d h e a token, of keys and values 4 d k e a state, and the
+    attention 4 h e a token and state.
+    """
+    head = decoder.width // decoder.heads
+    kv_heads = decoder.kv_heads or decoder.heads
+    projections = 4 * decoder.width * head * (decoder.heads * length + kv_heads * memory)
+    return decoder.depth * (projections + 4 * decoder.heads * head * length * memory)

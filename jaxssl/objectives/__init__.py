@@ -1,9 +1,20 @@
 """One self-supervised task a file: idea, equation, reference, dataclass, corruption, loss."""
 
 from jaxssl.objectives.causal_lm import CausalLM
+from jaxssl.objectives.denoising import Denoising
 from jaxssl.objectives.electra import Electra
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 from jaxssl.objectives.simcse import SimCSE
+from jaxssl.objectives.span_corruption import SpanCorruption
 
-__all__ = ["CausalLM", "Electra", "MaskedLM", "NextSentence", "SentenceOrder", "SimCSE"]
+__all__ = [
+    "CausalLM",
+    "Denoising",
+    "Electra",
+    "MaskedLM",
+    "NextSentence",
+    "SentenceOrder",
+    "SimCSE",
+    "SpanCorruption",
+]

@@ -29,6 +29,7 @@ class Vocabulary:
     starts_word: Bool[Array, " vocab"]  # the token begins a new word
     byte_length: Int[Array, " vocab"]  # UTF-8 bytes of text that it stands for, 0 for specials
     special: Bool[Array, " vocab"]  # never predicted, never drawn as a replacement
+    ends_sentence: Bool[Array, " vocab"]  # a full stop and the like
     ordinary: Int[Array, " ordinary"]  # the ids that are not special, to draw replacements from
     pad: int = _static()
     begin: int = _static()
@@ -43,6 +44,7 @@ class Vocabulary:
             starts_word=jnp.asarray(spec.starts_word, bool),
             byte_length=jnp.asarray(spec.byte_length, jnp.int32),
             special=special,
+            ends_sentence=jnp.asarray(spec.ends_sentence, bool),
             ordinary=jnp.flatnonzero(~special).astype(jnp.int32),
             pad=spec.pad,
             begin=spec.begin,
@@ -126,6 +128,14 @@ def token_metrics(
         "accuracy": Ratio(correct * total, tokens),
         "bits_per_byte": Ratio(nats * total / jnp.log(2.0), text_bytes),
     }
+
+
+def following_tokens(
+    tokens: Int[Array, "batch length"], vocabulary: Vocabulary
+) -> tuple[Int[Array, "batch length"], Bool[Array, "batch length"]]:
+    """The token behind every place, and whether it is to be predicted: not pad, and no new document."""
+    targets = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)), constant_values=vocabulary.pad)
+    return targets, (targets != vocabulary.pad) & (targets != vocabulary.begin)
 
 
 def share_evenly(real: Bool[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, ""]]:

@@ -4,23 +4,28 @@
 
 Radford et al. 2018, "GPT", section 3.1. The end of a document is predicted, its begin is not.
 
+With `prefix`, a prefix LM: every document is cut at a random place; what stands before it is seen from
+both sides and not predicted (Raffel et al. 2020, "T5", sections 3.2.1 and 3.2.3).
+
     batch    rows                       vocab    size of the vocabulary
     length   tokens of a row
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.errors import InputError
 from jaxssl.models.causal_language_model import CausalLanguageModel
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.packing import segments_of
+from jaxssl.models.packing import positions_of, segments_of
 from jaxssl.models.transformer import Transformer
-from jaxssl.objectives.batch import Ratio, Text, share_evenly, token_metrics
+from jaxssl.objectives.batch import Ratio, Text, following_tokens, share_evenly, token_metrics
 from jaxssl.objectives.head import token_losses
+from jaxssl.objectives.places import count_at, read_at
 
 
 class Examples(NamedTuple):
@@ -31,6 +36,7 @@ class Examples(NamedTuple):
     targets: Int[Array, "batch length"]
     weights: Float[Array, "batch length"]
     byte_lengths: Int[Array, "batch length"]
+    prefix: Bool[Array, "batch length"]  # places that are seen by all of their document
     total: Float[Array, " batch"]  # predicted tokens of the global batch, the same in every row
 
 
@@ -39,6 +45,7 @@ class CausalLM:
     """Predict the next token (Radford et al. 2018, section 3.1)."""
 
     decoder: Transformer
+    prefix: bool = False  # a random prefix of every document is seen from both sides
     label_smoothing: float = 0.0
     z_loss: float = 0.0  # weight of log^2 Z, which keeps logits small (Chowdhery et al. 2022, 5)
 
@@ -53,8 +60,8 @@ class CausalLM:
 
     @property
     def transformer(self) -> Transformer:
-        """The network that finetuning takes over."""
-        return self.decoder
+        """The network that finetuning takes over: with `prefix`, it sees all of a text from both sides."""
+        return replace(self.decoder, causal=False) if self.prefix else self.decoder
 
     def init(self, key: Array, spec: Any) -> CausalLanguageModel:
         """The decoder; its head is tied to the embedding."""
@@ -66,11 +73,14 @@ class CausalLM:
         return CausalLanguageModel(key, self.decoder, spec.vocab_size)
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Nothing is corrupted: shifts, and normalises weights over the global batch."""
+        """Nothing is hidden: shifts, and normalises weights over the global batch."""
         tokens, vocabulary = batch
         segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
-        targets = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)), constant_values=vocabulary.pad)
-        is_predicted = (targets != vocabulary.pad) & (targets != vocabulary.begin)
+        targets, is_predicted = following_tokens(tokens, vocabulary)
+        prefix = jnp.zeros(tokens.shape, bool)
+        if self.prefix:
+            prefix = random_prefix(key, segments)
+            is_predicted &= ~jnp.pad(prefix[:, 1:], ((0, 0), (0, 1)))
         weights, total = share_evenly(is_predicted)
         return Examples(
             inputs=tokens,
@@ -78,6 +88,7 @@ class CausalLM:
             targets=targets,
             weights=weights,
             byte_lengths=vocabulary.byte_length[targets],
+            prefix=prefix,
             total=jnp.broadcast_to(total, tokens.shape[0]),
         )
 
@@ -85,7 +96,8 @@ class CausalLM:
         self, model: CausalLanguageModel, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
         """The weighted sum over these examples; logits are never held whole."""
-        states = model.decoder(examples.inputs, examples.segments, key=key)
+        prefix = examples.prefix if self.prefix else None
+        states = model.decoder(examples.inputs, examples.segments, prefix=prefix, key=key)
         nats, correct = token_losses(
             states,
             model.decoder.tokens.embedding[...],
@@ -103,3 +115,11 @@ class CausalLM:
         """Of one row: the decoder, and the head at every place."""
         head = spec.length * 2 * self.decoder.width * spec.vocab_size
         return forward_flops(self.decoder, spec.length) + head
+
+
+def random_prefix(key: Array, segments: Int[Array, "batch length"]) -> Bool[Array, "batch length"]:
+    """The first 1 to size - 1 places of every document, all sizes alike likely."""
+    length = segments.shape[1]
+    sizes = count_at(segments, length + 1, segments > 0)
+    cuts = 1 + jnp.floor(jax.random.uniform(key, sizes.shape) * (sizes - 1)).astype(jnp.int32)
+    return (segments > 0) & (positions_of(segments) < read_at(cuts, segments))

@@ -43,3 +43,14 @@ def least_at(
         return jnp.full(length, start, value.dtype).at[chosen].min(value)
 
     return jax.vmap(one)(places, values)
+
+
+def put_at(
+    places: Int[Array, "batch places"], length: int, values: Array, fill: int | Array
+) -> Int[Array, "batch length"]:
+    """New rows of `fill` with `values` at their places; what has its place at `length` falls away."""
+
+    def one(chosen: Array, value: Array) -> Array:
+        return jnp.full(length, fill, value.dtype).at[chosen].set(value, mode="drop")
+
+    return jax.vmap(one)(places, values)

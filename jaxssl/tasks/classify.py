@@ -22,6 +22,7 @@ from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.causal_language_model import CausalLanguageModel
 from jaxssl.models.dropout import dropout
+from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers import Linear
 from jaxssl.models.masked_language_model import MaskedLanguageModel
 from jaxssl.models.plain import from_dict, to_dict
@@ -98,10 +99,15 @@ class Classify:
         key: Array,
         network: Transformer,
         spec: Spec,
-        pretrained: MaskedLanguageModel | ReplacedTokenModel | CausalLanguageModel | None = None,
+        pretrained: MaskedLanguageModel
+        | ReplacedTokenModel
+        | CausalLanguageModel
+        | EncoderDecoder
+        | None = None,
     ) -> Classifier:
         """The network with a new head: random, or with the parameters of a pretrained model.
 
+        Of an encoder and a decoder it is the encoder, without the rows of its table for sentinels.
         Raises InputError where these have another shape.
         """
         model = Classifier(key, self.network(network), spec, with_pooler=self.pooler)
@@ -112,10 +118,16 @@ class Classify:
             source, pooler = pretrained.encoder, pretrained.pooler
         elif isinstance(pretrained, ReplacedTokenModel):
             source = pretrained.discriminator
+        elif isinstance(pretrained, EncoderDecoder):
+            source = pretrained.encoder
         else:
             source = pretrained.decoder
         # By way of plain dicts: what is finetuned may differ in dropout, which is static data.
-        model.encoder = from_dict(model.encoder, to_dict(source))
+        parameters = to_dict(source)
+        if isinstance(pretrained, EncoderDecoder):
+            table = parameters["tokens"]["embedding"]
+            parameters["tokens"] = {"embedding": table[: spec.vocab_size]}
+        model.encoder = from_dict(model.encoder, parameters)
         if model.pooler is not None and pooler is not None:
             model.pooler = pooler
         return model

@@ -63,4 +63,5 @@ def _spec(batch: int, length: int, vocab_size: int) -> TextSpec:
         starts_word=~special,
         byte_length=np.where(special, 0, 4).astype(np.int32),
         special=special,
+        ends_sentence=np.zeros(vocab_size, bool),
     )

@@ -167,7 +167,8 @@ def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> 
                 f"{folder} was trained on other rows (fingerprint {old['data'][:12]}, now "
                 f"{data[:12]}); choose another --run, or the data set that it began with"
             )
-        lines = changes(old["config"], described["config"])
+        # Rebuilt: a field that a later version added has its default.
+        lines = changes(_described(rebuild(old["config"])), described["config"])
         if fatal := [line for line in lines if line.startswith("objective.")]:
             raise InputError(f"{folder} holds another model ({fatal[0]}); choose another --run")
     else:

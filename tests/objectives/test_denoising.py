@@ -1,0 +1,189 @@
+"""Denoising: what is damaged, how much of it, and that nothing leaves its document."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.models.recipes import bart
+from jaxssl.objectives import Denoising
+from jaxssl.objectives.batch import Text, Vocabulary
+from jaxssl.objectives.denoising import delete_tokens, infill, permute_sentences
+from jaxssl.objectives.spans import poisson_spans
+from tests.tiny import BEGIN, END, FIRST, MASK, PAD, UNKNOWN, tiny_rows, tiny_spec
+
+VOCABULARY = Vocabulary.of(tiny_spec())
+SHAPE = {"depth": 2, "width": 32, "heads": 2, "max_length": 32, "dropout": 0.0}
+DENOISING = Denoising(bart(**SHAPE), bart(**SHAPE, causal=True))
+
+permuted = jax.jit(lambda key, rows: permute_sentences(key, rows, VOCABULARY))
+deleted = jax.jit(lambda key, rows: delete_tokens(key, rows, VOCABULARY, 0.3))
+infilled = jax.jit(lambda key, rows: infill(key, rows, VOCABULARY, 0.3, 3.0))
+spans_of = jax.jit(partial(poisson_spans, rate=0.3, mean_span=3.0))
+
+
+def pieces(row):
+    """The documents of a row, from begin on."""
+    found = []
+    for token in row:
+        if token == BEGIN:
+            found.append([])
+        if token != PAD:
+            found[-1].append(int(token))
+    return found
+
+
+def sentences(document):
+    """Its text, cut behind every token that ends a sentence."""
+    found = [[]]
+    for token in document[1:]:
+        if token == END:
+            break
+        found[-1].append(token)
+        if token % 7 == 0:
+            found.append([])
+    return [tuple(sentence) for sentence in found if sentence]
+
+
+def test_sentences_change_places_within_their_document():
+    tokens = tiny_rows(0, batch=64, sparse=True)
+    tokens[40, 2] = UNKNOWN
+    made = np.asarray(permuted(jax.random.key(0), jnp.asarray(tokens)))
+    moved = 0
+    for row in range(64):
+        before, after = pieces(tokens[row]), pieces(made[row])
+        assert len(before) == len(after)
+        np.testing.assert_array_equal(made[row] == PAD, tokens[row] == PAD)
+        for old, new in zip(before, after, strict=True):
+            assert (new[0], new[-1] == END) == (BEGIN, old[-1] == END)
+            rest = new[1:-1] if new[-1] == END else new[1:]
+            for sentence in sorted(sentences(old), key=len, reverse=True):  # each is whole in it
+                place = next(
+                    i for i in range(len(rest)) if tuple(rest[i : i + len(sentence)]) == sentence
+                )
+                del rest[place : place + len(sentence)]
+            assert not rest
+            moved += old != new
+    assert moved > 20
+
+
+def test_every_order_of_three_sentences_is_equally_likely():
+    row = [BEGIN, 8, 14, 9, 9, 14, 10, 14, END]
+    tokens = np.tile(np.array(row, np.int32), (6000, 1))
+    made = np.asarray(permuted(jax.random.key(1), jnp.asarray(tokens)))
+    orders, counts = np.unique(made, axis=0, return_counts=True)
+    assert len(orders) == 6
+    assert np.abs(counts - 1000).max() < 5 * np.sqrt(1000 * 5 / 6)
+
+
+def test_a_share_of_the_tokens_is_deleted():
+    tokens = tiny_rows(2, batch=64, sparse=True)
+    made = np.asarray(deleted(jax.random.key(0), jnp.asarray(tokens)))
+    for row in range(64):
+        text = (tokens[row] >= FIRST).sum()
+        assert (made[row] >= FIRST).sum() == text - max(1, int(0.3 * text + 0.5))
+        for special in (BEGIN, END):
+            assert (made[row] == special).sum() == (tokens[row] == special).sum()
+        filled = (made[row] != PAD).sum()
+        assert (made[row, :filled] != PAD).all()
+        for old, new in zip(pieces(tokens[row]), pieces(made[row]), strict=True):
+            rest = iter(old)
+            assert all(token in rest for token in new)  # in order
+
+
+def test_infilling_is_told_by_its_spans():
+    """One mask for every run of a span and for every span of no length; kept tokens in order."""
+    tokens = tiny_rows(3, batch=64, sparse=True)
+    tokens[:8] = PAD
+    tokens[:8, :20] = tokens[40, :20]  # room for inserted masks
+    key, is_text = jax.random.key(5), jnp.asarray(tokens >= FIRST)
+    number, empty = map(np.asarray, spans_of(key, is_text))
+    made = np.asarray(infilled(key, jnp.asarray(tokens)))
+    assert ((number >= 0) <= (tokens >= FIRST)).all()
+    for row in range(64):
+        text = (tokens[row] >= FIRST).sum()
+        assert (number[row] >= 0).sum() == int(0.3 * text + 0.5)
+        expected = []
+        for place, token in enumerate(tokens[row]):
+            expected += [MASK] * empty[row, place]
+            if number[row, place] < 0:
+                expected += [token] if token != PAD else []
+            elif place == 0 or number[row, place] != number[row, place - 1]:
+                expected.append(MASK)
+        expected = (expected + [PAD] * 32)[:32]
+        np.testing.assert_array_equal(made[row], expected)
+
+
+def test_lengths_of_spans_are_poisson():
+    row = np.full((256, 512), FIRST, np.int32)
+    row[:, 0], row[:, -1] = BEGIN, END
+    number, empty = map(np.asarray, spans_of(jax.random.key(2), jnp.asarray(row >= FIRST)))
+    assert ((number >= 0).sum(axis=1) == 153).all()
+    sizes = []
+    for line, none in zip(number, empty, strict=True):
+        last = line.max()  # which is cut
+        sizes += [(line == n).sum() for n in range(last) if (line == n).any()] + [0] * none.sum()
+    sizes = np.array(sizes)
+    assert len(sizes) > 10_000
+    # Hiding until there is enough favours short spans a little less than a fixed number would.
+    for size, chance in ((0, 0.0498), (1, 0.1494), (3, 0.2240), (6, 0.0504)):
+        assert abs((sizes == size).mean() - chance) < 0.015, size
+    assert abs(sizes.mean() - 3.0) < 0.1
+    shares = (number >= 0).mean(axis=0)[10:-10]  # the first and the last few less: one span alone
+    assert shares.min() > 0.15
+    assert shares.max() < 0.45
+
+
+def test_rows_without_text():
+    tokens = np.full((64, 32), PAD, np.int32)
+    tokens[1, :2] = [BEGIN, END]
+    for damage in (permuted, deleted, infilled):
+        np.testing.assert_array_equal(damage(jax.random.key(0), jnp.asarray(tokens)), tokens)
+
+
+@pytest.mark.parametrize("changes", [{"deletion": 0.2}, {"permutation": False, "infilling": 0.0}])
+def test_the_whole_text_is_written(changes):
+    objective = dataclasses.replace(DENOISING, bottleneck=2, **changes)
+    tokens = tiny_rows(1, sparse=True)
+    examples = jax.jit(lambda rows: objective.corrupt(Text(rows, VOCABULARY), jax.random.key(0)))(
+        jnp.asarray(tokens)
+    )
+    np.testing.assert_array_equal(examples.written, tokens)
+    targets = np.asarray(examples.targets)
+    np.testing.assert_array_equal(targets[:, :-1], tokens[:, 1:])
+    is_predicted = (targets != PAD) & (targets != BEGIN)
+    np.testing.assert_array_equal(np.asarray(examples.weights) > 0, is_predicted)
+    same = np.array_equal(examples.inputs, tokens)
+    assert same == (objective.infilling == 0)
+    segments = np.asarray(examples.segments)
+    assert (segments.max(axis=1) == np.asarray(examples.written_segments).max(axis=1)).all()
+
+
+def test_corruption_does_not_depend_on_devices():
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    tokens = jnp.asarray(tiny_rows(batch=64))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharded = jax.device_put(tokens, NamedSharding(mesh, PartitionSpec("data")))
+    for damage in (permuted, deleted, infilled):
+        one, many = damage(jax.random.key(3), tokens), damage(jax.random.key(3), sharded)
+        np.testing.assert_array_equal(one, many)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"infilling": 1.0}, r"infilling=1.0 must lie in \[0, 1\)"),
+        ({"deletion": -0.1}, r"deletion=-0.1 must lie in \[0, 1\)"),
+        ({"mean_span": 0.0}, "mean_span=0.0 must be above 0"),
+        ({"bottleneck": 0}, "bottleneck=0 must be at least 1"),
+        ({"infilling": 0.0, "permutation": False}, "it would learn to copy"),
+    ],
+)
+def test_bad_fields(changes, line):
+    with pytest.raises(InputError, match=line):
+        dataclasses.replace(DENOISING, **changes)

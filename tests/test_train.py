@@ -238,7 +238,8 @@ def test_golden_curves(rows, tmp_path):
     path = Path("tests/golden/losses.json")
     golden = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     curves = {}
-    for name in ("quickstart", "gpt2_tiny", "modernbert_base", "electra_small"):
+    names = ("quickstart", "gpt2_tiny", "modernbert_base", "electra_small")
+    for name in (*names, "t5_tiny", "bart_tiny", "prefix_lm_tiny"):
         config = shrink(f"configs/{name}.py", rows, tmp_path / name, steps=20, evaluate_every=20)
         train.run(dataclasses.replace(config, save_every=20))
         curves[name] = [record["loss"] for record in read_metrics(tmp_path / name, "train")]

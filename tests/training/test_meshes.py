@@ -12,8 +12,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxssl.models.recipes import bert, gpt2, modern, modernbert
-from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence
+from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5
+from jaxssl.objectives import CausalLM, Denoising, Electra, MaskedLM, NextSentence, SpanCorruption
 from jaxssl.training.mesh import Mesh, batch_sharding
 from jaxssl.training.step import abstract_state, create_state, make_step, place_batch
 from tests.tiny import tiny_rows, tiny_spec
@@ -26,6 +26,9 @@ OBJECTIVES = {
     "next": MaskedLM(encoder=bert(**SHAPE), second_task=NextSentence()),
     "causal": CausalLM(decoder=gpt2(**SHAPE)),
     "electra": Electra(discriminator=bert(**SHAPE, embedding_width=32)),
+    "prefix": CausalLM(decoder=gpt2(**SHAPE), prefix=True),
+    "corruption": SpanCorruption(t5(**SHAPE), t5(**SHAPE, causal=True), sentinels=32),
+    "denoising": Denoising(bart(**SHAPE), bart(**SHAPE, causal=True), deletion=0.1, bottleneck=8),
 }
 MESHES = {
     "8x1x1": Mesh(8),
@@ -85,7 +88,7 @@ def collectives(name, mesh):
 
 def test_data_parallel_steps_exchange_sums_alone():
     """Nothing of the batch is gathered, and parameters are not: gradients and counts are summed."""
-    for name in ("words", "spans", "causal", "electra"):  # "next" takes texts from other rows
+    for name in OBJECTIVES.keys() - {"next", "prefix"}:  # "next" takes texts from other rows
         assert {kind for kind, _ in collectives(name, MESHES["8x1x1"])} == {"all-reduce"}, name
 
 

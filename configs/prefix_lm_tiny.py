@@ -1,0 +1,21 @@
+"""A prefix LM of 3 M parameters beside its embedding (L4 H256) on your own text.
+
+    jaxssl prepare TEXT --into prepared/text --length 128 --vocab-size 8192
+    python train.py --config configs/prefix_lm_tiny.py --data.path prepared/text
+
+Raffel et al. 2020, sections 3.2.1 and 3.2.3: of every document a random prefix is seen from both sides, the
+rest is predicted. In finetuning all of a text is prefix, so a classifier may pool the begin token's state.
+"""
+
+from jaxssl.data.loader import Rows
+from jaxssl.models.recipes import gpt2
+from jaxssl.objectives import CausalLM
+from jaxssl.training.config import Pretraining
+from jaxssl.training.optimizer import AdamW
+
+config = Pretraining(
+    data=Rows("prepared/text", batch=64),
+    objective=CausalLM(decoder=gpt2(depth=4, width=256, heads=4, dropout=0.0), prefix=True),
+    optimizer=AdamW(peak=1e-3, warmup=500, schedule="cosine", decay=0.1, b2=0.95, final=0.1),
+    steps=20_000,
+)

@@ -1,0 +1,30 @@
+"""T5-small (Raffel et al. 2020, L6+6 H512), span corruption, on GPUs or TPUs.
+
+    jaxssl prepare TEXT --into prepared/text --length 568 --vocab-size 32000
+    python train.py --config configs/t5_small.py --data.path prepared/text
+
+Rows of 568 tokens are read as 515 and written as 124, with room for four documents; of one they would be the
+512 and 114 of section 3.1.4. 128 rows a batch and 2^19 steps, as the paper's baseline. Here: a gated
+feed-forward part (T5 1.1), rotary for relative positions, bfloat16, AdamW with a cosine for Adafactor with
+1/sqrt(step).
+
+Published: T5-small after 2^20 steps of 2^11 rows, other tasks among them: GLUE 77.4, SQuAD 79.10 exact match
+(table 14).
+"""
+
+from jaxssl.data.loader import Rows
+from jaxssl.models.recipes import t5
+from jaxssl.objectives import SpanCorruption
+from jaxssl.training.config import Pretraining
+from jaxssl.training.optimizer import AdamW
+
+HALF = {"max_length": 568, "compute_dtype": "bfloat16"}
+
+config = Pretraining(
+    data=Rows("prepared/text", batch=128),
+    objective=SpanCorruption(encoder=t5(**HALF), decoder=t5(**HALF, causal=True)),
+    optimizer=AdamW(peak=1e-3, warmup=10_000, schedule="cosine", final=0.1),
+    steps=524_288,
+    save_every=5_000,
+    evaluate_every=5_000,
+)

@@ -16,7 +16,7 @@ import pytest
 
 import train
 from jaxssl.errors import InputError
-from jaxssl.training.checkpoint import Checkpoints, Keep, digest, load_pretrained
+from jaxssl.training.checkpoint import Checkpoints, Keep, digest, load_pretrained, write_run
 from jaxssl.training.config import Pretraining, load_config, read_config
 from jaxssl.training.picture import read_metrics
 from tests.data.tiny_corpus import ENVIRONMENT
@@ -138,6 +138,10 @@ def test_another_model_or_other_rows_are_refused(rows, tmp_path):
         train.run(other)
     with pytest.raises(InputError, match="other rows"):
         train.run(dataclasses.replace(config, seed=7))
+    record = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    del record["config"]["objective"]["span_limit"]  # as an older version would have written it
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record), encoding="utf-8")
+    assert write_run(config.run, config, None, record["data"]) == []
 
 
 def test_rows_longer_than_the_model(rows, tmp_path):

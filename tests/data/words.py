@@ -30,7 +30,8 @@ def check_face(tokenizer: Tokenizer) -> None:
     assert not tokenizer.byte_length[tokenizer.special].any()
     shape = (tokenizer.vocab_size,)
     assert tokenizer.special.shape == tokenizer.starts_word.shape == shape
-    assert tokenizer.byte_length.shape == shape
+    assert tokenizer.byte_length.shape == tokenizer.ends_sentence.shape == shape
+    assert not (tokenizer.ends_sentence & tokenizer.special).any()
     assert tokenizer.byte_length.dtype == np.int32
     texts = ["", "one two", "[MASK] [SEP][CLS] <s></s> <|endoftext|>[unused1] <pad>"]
     encoded = tokenizer.encode(texts)

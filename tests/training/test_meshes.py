@@ -20,15 +20,16 @@ from tests.tiny import tiny_rows, tiny_spec
 
 SPEC = tiny_spec(batch=16, length=32, vocab_size=96)
 SHAPE = {"depth": 2, "width": 64, "heads": 8, "max_length": 32, "dropout": 0.1}
+HALF = {**SHAPE, "depth": 1}
 OBJECTIVES = {
     "words": MaskedLM(encoder=modernbert(**SHAPE), masking="words"),
     "spans": MaskedLM(encoder=modern(**SHAPE), masking="spans"),
     "next": MaskedLM(encoder=bert(**SHAPE), second_task=NextSentence()),
     "causal": CausalLM(decoder=gpt2(**SHAPE)),
     "electra": Electra(discriminator=bert(**SHAPE, embedding_width=32)),
-    "prefix": CausalLM(decoder=gpt2(**SHAPE), prefix=True),
-    "corruption": SpanCorruption(t5(**SHAPE), t5(**SHAPE, causal=True), sentinels=32),
-    "denoising": Denoising(bart(**SHAPE), bart(**SHAPE, causal=True), deletion=0.1, bottleneck=8),
+    "prefix": CausalLM(decoder=gpt2(**HALF), prefix=True),
+    "corruption": SpanCorruption(t5(**HALF), t5(**HALF, causal=True), sentinels=32),
+    "denoising": Denoising(bart(**HALF), bart(**HALF, causal=True), deletion=0.1, bottleneck=8),
 }
 MESHES = {
     "8x1x1": Mesh(8),

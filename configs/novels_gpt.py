@@ -4,8 +4,9 @@
         --length 256 --normalization nfkc_cf
     python train.py --config configs/novels_gpt.py
 
-3.3 M parameters, 2,000 steps, 12.3 M tokens of 61 novels in 57 minutes (3,600 tokens/s). Of the held-out novels 25.2 %
-of the tokens are right, at 1.569 bits per byte (a 5-gram model of the same tokens 1.703, xz 2.316).
+3.3 M parameters, 2,000 steps, 12.3 M tokens of 61 novels in 57 minutes (3,600 tokens/s). Of the held-out
+novels 25.2 % of the tokens are right, at 1.569 bits per byte (a 5-gram model of the same tokens 1.703,
+xz 2.316).
 """
 
 from jaxssl.data.loader import Rows

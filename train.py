@@ -21,7 +21,8 @@ from jaxssl.training.metrics import Report
 from jaxssl.training.prepare_once import prepare_once
 from jaxssl.training.show import announce, conclude
 from jaxssl.training.signals import StopRequest
-from jaxssl.training.step import create_state, make_evaluation, make_step, place_batch
+from jaxssl.training.start import begin
+from jaxssl.training.step import abstract_state, make_evaluation, make_step, place_batch
 from jaxssl.training.supervise import is_supervisor, supervise
 
 
@@ -36,11 +37,11 @@ def run(config: Pretraining) -> None:
     held_out = open_rows(config.data, "valid", seed=config.seed, shuffle=False, parts=mine)
     objective, optimizer = config.objective, config.optimizer.make(config.steps)
 
-    state = create_state(config, optimizer, rows.spec, mesh)
+    wanted = abstract_state(config, optimizer, rows.spec, mesh)
     agree(identity(config, rows.fingerprint))
     changed = write_run(config.run, config, rows.tokenizer, rows.fingerprint)
     checkpoints = Checkpoints(config.run, config.keep)
-    state = checkpoints.restore_latest(state) or state
+    state = checkpoints.restore_latest(wanted) or begin(config, optimizer, rows, mesh)
     start = int(state.step)
     train_step = make_step(config, optimizer, rows.spec, mesh)
     evaluate_batch = make_evaluation(objective, rows.spec, mesh, seed=config.seed)

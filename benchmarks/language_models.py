@@ -82,7 +82,7 @@ def parts_of_ours(wanted: LanguageModel) -> tuple[Any, Any, Any, Any]:
 
 def parts_of(objective: Any, wanted: LanguageModel) -> tuple[Any, Any, Any, Any]:
     """The same for any objective; of `wanted`, rows and optimizer count."""
-    from jaxssl.data.loader import Rows, TextSpec
+    from jaxssl.data.loader import Rows, TextSpec, even_frequency
     from jaxssl.training.config import Pretraining
     from jaxssl.training.mesh import Mesh
     from jaxssl.training.optimizer import AdamW
@@ -109,6 +109,7 @@ def parts_of(objective: Any, wanted: LanguageModel) -> tuple[Any, Any, Any, Any]
         byte_length=np.where(ids < SPECIALS, 0, 4),
         special=ids < SPECIALS,
         ends_sentence=ids < 0,
+        frequency=even_frequency(ids < SPECIALS),
     )
     mesh, optimizer = Mesh().make(), config.optimizer.make(wanted.steps)
     state = create_state(config, optimizer, spec, mesh)

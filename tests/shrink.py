@@ -66,6 +66,7 @@ def shrink(path: str | Path, rows: str, run: Path, **changes: Any) -> Pretrainin
         "objective": shrink_objective(config.objective),
         "mesh": OneDevice(),
         "microbatches": min(config.microbatches, 2),
+        "start": "",
         "steps": 2,
         "run": str(run),
         "report_every": 1,

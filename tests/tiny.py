@@ -24,6 +24,7 @@ def tiny_spec(batch: int = 8, length: int = 32, vocab_size: int = 50) -> SimpleN
         starts_word=special | (ids % 3 != 0),
         byte_length=np.where(special, 0, 1 + ids % 4),
         ends_sentence=~special & (ids % 7 == 0),
+        frequency=~special / (~special).sum(),
     )
 
 

@@ -20,6 +20,8 @@ from jaxssl.data.shards import RowFiles
 from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
 from jaxssl.errors import InputError
 
+SURVEYED_ROWS = 32_768  # of a split: its tokens are counted in a moment
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -70,11 +72,22 @@ class TextSpec:
     byte_length: np.ndarray  # int32 [vocab]
     special: np.ndarray  # bool [vocab]
     ends_sentence: np.ndarray  # bool [vocab]
+    frequency: np.ndarray  # float64 [vocab], share of each token in the text; even if not counted
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, *, batch: int, length: int) -> "TextSpec":
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        *,
+        batch: int,
+        length: int,
+        frequency: np.ndarray | None = None,
+    ) -> "TextSpec":
         """The description of rows of a tokenizer."""
+        if frequency is None:
+            frequency = even_frequency(tokenizer.special)
         return cls(
+            frequency=frequency,
             batch=batch,
             length=length,
             vocab_size=tokenizer.vocab_size,
@@ -88,6 +101,22 @@ class TextSpec:
             special=tokenizer.special,
             ends_sentence=tokenizer.ends_sentence,
         )
+
+
+def even_frequency(special: np.ndarray) -> np.ndarray:
+    """Every token that is not special as often as any other."""
+    return ~special / max(np.count_nonzero(~special), 1)
+
+
+def count_tokens(files: RowFiles, special: np.ndarray) -> np.ndarray:
+    """The share of each token in the text, counted in rows that lie evenly over all; special ones 0."""
+    surveyed = min(files.rows, SURVEYED_ROWS)
+    ids = np.linspace(0, files.rows - 1, surveyed).astype(np.int64)
+    counts = np.zeros(len(special))
+    for part in np.array_split(ids, max(surveyed // 4096, 1)):
+        counts += np.bincount(files.read(part).ravel(), minlength=len(special))
+    counts[special] = 0
+    return counts / max(counts.sum(), 1.0)
 
 
 class RowReader:
@@ -179,7 +208,12 @@ def open_rows(
     return RowReader(
         files,
         order,
-        TextSpec.of(tokenizer, batch=config.batch, length=manifests[0].length),
+        TextSpec.of(
+            tokenizer,
+            batch=config.batch,
+            length=manifests[0].length,
+            frequency=count_tokens(files, tokenizer.special),
+        ),
         tokenizer,
         fingerprint=_fingerprint(manifests, split, config.batch, order),
         parts=parts,

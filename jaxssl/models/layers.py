@@ -47,6 +47,14 @@ class Embedding(nnx.Module):
         return constrain(constrain(self.embedding[...], axis, None)[ids], "batch", None, None)
 
 
+def standardize(x: Float[Array, "... width"], epsilon: float) -> Float[Array, "... width"]:
+    """(x - mean) / sqrt(variance + epsilon), in float32."""
+    exact = x.astype(jnp.float32)
+    centred = exact - exact.mean(axis=-1, keepdims=True)
+    variance = jnp.square(centred).mean(axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(variance + epsilon)
+
+
 class LayerNorm(nnx.Module):
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, in float32 (Ba et al. 2016)."""
 
@@ -56,10 +64,8 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
-        exact = x.astype(jnp.float32)
-        centred = exact - exact.mean(axis=-1, keepdims=True)
-        variance = jnp.square(centred).mean(axis=-1, keepdims=True)
-        y = centred * jax.lax.rsqrt(variance + self.epsilon) * along_last(self.scale[...], exact)
+        exact = standardize(x, self.epsilon)
+        y = exact * along_last(self.scale[...], exact)
         y = y if self.bias is None else y + along_last(self.bias[...], y)
         return y.astype(x.dtype)
 

@@ -21,7 +21,15 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxssl.errors import InputError
 from jaxssl.models.attention import attention
 from jaxssl.models.dropout import dropout
-from jaxssl.models.layers import Embedding, FeedForward, LayerNorm, Linear, RMSNorm, make_norm
+from jaxssl.models.layers import (
+    Embedding,
+    FeedForward,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    make_norm,
+    standardize,
+)
 from jaxssl.models.layout import constrain
 from jaxssl.models.packing import positions_of
 from jaxssl.models.rotary import rotary_angles, rotate
@@ -273,6 +281,30 @@ class TransformerModel(nnx.Module):
         Raises `InputError` for rows longer than `max_length`, segments of another shape than the
         tokens, or types where the model has none.
         """
+        x, _ = self._run(tokens, segments, types, prefix, key)
+        return x if self.final_norm is None else self.final_norm(x)
+
+    def mean_of_layers(
+        self, tokens: Ids, segments: Ids, last: int, *, types: Ids | None = None
+    ) -> Rows:
+        """Mean of what the last layers give, each place of each brought to mean 0 and variance 1.
+
+        float32, without dropout (Baevski et al. 2022, data2vec, section 3.3). Raises as a call does.
+        """
+        _, summed = self._run(tokens, segments, types, None, None, last)
+        assert summed is not None
+        return summed / min(last, self.config.depth)
+
+    def _run(
+        self,
+        tokens: Ids,
+        segments: Ids,
+        types: Ids | None,
+        prefix: Bool[Array, "batch length"] | None,
+        key: Array | None,
+        last: int = 0,
+    ) -> tuple[Rows, Rows | None]:
+        """The states after all layers, and the standardised ones of the last, added up."""
         config = self.config
         self._check(tokens, segments, types)
         embedding_key, layers_key = (None, None) if key is None else jax.random.split(key)
@@ -282,12 +314,19 @@ class TransformerModel(nnx.Module):
         x = x if self.widen is None else self.widen(x)
         each = each_layer(config, layers_key)
         every = EveryLayer(segments, turn(config, positions), prefix)
+        is_last = jnp.arange(config.depth) >= config.depth - last
 
-        def apply(layer: Layer, x: Rows, one: EachLayer) -> Rows:
-            return layer(constrain(x, "batch", None, None), one, every)
+        def apply(
+            layer: Layer, carry: tuple[Rows, Rows | None], one: tuple[EachLayer, Array]
+        ) -> tuple[Rows, Rows | None]:
+            x, summed = carry
+            x = layer(constrain(x, "batch", None, None), one[0], every)
+            if summed is not None:
+                summed = summed + jnp.where(one[1], standardize(x, config.norm_epsilon), 0.0)
+            return x, summed
 
-        x = run_layers(self.layers, x, each, apply, remat=config.remat)
-        return x if self.final_norm is None else self.final_norm(x)
+        summed = jnp.zeros(x.shape, jnp.float32) if last else None
+        return run_layers(self.layers, (x, summed), (each, is_last), apply, remat=config.remat)
 
     def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
         x = self.tokens(tokens, "vocab")

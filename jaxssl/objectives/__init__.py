@@ -3,18 +3,22 @@
 from jaxssl.objectives.causal_lm import CausalLM
 from jaxssl.objectives.denoising import Denoising
 from jaxssl.objectives.electra import Electra
+from jaxssl.objectives.masked_embedding import MaskedEmbedding
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 from jaxssl.objectives.simcse import SimCSE
 from jaxssl.objectives.span_corruption import SpanCorruption
+from jaxssl.objectives.word_vectors import WordVectors
 
 __all__ = [
     "CausalLM",
     "Denoising",
     "Electra",
+    "MaskedEmbedding",
     "MaskedLM",
     "NextSentence",
     "SentenceOrder",
     "SimCSE",
     "SpanCorruption",
+    "WordVectors",
 ]

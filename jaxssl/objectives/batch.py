@@ -31,6 +31,7 @@ class Vocabulary:
     special: Bool[Array, " vocab"]  # never predicted, never drawn as a replacement
     ends_sentence: Bool[Array, " vocab"]  # a full stop and the like
     ordinary: Int[Array, " ordinary"]  # the ids that are not special, to draw replacements from
+    frequency: Float[Array, " vocab"]  # share of each token in the text, 0 for specials
     pad: int = _static()
     begin: int = _static()
     end: int = _static()
@@ -46,6 +47,7 @@ class Vocabulary:
             special=special,
             ends_sentence=jnp.asarray(spec.ends_sentence, bool),
             ordinary=jnp.flatnonzero(~special).astype(jnp.int32),
+            frequency=jnp.asarray(spec.frequency, jnp.float32),
             pad=spec.pad,
             begin=spec.begin,
             end=spec.end,

@@ -22,6 +22,7 @@ from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.causal_language_model import CausalLanguageModel
 from jaxssl.models.dropout import dropout
+from jaxssl.models.embedding_regressor import EmbeddingRegressor
 from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers import Linear
 from jaxssl.models.masked_language_model import MaskedLanguageModel
@@ -100,6 +101,7 @@ class Classify:
         network: Transformer,
         spec: Spec,
         pretrained: MaskedLanguageModel
+        | EmbeddingRegressor
         | ReplacedTokenModel
         | CausalLanguageModel
         | EncoderDecoder
@@ -118,7 +120,7 @@ class Classify:
             source, pooler = pretrained.encoder, pretrained.pooler
         elif isinstance(pretrained, ReplacedTokenModel):
             source = pretrained.discriminator
-        elif isinstance(pretrained, EncoderDecoder):
+        elif isinstance(pretrained, EmbeddingRegressor | EncoderDecoder):
             source = pretrained.encoder
         else:
             source = pretrained.decoder

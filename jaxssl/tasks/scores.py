@@ -74,6 +74,24 @@ def scores(labels: Labels, predictions: Labels, classes: int) -> dict[str, float
     return found | ({"f1": float(f1_by_class(counts)[1])} if classes == 2 else {})
 
 
+def spearman(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
+    """Correlation of ranks, from -1 to 1; equal values share their mean rank. 0 if either is constant.
+
+    Spearman 1904. Raises ValueError for arrays of two sizes.
+    """
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"values {first.shape} and {second.shape} must match")
+    ranks = np.stack([_mean_ranks(first), _mean_ranks(second)])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    spread = np.sqrt(np.square(centred).sum(axis=1).prod())
+    return _ratio(centred[0] @ centred[1], spread)
+
+
+def _mean_ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
+
+
 def check_metric(name: str, classes: int) -> None:
     """Raises InputError unless `scores`, or the loss, has a metric of that name."""
     names = ["accuracy", "f1_macro", "mcc", "loss"] + (["f1"] if classes == 2 else [])

@@ -23,6 +23,8 @@ COMMANDS = {
     "plan": Command(
         "jaxssl.tools.plan", "what a run takes on TPUs or GPUs that are not here", True
     ),
+    "embed": Command("jaxssl.tools.embed", "a vector for every text, by a pretrained network"),
+    "words": Command("jaxssl.tools.words", "word vectors of a run: neighbours, word2vec format"),
 }
 
 DESCRIPTION = """\

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxssl.data.loader import TextSpec
+from jaxssl.data.loader import TextSpec, even_frequency
 from jaxssl.data.manifest import MANIFEST, read_manifest
 from jaxssl.errors import InputError
 from jaxssl.training.config import Pretraining
@@ -64,4 +64,5 @@ def _spec(batch: int, length: int, vocab_size: int) -> TextSpec:
         byte_length=np.where(special, 0, 4).astype(np.int32),
         special=special,
         ends_sentence=np.zeros(vocab_size, bool),
+        frequency=even_frequency(special),
     )

@@ -190,7 +190,6 @@ class Pretrained:
 
     config: Any
     objective: Any
-    spec: TextSpec
     tokenizer: Tokenizer
     model: Tree
     step: int
@@ -218,8 +217,8 @@ def load_pretrained(
     step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
     if step is None:
         raise InputError(f"{folder} holds no checkpoint yet; train it first")
-    length = config.objective.transformer.max_length
-    spec = TextSpec.of(tokenizer, batch=config.data.batch, length=length)
+    # The shortest of rows: no parameter depends on their length, which some models limit.
+    spec = TextSpec.of(tokenizer, batch=config.data.batch, length=1)
     key = jax.random.key(0)
     template = jax.eval_shape(lambda: config.objective.init(key, spec))
     name = "average" if averaged and config.average is not None else "model"
@@ -229,7 +228,7 @@ def load_pretrained(
     nested = _read(checkpoints.manager, step, {name: to_dict(wanted)}, partial=True)
     checkpoints.close()
     model = from_nested(template, nested[name])
-    return Pretrained(config, config.objective, spec, tokenizer, model, step)
+    return Pretrained(config, config.objective, tokenizer, model, step)
 
 
 def _read(manager: Any, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:

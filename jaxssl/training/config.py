@@ -34,6 +34,7 @@ class Pretraining:
     microbatches: int = 1  # cut every batch into so many parts; the gradient is the same
     average: float | None = None  # decay of a moving average of the parameters, e.g. 0.999
     seed: int = 0
+    start: str = ""  # run whose parameters this one begins with; random ones when empty
     run: str = ""  # folder of the run; runs/NAME of the config when empty
     hosts: Hosts = Hosts()
     restarts: int = 0  # how often the command is started again where the run dies

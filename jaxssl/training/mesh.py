@@ -18,10 +18,22 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.sharding import Mesh as DeviceMesh
 
 from jaxssl.errors import InputError
-from jaxssl.models import masked_language_model, replaced_token_model, transformer
+from jaxssl.models import (
+    embedding_regressor,
+    masked_language_model,
+    replaced_token_model,
+    transformer,
+    word_vector_model,
+)
 from jaxssl.models.layout import path_of, spec_of
 
-TABLES = (masked_language_model.LAYOUT, replaced_token_model.LAYOUT, transformer.LAYOUT)
+TABLES = (
+    masked_language_model.LAYOUT,
+    replaced_token_model.LAYOUT,
+    transformer.LAYOUT,
+    word_vector_model.LAYOUT,
+    embedding_regressor.LAYOUT,
+)
 AXES = ("data", "fsdp", "tensor")
 
 

@@ -5,17 +5,20 @@ does not depend on the number of microbatches or devices, however unevenly token
 objectives, whose loss is no sum over rows, are accumulated in two passes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
+from jaxssl.errors import InputError
+from jaxssl.models.layout import path_of
 from jaxssl.objectives.batch import Metric, Ratio, Text, Vocabulary
 from jaxssl.objectives.contract import Carrying, Contrastive
 from jaxssl.training.config import Pretraining
@@ -38,12 +41,20 @@ class TrainState:
 
 
 def create_state(
-    config: Pretraining, optimizer: optax.GradientTransformation, spec: Any, mesh: Mesh
+    config: Pretraining,
+    optimizer: optax.GradientTransformation,
+    spec: Any,
+    mesh: Mesh,
+    learned: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """A new state, made by one compiled function straight into its sharding: never whole anywhere."""
+    """A new state, made by one compiled function straight into its sharding: never whole anywhere.
+
+    Parameters whose path is in `learned` take its array; the others are random.
+    """
     create = state_maker(config, optimizer, spec)
     shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
-    return jax.jit(create, out_shardings=shardings)(jax.random.key(config.seed))
+    given = {path: np.asarray(array) for path, array in (learned or {}).items()}
+    return jax.jit(create, out_shardings=shardings)(jax.random.key(config.seed), given)
 
 
 def abstract_state(
@@ -51,7 +62,7 @@ def abstract_state(
 ) -> TrainState:
     """Shape, type and sharding of every leaf of the state; nothing is computed."""
     create = state_maker(config, optimizer, spec)
-    shapes = jax.eval_shape(create, jax.random.key(config.seed))
+    shapes = jax.eval_shape(create, jax.random.key(config.seed), {})
 
     def with_sharding(leaf: Any, sharding: Any) -> Any:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
@@ -66,12 +77,12 @@ def shardings_of(state: TrainState) -> TrainState:
 
 def state_maker(
     config: Pretraining, optimizer: optax.GradientTransformation, spec: Any
-) -> Callable[[Array], TrainState]:
-    """The function key -> new state."""
+) -> Callable[[Array, Mapping[str, Array]], TrainState]:
+    """The function (key, arrays by path that are not random) -> new state."""
     objective = config.objective
 
-    def create(key: Array) -> TrainState:
-        model = objective.init(key, spec)
+    def create(key: Array, learned: Mapping[str, Array]) -> TrainState:
+        model = with_learned(objective.init(key, spec), learned)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             model=model,
@@ -81,6 +92,27 @@ def state_maker(
         )
 
     return create
+
+
+def with_learned(model: Tree, learned: Mapping[str, Array]) -> Tree:
+    """The model with the arrays of `learned` at their paths.
+
+    Raises InputError where they have another shape, or not one of them is the model's.
+    """
+
+    def choose(keys: Any, leaf: Array) -> Array:
+        array = learned.get(path_of(keys), leaf)
+        if array.shape != leaf.shape:
+            raise InputError(
+                f"{path_of(keys)} has shape {array.shape} in the run to start from and "
+                f"{leaf.shape} here; choose the same network, or no --start"
+            )
+        return array
+
+    paths = {path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(model)}
+    if learned and not paths & learned.keys():
+        raise InputError("the run to start from has no parameter of this model; leave out --start")
+    return jax.tree_util.tree_map_with_path(choose, model)
 
 
 def make_step(

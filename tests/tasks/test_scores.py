@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxssl.errors import InputError
-from jaxssl.tasks.scores import check_metric, confusion, scores
+from jaxssl.tasks.scores import check_metric, confusion, scores, spearman
 
 
 def of(counts):
@@ -68,3 +68,15 @@ def test_rejects_what_is_no_class():
         check_metric("acc", 2)
     with pytest.raises(InputError, match="which 3 classes have"):
         check_metric("f1", 3)
+
+
+def test_spearman_by_hand():
+    """Ranks 1, 2.5, 2.5, 4 against 2, 1, 3, 4: centred products 3 over sqrt(4.5 * 5)."""
+    found = spearman(np.array([0.1, 7.0, 7.0, 9.0]), np.array([2.0, 1.0, 3.0, 40.0]))
+    assert found == pytest.approx(3 / np.sqrt(22.5))
+    rising = np.arange(6.0)
+    assert spearman(rising, np.exp(rising)) == pytest.approx(1.0)
+    assert spearman(rising, -rising) == pytest.approx(-1.0)
+    assert spearman(rising, np.ones(6)) == 0.0
+    with pytest.raises(ValueError, match="must match"):
+        spearman(rising, rising[:3])

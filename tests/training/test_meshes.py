@@ -13,7 +13,17 @@ import optax
 import pytest
 
 from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5
-from jaxssl.objectives import CausalLM, Denoising, Electra, MaskedLM, NextSentence, SpanCorruption
+from jaxssl.objectives import (
+    CausalLM,
+    Denoising,
+    Electra,
+    MaskedEmbedding,
+    MaskedLM,
+    NextSentence,
+    SimCSE,
+    SpanCorruption,
+    WordVectors,
+)
 from jaxssl.training.mesh import Mesh, batch_sharding
 from jaxssl.training.step import abstract_state, create_state, make_step, place_batch
 from tests.tiny import tiny_rows, tiny_spec
@@ -30,6 +40,9 @@ OBJECTIVES = {
     "prefix": CausalLM(decoder=gpt2(**HALF), prefix=True),
     "corruption": SpanCorruption(t5(**HALF), t5(**HALF, causal=True), sentinels=32),
     "denoising": Denoising(bart(**HALF), bart(**HALF, causal=True), deletion=0.1, bottleneck=8),
+    "simcse": SimCSE(bert(**SHAPE), "projector", texts=2, masked_lm_weight=0.1, block_size=8),
+    "skip-gram": WordVectors(width=64),
+    "teacher": MaskedEmbedding(encoder=bert(**SHAPE), last=2, momentum=0.9),
 }
 MESHES = {
     "8x1x1": Mesh(8),
@@ -89,7 +102,8 @@ def collectives(name, mesh):
 
 def test_data_parallel_steps_exchange_sums_alone():
     """Nothing of the batch is gathered, and parameters are not: gradients and counts are summed."""
-    for name in OBJECTIVES.keys() - {"next", "prefix"}:  # "next" takes texts from other rows
+    # "next" takes texts from other rows, "simcse" compares with all
+    for name in OBJECTIVES.keys() - {"next", "prefix", "simcse"}:
         assert {kind for kind, _ in collectives(name, MESHES["8x1x1"])} == {"all-reduce"}, name
 
 

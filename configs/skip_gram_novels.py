@@ -1,0 +1,24 @@
+"""Skip-gram word vectors from novels (Mikolov et al. 2013): minutes on one core.
+
+    python train.py --config configs/skip_gram_novels.py --data.path prepared/novels
+    jaxssl words runs/skip_gram_novels king house sea --into vectors.txt
+    python -m benchmarks.word_similarity runs/skip_gram_novels
+
+Rows as for `novels_encoder.py`; the words are its tokens. CBOW: --objective.model cbow.
+"""
+
+from jaxssl.data.loader import Rows
+from jaxssl.objectives import WordVectors
+from jaxssl.training.config import Pretraining
+from jaxssl.training.optimizer import AdamW
+
+config = Pretraining(
+    data=Rows("prepared/novels", batch=256),
+    objective=WordVectors(width=100, window=5, negatives=5),
+    # A mean over a hundred thousand pairs: a rare word's gradient is smaller than Adam's usual epsilon.
+    optimizer=AdamW(peak=5e-3, warmup=50, decay=0.0, epsilon=1e-12),
+    steps=2_000,
+    report_every=100,
+    evaluate_every=500,
+    save_every=500,
+)

@@ -1,0 +1,136 @@
+"""MaskedEmbedding: targets and loss written out, the teacher's way, that it learns."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.models.recipes import bert, gpt2, modern
+from jaxssl.objectives import MaskedEmbedding
+from jaxssl.objectives.batch import Text, Vocabulary
+from jaxssl.training.mesh import Mesh
+from jaxssl.training.step import create_state, gradients_of, make_step
+from tests.tiny import FIRST, tiny_rows, tiny_spec
+
+SPEC = tiny_spec(batch=16)
+VOCABULARY = Vocabulary.of(SPEC)
+SHAPE = {"depth": 2, "width": 32, "heads": 2, "max_length": 32, "dropout": 0.0}
+TEACHER = MaskedEmbedding(
+    encoder=bert(**SHAPE), last=1, momentum=0.5, momentum_end=0.9, momentum_steps=4, rate=0.3
+)
+FROZEN = dataclasses.replace(TEACHER, targets="frozen")
+
+
+def standardized(x):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + 1e-6)
+
+
+@pytest.mark.parametrize("objective", [TEACHER, FROZEN], ids=["teacher", "frozen"])
+def test_is_the_mean_over_hidden_tokens(objective, key):
+    model, other = objective.init(key, SPEC), objective.init(jax.random.key(8), SPEC)
+    state = objective.init_state(other)
+    rows = jnp.asarray(tiny_rows(1, batch=16, sparse=True))
+    examples = jax.jit(objective.corrupt)(Text(rows, VOCABULARY), key)
+    np.testing.assert_allclose(examples.weights.sum(), 1.0, rtol=1e-6)
+    loss, (_, metrics) = jax.jit(objective.loss)(model, state, examples, None)
+    states = model.encoder(examples.inputs, examples.segments)
+    predicted = np.asarray(model.head(states))
+    if objective.targets == "teacher":  # of one layer, before the norm that BERT lacks at its end
+        targets = standardized(np.asarray(other.encoder(rows, examples.segments)))
+    else:
+        targets = standardized(np.asarray(other.encoder.tokens.embedding[...])[np.asarray(rows)])
+    errors = [
+        np.square(predicted[row, place] - targets[row, place]).mean()
+        for row in range(16)
+        for place, weight in zip(examples.positions[row], examples.weights[row], strict=True)
+        if weight > 0
+    ]
+    np.testing.assert_allclose(loss, np.mean(errors), rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss"].weight, len(errors), rtol=1e-6)
+    assert 0.3 < float(metrics["spread"].total / metrics["spread"].weight) < 1.1
+
+
+def test_the_mean_of_the_last_layers():
+    """Against the same network cut off after each layer."""
+    encoder = modern(**{**SHAPE, "depth": 3}).make(jax.random.key(0), 50)
+    rows = jnp.asarray(tiny_rows(1))
+    segments = jnp.cumsum(rows == 2, axis=1) * (rows != 0)
+    outputs = []
+    for depth in (2, 3):
+        cut = modern(**{**SHAPE, "depth": depth}, final_norm=False).make(jax.random.key(0), 50)
+        cut.tokens, cut.layers = (
+            encoder.tokens,
+            jax.tree.map(lambda x, n=depth: x[:n], encoder.layers),
+        )
+        outputs.append(standardized(np.asarray(cut(rows, segments))))
+    found = encoder.mean_of_layers(rows, segments, 2)
+    np.testing.assert_allclose(found, np.mean(outputs, axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_the_teacher_follows_and_gets_no_gradient(key):
+    model, other = TEACHER.init(key, SPEC), TEACHER.init(jax.random.key(8), SPEC)
+    state = TEACHER.init_state(other)
+    for step, momentum in ((0, 0.5), (2, 0.7), (9, 0.9)):
+        moved = TEACHER.follow(state, model, jnp.int32(step))["encoder"]
+        wanted = jax.tree.map(
+            lambda old, new, m=momentum: m * old + (1 - m) * new, other.encoder, model.encoder
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), moved, wanted)
+    examples = TEACHER.corrupt(Text(jnp.asarray(tiny_rows(1, batch=16)), VOCABULARY), key)
+    gradient = jax.grad(lambda state: TEACHER.loss(model, state, examples, None)[0])(state)
+    assert all(not np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient))
+    assert FROZEN.follow(state, model, jnp.int32(0)) is state
+
+
+def test_microbatches_do_not_change_the_gradient(key):
+    model = TEACHER.init(key, SPEC)
+    state = TEACHER.init_state(model)
+    rows = jnp.asarray(tiny_rows(3, batch=16, sparse=True))
+    examples = TEACHER.corrupt(Text(rows, VOCABULARY), key)
+    compute = jax.jit(gradients_of, static_argnums=(0, 5))
+    exact, again = (compute(TEACHER, model, state, examples, key, k)[0] for k in (1, 4))
+    difference = optax.tree.norm(jax.tree.map(jnp.subtract, exact, again))
+    assert float(difference / optax.tree.norm(exact)) < 1e-5
+
+
+def test_overfits_one_batch_and_carries_its_targets():
+    """Rows of one word each, so that hiding other places at every step changes nothing."""
+    objective = dataclasses.replace(FROZEN, rate=0.15)
+    run = SimpleNamespace(objective=objective, seed=0, average=None, microbatches=1)
+    mesh, optimizer = Mesh().make(jax.devices()[:1]), optax.adam(3e-3)
+    state = create_state(run, optimizer, SPEC, mesh)
+    first = np.asarray(state.carried["encoder"]["tokens"]["embedding"])
+    np.testing.assert_array_equal(first, state.model.encoder.tokens.embedding[...])
+    step = make_step(run, optimizer, SPEC, mesh)
+    rows = tiny_rows(batch=16)
+    rows = jnp.asarray(np.where(rows >= FIRST, FIRST + np.arange(16)[:, None], rows))
+    for _ in range(100):
+        state, metrics = step(state, rows)
+    assert float(metrics["cosine"].total / metrics["cosine"].weight) > 0.9
+    assert float(metrics["loss"].total / metrics["loss"].weight) < 0.2
+    np.testing.assert_array_equal(first, state.carried["encoder"]["tokens"]["embedding"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"targets": "student"}, "use teacher or frozen"),
+        ({"last": 0}, "last=0 must be at least 1"),
+        ({"momentum": 1.5}, "momentum=1.5 must lie in"),
+        ({"rate": 0.0}, "rate=0.0 must lie between"),
+        ({"shares": (0.5, 0.1, 0.1)}, "add up to 1"),
+        ({"masking": "letters"}, "use tokens, words or spans"),
+        ({"encoder": gpt2(**SHAPE)}, "both sides"),
+    ],
+)
+def test_bad_fields(changes, line):
+    with pytest.raises(InputError, match=line):
+        dataclasses.replace(TEACHER, **changes)
+    with pytest.raises(InputError, match="rows of 64 tokens exceed max_length 32"):
+        TEACHER.init(jax.random.key(0), tiny_spec(length=64))

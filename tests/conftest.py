@@ -6,9 +6,11 @@ import shutil
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the suite's time is LLVM making programs fast that run once or twice: it need not.
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK_TO_COMPILE}")
+os.environ.setdefault(  # most of the suite's time was LLVM making fast what runs once or twice
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    " --xla_llvm_disable_expensive_passes=true",
+)
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Programs that several tests compile, and those that they start, are compiled once.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxssl-compiled-")

@@ -84,7 +84,8 @@ def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",)):
             command += ["--hosts.index", str(host), *(own[host] if own else ())]
         environment = {
             **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"
+            " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
             "JAX_PLATFORMS": "cpu",
         }
         told = [Path(f"{run}-{host}.{name}") for name in ("out", "error")]

@@ -109,7 +109,7 @@ def parts_of(objective: Any, wanted: LanguageModel) -> tuple[Any, Any, Any, Any]
         byte_length=np.where(ids < SPECIALS, 0, 4),
         special=ids < SPECIALS,
         ends_sentence=ids < 0,
-        frequency=even_frequency(ids < SPECIALS),
+        count=lambda: even_frequency(ids < SPECIALS),
     )
     mesh, optimizer = Mesh().make(), config.optimizer.make(wanted.steps)
     state = create_state(config, optimizer, spec, mesh)

@@ -7,8 +7,9 @@ cost. A host reads those parts of the same global batch that its devices need.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,12 @@ class TextSpec:
     byte_length: np.ndarray  # int32 [vocab]
     special: np.ndarray  # bool [vocab]
     ends_sentence: np.ndarray  # bool [vocab]
-    frequency: np.ndarray  # float64 [vocab], share of each token in the text; even if not counted
+    count: Callable[[], np.ndarray]  # reads many rows: called only where `frequency` is asked for
+
+    @property
+    def frequency(self) -> np.ndarray:
+        """float64 [vocab], the share of each token in the text; even where there is no text."""
+        return self.count()
 
     @classmethod
     def of(
@@ -81,13 +87,11 @@ class TextSpec:
         *,
         batch: int,
         length: int,
-        frequency: np.ndarray | None = None,
+        count: Callable[[], np.ndarray] | None = None,
     ) -> "TextSpec":
         """The description of rows of a tokenizer."""
-        if frequency is None:
-            frequency = even_frequency(tokenizer.special)
         return cls(
-            frequency=frequency,
+            count=count or partial(even_frequency, tokenizer.special),
             batch=batch,
             length=length,
             vocab_size=tokenizer.vocab_size,
@@ -212,7 +216,7 @@ def open_rows(
             tokenizer,
             batch=config.batch,
             length=manifests[0].length,
-            frequency=count_tokens(files, tokenizer.special),
+            count=cache(partial(count_tokens, files, tokenizer.special)),
         ),
         tokenizer,
         fingerprint=_fingerprint(manifests, split, config.batch, order),

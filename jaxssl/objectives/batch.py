@@ -31,15 +31,18 @@ class Vocabulary:
     special: Bool[Array, " vocab"]  # never predicted, never drawn as a replacement
     ends_sentence: Bool[Array, " vocab"]  # a full stop and the like
     ordinary: Int[Array, " ordinary"]  # the ids that are not special, to draw replacements from
-    frequency: Float[Array, " vocab"]  # share of each token in the text, 0 for specials
+    frequency: Any  # [vocab], share of each token in the text, 0 for specials; None if not counted
     pad: int = _static()
     begin: int = _static()
     end: int = _static()
     mask: int = _static()
 
     @classmethod
-    def of(cls, spec: Any) -> "Vocabulary":
-        """From the description of the rows (`jaxssl.data.TextSpec`), whose tables are numpy."""
+    def of(cls, spec: Any, *, counted: bool = False) -> "Vocabulary":
+        """From the description of the rows (`jaxssl.data.TextSpec`), whose tables are numpy.
+
+        `counted`: with the tokens' frequency, for which many rows are read.
+        """
         special = jnp.asarray(spec.special, bool)
         return cls(
             starts_word=jnp.asarray(spec.starts_word, bool),
@@ -47,7 +50,7 @@ class Vocabulary:
             special=special,
             ends_sentence=jnp.asarray(spec.ends_sentence, bool),
             ordinary=jnp.flatnonzero(~special).astype(jnp.int32),
-            frequency=jnp.asarray(spec.frequency, jnp.float32),
+            frequency=jnp.asarray(spec.frequency, jnp.float32) if counted else None,
             pad=spec.pad,
             begin=spec.begin,
             end=spec.end,

@@ -16,6 +16,8 @@ An objective with a teacher or another state that no gradient reaches makes it a
 
     init_state(model) -> state                           of a new model
     follow(state, model, step) -> state                  after the optimizer's step, with its new model
+
+An objective that asks how often each token is sets `counts_tokens = True`: many rows are read for it.
 """
 
 from typing import Any, Protocol, runtime_checkable

@@ -17,7 +17,7 @@ the traffic to memory). One that happens to be a neighbour stays.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,8 @@ class Examples(NamedTuple):
 @dataclass(frozen=True)
 class WordVectors:
     """Skip-gram or CBOW with negative sampling (Mikolov et al. 2013)."""
+
+    counts_tokens: ClassVar[bool] = True  # asks for the tokens' frequency
 
     width: int = 100
     model: Literal["skip_gram", "cbow"] = "skip_gram"

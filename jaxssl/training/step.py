@@ -123,7 +123,7 @@ def make_step(
     The key of step t is folded from (seed, t), so a resumed run draws what the first would have.
     """
     objective, decay = config.objective, config.average
-    vocabulary = Vocabulary.of(spec)
+    vocabulary = Vocabulary.of(spec, counted=getattr(objective, "counts_tokens", False))
 
     def step(state: TrainState, tokens: Int[Array, "batch length"]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
@@ -156,7 +156,7 @@ def make_evaluation(
     objective: Any, spec: Any, mesh: Mesh, *, seed: int
 ) -> Callable[[Tree, Tree, Any, int], Metrics]:
     """The compiled evaluation of one batch: no dropout, the same corruption at every call."""
-    vocabulary = Vocabulary.of(spec)
+    vocabulary = Vocabulary.of(spec, counted=getattr(objective, "counts_tokens", False))
 
     def evaluate(model: Tree, carried: Tree, tokens: Array, number: Array) -> Metrics:
         key = jax.random.fold_in(jax.random.key(seed + 2), number)

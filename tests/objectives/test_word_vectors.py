@@ -19,7 +19,7 @@ from tests.tiny import BEGIN, END, FIRST, PAD, tiny_rows, tiny_spec
 SPEC = tiny_spec(batch=16)
 SPEC.frequency = np.where(SPEC.special, 0, 1.0 / (1 + np.arange(50)))
 SPEC.frequency /= SPEC.frequency.sum()
-VOCABULARY = Vocabulary.of(SPEC)
+VOCABULARY = Vocabulary.of(SPEC, counted=True)
 SKIP_GRAM = WordVectors(width=8, window=3, negatives=4, subsample=1.0)
 CBOW = dataclasses.replace(SKIP_GRAM, model="cbow")
 

@@ -247,6 +247,9 @@ def test_golden_curves(rows, tmp_path):
     names += ("simcse_novels", "skip_gram_novels", "masked_embedding_novels")
     for name in names:
         config = shrink(f"configs/{name}.py", rows, tmp_path / name, steps=20, evaluate_every=20)
+        if name == "simcse_novels":  # at 0.05 the loss is what is left of two numbers of 20
+            warm = dataclasses.replace(config.objective, temperature=1.0)
+            config = dataclasses.replace(config, objective=warm)
         train.run(dataclasses.replace(config, save_every=20))
         curves[name] = [record["loss"] for record in read_metrics(tmp_path / name, "train")]
     if os.environ.get("WRITE_GOLDEN"):

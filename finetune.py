@@ -66,7 +66,7 @@ def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Re
     with report, checkpoints, StopRequest() as stop:
         for step in range(start, setup.plan.steps):
             state, metrics = setup.step(state, train.batch(step), seed)
-            report.step(step, metrics)  # waits for the device only where a line is due
+            report.step(step, metrics)  # reads from the device only where a line is due
             done, scores = step + 1, None
             if is_due := setup.plan.evaluates(done):
                 report.tell()

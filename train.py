@@ -53,7 +53,7 @@ def run(config: Pretraining) -> None:
         for step in range(start, config.steps):
             batch = place_batch(rows.batch(step)["tokens"], sharding)
             state, metrics = train_step(state, batch)
-            report.step(step, metrics)  # waits for the device only where a line is due
+            report.step(step, metrics)  # reads from the device only where a line is due
             done, is_last, scores = step + 1, step + 1 == config.steps, None
             watch.step, stopping = done, stop.after(done)
             if done % config.evaluate_every == 0 or is_last:

@@ -1,6 +1,7 @@
 """What a run tells: lines for a person, metrics.jsonl and TensorBoard files for machines, a picture.
 
-The loop never waits for the device between reports: metrics stay on the device until one is due.
+Between reports nothing is fetched: metrics stay on the device until one is due. The host runs a few steps
+ahead of the device, and no further: a stop has to wait for what it has already asked for.
 """
 
 import json
@@ -21,6 +22,8 @@ from jaxssl.objectives.batch import Metric
 from jaxssl.training.chips import device_peak
 from jaxssl.training.config import Pretraining
 from jaxssl.training.hosts import tell
+
+RUN_AHEAD = 4  # steps; enough that the device never waits for the host
 
 
 class NotFinite(InputError):
@@ -57,6 +60,8 @@ class Report:
     def step(self, step: int, metrics: Mapping[str, Metric]) -> None:
         """Notes the metrics of one step (numbered from 0); tells of them when it is time."""
         self.waiting.append((step, metrics))
+        if len(self.waiting) > RUN_AHEAD:
+            jax.block_until_ready(self.waiting[-1 - RUN_AHEAD][1])
         if (step + 1) % self.every == 0 or step + 1 == self.steps:
             self.tell()
 

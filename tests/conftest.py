@@ -5,12 +5,10 @@ import os
 import shutil
 import tempfile
 
+from tests.quick_programs import xla_flags
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault(  # most of the suite's time was LLVM making fast what runs once or twice
-    "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    " --xla_llvm_disable_expensive_passes=true",
-)
+os.environ.setdefault("XLA_FLAGS", xla_flags(8))
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Programs that several tests compile, and those that they start, are compiled once.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxssl-compiled-")

@@ -27,6 +27,7 @@ from jaxssl.training.mesh import Mesh
 from jaxssl.training.optimizer import AdamW
 from jaxssl.training.picture import read_metrics
 from tests.data.tiny_corpus import ENVIRONMENT, SPECIALS, WORDS
+from tests.quick_programs import xla_flags
 from tests.shrink import OneDevice, prepare_words, shrink
 
 RECIPES = sorted(Path("configs").glob("finetune_*.py"))
@@ -266,7 +267,7 @@ def run_command(checkpoint, folder, *flags):
         f"config = Finetuning(data, Classify({checkpoint!r}), steps=2, run='runs/none')\n"
     )
     command = [sys.executable, "finetune.py", "--config", str(recipe), *flags]
-    environment = {**ENVIRONMENT, "XLA_FLAGS": ""}
+    environment = {**ENVIRONMENT, "XLA_FLAGS": xla_flags(1)}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 

@@ -16,6 +16,7 @@ from jaxssl.errors import InputError
 from jaxssl.training.checkpoint import digest, load_pretrained
 from jaxssl.training.hosts import Hosts, cluster
 from jaxssl.training.watch import PEER_IS_GONE
+from tests.quick_programs import xla_flags
 from tests.shrink import prepare_words
 
 IS_THOROUGH = (
@@ -84,8 +85,7 @@ def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",)):
             command += ["--hosts.index", str(host), *(own[host] if own else ())]
         environment = {
             **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"
-            " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+            "XLA_FLAGS": xla_flags(devices),
             "JAX_PLATFORMS": "cpu",
         }
         told = [Path(f"{run}-{host}.{name}") for name in ("out", "error")]

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.losses.sums import TOLERANCE
+from tests.quick_programs import xla_flags
 
 
 @pytest.mark.slow
@@ -13,7 +14,7 @@ def test_two_processes_of_four_devices() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    environment = os.environ | {"XLA_FLAGS": xla_flags(4)}
     command = [sys.executable, "-m", "tests.losses.one_of_two_processes", str(port)]
     processes = [
         subprocess.Popen(

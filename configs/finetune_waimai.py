@@ -1,0 +1,28 @@
+"""Is a review of a delivered meal kind? Chinese, two classes.
+
+    python finetune.py --config configs/finetune_waimai.py --task.checkpoint runs/chinese_encoder
+    … --from-scratch                                                    (random parameters)
+
+Files with the columns `text` and `label`: 9,000 reviews to train on, 1,400 to choose by, 1,587 to test on;
+two thirds of them are of the larger class.
+"""
+
+from jaxssl.data.labelled import Labelled
+from jaxssl.tasks.classify import Classify
+from jaxssl.training.finetuning import Finetuning
+from jaxssl.training.optimizer import AdamW
+
+config = Finetuning(
+    data=Labelled(
+        "../shared/data/waimai_zh/train.tsv",
+        dev="../shared/data/waimai_zh/dev.tsv",
+        test="../shared/data/waimai_zh/test.tsv",
+        text="text",
+        buckets=4,
+    ),
+    task=Classify("runs/chinese_encoder", pooling="mean", pooler=False, network_dropout=0.1),
+    optimizer=AdamW(peak=1e-3, warmup=60),
+    batch=32,
+    epochs=2,
+    seeds=(0, 1, 2),
+)

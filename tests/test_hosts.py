@@ -21,7 +21,7 @@ from tests.shrink import prepare_words
 
 IS_THOROUGH = (
     "JAXSSL_THOROUGH" in os.environ
-)  # more layouts; ten kills of four hosts, not two of two
+)  # more layouts; four hosts killed ten times, not two once
 RECIPE = """
 from jaxssl.data.loader import Rows
 from jaxssl.models.recipes import bert
@@ -170,7 +170,7 @@ def test_killed_hosts_end_all_and_the_supervisors_go_on(recipe, tmp_path):
 
     The last one is stopped (SIGSTOP): the others name it and its process.
     """
-    hosts, devices, kills = (4, 2, 10) if IS_THOROUGH else (2, 1, 2)
+    hosts, devices, kills = (4, 2, 11) if IS_THOROUGH else (2, 1, 2)
     limit, steps, random = 3, 100 + 20 * kills, np.random.default_rng(0)
     flags = ("--steps", str(steps), "--hosts.dead-after", str(limit), "--restarts", "99")
     flags += ("--mesh.fsdp", str(devices))

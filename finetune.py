@@ -17,6 +17,7 @@ from jaxssl.training.checkpoint import Checkpoints, load_pretrained
 from jaxssl.training.config import read_config
 from jaxssl.training.finetuning import Finetuning, Setup, replicated, score
 from jaxssl.training.finetuning_report import announce, as_sums, seed_report
+from jaxssl.training.mirror import mirrored
 from jaxssl.training.results import (
     Result,
     begin_run,
@@ -30,6 +31,12 @@ from jaxssl.training.signals import StopRequest
 
 
 def run(config: Finetuning) -> dict[str, Any]:
+    """One finetuning; where its folder is on an object store, in one here that is copied there."""
+    with mirrored(config.run):
+        return run_seeds(config)
+
+
+def run_seeds(config: Finetuning) -> dict[str, Any]:
     """All seeds of a finetuning, with mean and standard deviation."""
     mesh = config.mesh.make()
     pretrained = load_pretrained(config.task.checkpoint, sharding=replicated(mesh))

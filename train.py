@@ -3,7 +3,8 @@
     python train.py --config configs/quickstart.py
     python train.py --config configs/bert_small.py --data.path prepared/novels --run runs/novels
 
-A run resumes by itself, bitwise as if it had never stopped. Ctrl-C and SIGTERM save and leave.
+A run resumes by itself, bitwise as if it had never stopped. Ctrl-C and SIGTERM save and leave. Rows and
+runs may be on object stores: --data.path s3://…, --run s3://….
 """
 
 import sys
@@ -18,6 +19,7 @@ from jaxssl.training.evaluation import evaluate
 from jaxssl.training.hosts import agree, tell
 from jaxssl.training.mesh import batch_sharding, rows_of_hosts
 from jaxssl.training.metrics import Report
+from jaxssl.training.mirror import mirrored
 from jaxssl.training.prepare_once import prepare_once
 from jaxssl.training.show import announce, conclude
 from jaxssl.training.signals import StopRequest
@@ -27,8 +29,14 @@ from jaxssl.training.supervise import is_supervisor, supervise
 
 
 def run(config: Pretraining) -> None:
-    """One run, from its configuration to its last checkpoint."""
+    """One run; where its folder is on an object store, in one of this machine that is copied there."""
     config.hosts.start()
+    with mirrored(config.run):
+        train(config)
+
+
+def train(config: Pretraining) -> None:
+    """From the configuration to the last checkpoint."""
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
     prepare_once(config, **hosts)
     mesh = config.mesh.make()

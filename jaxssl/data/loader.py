@@ -10,14 +10,15 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 
 from jaxssl.data.manifest import TOKENIZER, Manifest, read_manifest, verify_shards
 from jaxssl.data.order import InOrder, Order, Shuffled
 from jaxssl.data.prepare import Prepare, prepare
+from jaxssl.data.shard_cache import shard_cache
 from jaxssl.data.shards import RowFiles
+from jaxssl.data.stores import is_url
 from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
 from jaxssl.errors import InputError
 
@@ -26,18 +27,22 @@ SURVEYED_ROWS = 32_768  # of a split: its tokens are counted in a moment
 
 @dataclass(frozen=True)
 class Rows:
-    """Prepared rows to read: a folder, or several as a mixture."""
+    """Prepared rows to read: a folder, here or on an object store, or several as a mixture."""
 
-    path: str | tuple[str, ...]
+    path: str | tuple[str, ...]  # or s3://…, gs://…
     batch: int = 64  # rows of the global batch
     weights: tuple[float, ...] = ()  # of a mixture; in proportion to the rows if empty
     prepare: Prepare | None = None  # makes the folder where it is missing
+    cache: str = ""  # folder for shards of object stores; $JAXSSL_CACHE, else ~/.cache/jaxssl
+    cache_gib: float = 50.0  # it never takes more
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise InputError(f"batch={self.batch} must be at least 1")
         if not self.paths:
             raise InputError("path names no prepared rows")
+        if not 0 < self.cache_gib < float("inf"):
+            raise InputError(f"cache_gib={self.cache_gib} must be above 0")
         if self.weights and len(self.weights) != len(self.paths):
             raise InputError(
                 f"{len(self.weights)} weights for {len(self.paths)} prepared sets; give one a set"
@@ -131,6 +136,7 @@ class RowReader:
     fingerprint: str  # of manifests, split, seed, batch and order: what a resumed run compares
     rows: int  # of the split, over all sets
     batches: int  # in order: all, the last one filled up; shuffled: the whole ones of an epoch
+    stored_bytes: int  # of the shards that are on object stores
 
     def __init__(
         self,
@@ -143,7 +149,7 @@ class RowReader:
         parts: Sequence[range] | None = None,
     ):
         self.spec, self.tokenizer, self.fingerprint = spec, tokenizer, fingerprint
-        self.rows = files.rows
+        self.rows, self.stored_bytes = files.rows, files.stored_bytes
         self.batches = order.batches(spec.batch)
         self._files, self._order = files, order
         self._parts = [range(spec.batch)] if parts is None else list(parts)
@@ -203,9 +209,11 @@ def open_rows(
         if not manifest.splits.get(split):
             known = ", ".join(manifest.splits)
             raise InputError(f"{path} has no split {split!r}; it has {known}")
-        if verify:
+        if verify and not is_url(path):  # what is fetched is always compared
             verify_shards(path, manifest, split)
-    files = RowFiles(config.paths, manifests, split)
+    files = RowFiles(
+        config.paths, manifests, split, partial(shard_cache, config.cache, config.cache_gib)
+    )
     order: Order = (
         Shuffled(files.set_rows, config.weights, seed) if shuffle else InOrder(files.rows)
     )
@@ -229,7 +237,7 @@ def _manifest(path: str, config: Prepare | None) -> Manifest:
 
 
 def _matching_tokenizer(path: str, manifest: Manifest) -> Tokenizer:
-    tokenizer = load_tokenizer(Path(path) / TOKENIZER)
+    tokenizer = load_tokenizer(f"{path}/{TOKENIZER}")
     if tokenizer.fingerprint != manifest.tokenizer:
         raise InputError(
             f"the tokenizer in {path}/{TOKENIZER} is not the one that its rows were made with "

@@ -18,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxssl.data.hashes import file_sha256
+from jaxssl.data.stores import Missing, Store, in_parallel, is_url
 from jaxssl.errors import InputError
 
 FORMAT = 1  # raised when an older reader would misread the rows
 MANIFEST = "manifest.json"
+UPLOADING = "uploading.json"  # beside a set that is not whole yet; only on object stores
 TOKENIZER = "tokenizer"
 
 
@@ -89,14 +92,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     Raises InputError where there is no folder, a half-written one, one that holds something else,
     a manifest of another version or one that is not whole.
     """
-    folder = Path(folder)
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise InputError(_why_missing(folder))
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); prepare the set anew") from error
+    path, content = _read_content(folder)
     if not isinstance(content, dict) or "format" not in content or "splits" not in content:
         raise InputError(f"{path} is no manifest of prepared rows")
     if content["format"] != FORMAT:
@@ -112,6 +108,41 @@ def read_manifest(folder: str | Path) -> Manifest:
         return Manifest(**{**content, "splits": splits})
     except (TypeError, AttributeError) as error:
         raise InputError(f"{path} is not whole ({error}); prepare the set anew") from error
+
+
+def is_prepared(folder: str | Path) -> bool:
+    """Whether there is a manifest, here or on an object store."""
+    return Store(folder).exists(MANIFEST) if is_url(folder) else (Path(folder) / MANIFEST).is_file()
+
+
+def _read_content(folder: str | Path) -> tuple[str | Path, Any]:
+    """Where the manifest is, and what it holds."""
+    if is_url(folder):
+        store = Store(folder)
+        try:
+            return f"{store.url}/{MANIFEST}", store.read_json(MANIFEST)
+        except Missing as error:
+            raise InputError(_why_missing_there(store)) from error
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(_why_missing(folder))
+    try:
+        return path, json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); prepare the set anew") from error
+
+
+def _why_missing_there(store: Store) -> str:
+    if store.exists(UPLOADING):
+        return (
+            f"{store.url} is half-written ({UPLOADING} is there); run the same `jaxssl prepare` "
+            "again: it goes on where it stopped"
+        )
+    return (
+        f"{store.url} holds no prepared rows ({MANIFEST} is missing); make them with: "
+        f"jaxssl prepare SOURCE --into {store.url}"
+    )
 
 
 def _why_missing(folder: Path) -> str:
@@ -149,10 +180,45 @@ def verify_shards(folder: str | Path, manifest: Manifest, split: str) -> None:
                 raise InputError(f"{problem}; restore it or prepare the set anew")
 
 
+def file_sizes(folder: str | Path, manifest: Manifest, split: str) -> dict[str, int]:
+    """Name -> bytes of the files of a split. Raises InputError for one that is missing."""
+    names = [name for s in manifest.splits[split] for name in (s.file, s.documents_file)]
+    if is_url(folder):
+        there = Store(folder).sizes()
+    else:
+        paths = {name: Path(folder) / name for name in names}
+        there = {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+    if missing := [name for name in names if name not in there]:
+        raise InputError(
+            f"shard {folder}/{missing[0]} is missing; restore it or prepare the set anew"
+        )
+    return {name: there[name] for name in names}
+
+
+def upload_set(folder: Path, store: Store, fingerprint: str) -> None:
+    """Copies a prepared set; its manifest comes last. What an earlier copy of the same left is kept."""
+    there = store.sizes()
+    begun = store.read_json(UPLOADING)["fingerprint"] if UPLOADING in there else None
+    store.write_json(UPLOADING, {"fingerprint": fingerprint})
+    sizes = {
+        str(path.relative_to(folder)): path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MANIFEST
+    }
+    kept = there if begun == fingerprint else {}
+    missing = [name for name, size in sizes.items() if kept.get(name) != size]
+    in_parallel(lambda name: store.upload(folder / name, name), missing)
+    store.upload(folder / MANIFEST, MANIFEST)
+    store.delete([UPLOADING, *(there.keys() - sizes.keys() - {MANIFEST, UPLOADING})])
+
+
 def summary(manifest: Manifest, folder: str | Path) -> str:
     """What a person likes to know of a prepared set, in a few lines."""
+    sizes: dict[str, int] = {}
+    for split in manifest.splits:
+        sizes |= file_sizes(folder, manifest, split)
     files = [shard.file for parts in manifest.splits.values() for shard in parts]
-    megabytes = sum((Path(folder) / file).stat().st_size for file in files) / 1e6
+    megabytes = sum(sizes[file] for file in files) / 1e6
     lines = [
         f"{folder}: rows of {manifest.length} tokens, {megabytes:,.1f} MB in {len(files)} shards"
     ]
@@ -163,15 +229,15 @@ def summary(manifest: Manifest, folder: str | Path) -> str:
             f"{manifest.total(split, 'rows'):>12,} rows, {manifest.utilisation(split):.1%} full"
             f"{tokens:>15,} tokens, {size / max(tokens, 1):.2f} bytes each"
         )
-    lines.append(f"  tokenizer of {manifest.vocab_size:,} ids in {Path(folder) / TOKENIZER}")
+    lines.append(f"  tokenizer of {manifest.vocab_size:,} ids in {folder}/{TOKENIZER}")
     if manifest.skipped:
         lines.append(f"  {manifest.skipped:,} documents were left out as unreadable")
     return "\n".join(lines)
 
 
-def read_documents(folder: str | Path, shard: Shard) -> tuple[list[str], np.ndarray, np.ndarray]:
+def read_documents(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names of a shard's documents, and of every row r the documents[offsets[r]:offsets[r + 1]]."""
-    with np.load(Path(folder) / shard.documents_file) as stored:
+    with np.load(path) as stored:
         names = stored["names"].tobytes().decode("utf-8", "surrogatepass").split("\0")
         return names, stored["offsets"], stored["documents"]
 
@@ -194,12 +260,6 @@ def partial_of(folder: str | Path) -> Path:
     """Where a set is written before it is renamed to its place."""
     folder = Path(folder)
     return folder.with_name(folder.name + ".partial")
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file in hexadecimal, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: Any) -> None:

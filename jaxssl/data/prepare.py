@@ -22,15 +22,18 @@ from jaxssl.data.beam_engine import write_units_with_beam
 from jaxssl.data.manifest import (
     MANIFEST,
     TOKENIZER,
+    UPLOADING,
     Manifest,
     Shard,
     partial_of,
     read_manifest,
+    upload_set,
     write_manifest,
 )
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources import Source
 from jaxssl.data.split import SplitSeeker
+from jaxssl.data.stores import Store, folder_here, is_url
 from jaxssl.data.survey import Survey, divide, read_survey, survey_sources
 from jaxssl.data.tokenizer import load_tokenizer
 from jaxssl.data.train_tokenizer import SentencePiece
@@ -72,8 +75,10 @@ def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None =
 
     A folder that holds the same already is left as it is: the sources are not read again. Raises
     InputError for bad input, for a folder that was prepared, or begun, with another configuration,
-    and for one that holds something else.
+    and for one that holds something else. A folder on an object store is made in the cache first.
     """
+    if is_url(folder):
+        return _prepare_there(config, Store(folder), progress)
     folder = Path(folder)
     partial, description = partial_of(folder), describe(config)
     with progress or TextProgress() as report:
@@ -95,6 +100,33 @@ def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None =
                 )
             shards = _write_units(config, survey, partial, report)
             return _put_in_place(_name_shards(shards, config, survey, partial), folder)
+
+
+def _prepare_there(config: Prepare, store: Store, progress: TextProgress | None) -> Manifest:
+    """In a folder of this machine, which is copied to the store, its manifest last, and removed."""
+    description, work = describe(config), folder_here(store.url, "prepared")
+    with progress or TextProgress() as report:
+        if manifest := _already_there(store, description):
+            return manifest
+        with _locked(work.with_name(f"{work.name}.upload"), report):
+            if manifest := _already_there(store, description):  # by whoever held the lock
+                return manifest
+            manifest = prepare(config, work, report)
+            report.say(f"copying {work} to {store.url}")
+            upload_set(work, store, manifest.fingerprint)
+            shutil.rmtree(work)
+            return manifest
+
+
+def _already_there(store: Store, description: dict[str, Any]) -> Manifest | None:
+    there = store.sizes()
+    if not there or (UPLOADING in there and MANIFEST not in there):
+        return None
+    if MANIFEST not in there:
+        raise InputError(f"{store.url} holds other files; choose another folder")
+    manifest = read_manifest(store.url)
+    _check_same(store.url, manifest.config, description)
+    return manifest
 
 
 def describe(config: Prepare) -> dict[str, Any]:
@@ -125,7 +157,7 @@ def _already(folder: Path, description: dict[str, Any]) -> Manifest | None:
     return manifest
 
 
-def _check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+def _check_same(folder: Path | str, old: dict[str, Any], new: dict[str, Any]) -> None:
     if difference := _difference(old, new):
         raise InputError(
             f"{folder} was made with another configuration ({difference}); "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxssl.data.pieces import ends_sentence
+from jaxssl.data.stores import fetched, is_url
 from jaxssl.errors import InputError
 
 DESCRIPTION = "jaxssl.json"
@@ -118,12 +119,16 @@ class Tokenizer(ABC):
 def load_tokenizer(path: str | Path, *, lowercase: bool | None = None) -> Tokenizer:
     """From a folder written by `save`, a sentencepiece .model, a tokenizer.json, or a vocab.txt.
 
+    The folder may be on an object store.
     lowercase: of a vocab.txt, which does not say it; None: if it has no upper-case piece.
     Raises InputError for what is missing or none of these.
     """
     from jaxssl.data.hugging_face_tokenizer import HuggingFaceTokenizer, from_vocabulary
     from jaxssl.data.sentencepiece_tokenizer import SentencePieceTokenizer
 
+    if is_url(path):
+        with fetched(path) as folder:
+            return _load_folder(folder, lowercase)
     path = Path(path)
     if path.is_dir():
         return _load_folder(path, lowercase)

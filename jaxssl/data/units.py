@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from jaxssl.data.manifest import FORMAT, Shard, file_sha256, write_documents, write_json
+from jaxssl.data.hashes import file_sha256
+from jaxssl.data.manifest import FORMAT, Shard, write_documents, write_json
 from jaxssl.data.pack import pack
 from jaxssl.data.sources import Document
 from jaxssl.data.tokenizer import Tokenizer, load_tokenizer

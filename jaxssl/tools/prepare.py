@@ -13,10 +13,9 @@ It uses all cores and may be killed at any time: the same command goes on where 
 import argparse
 import dataclasses
 import time
-from pathlib import Path
 from typing import Any
 
-from jaxssl.data.manifest import MANIFEST, Manifest, summary
+from jaxssl.data.manifest import Manifest, is_prepared, summary
 from jaxssl.data.prepare import Prepare, prepare
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources import Source, source_from_path
@@ -30,7 +29,12 @@ DEFAULT = {field.name: field.default for field in dataclasses.fields(Prepare)}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `jaxssl prepare`."""
     parser.add_argument("source", metavar="SOURCE", help="the text; see above")
-    parser.add_argument("--into", required=True, metavar="FOLDER", help="where the rows go")
+    parser.add_argument(
+        "--into",
+        required=True,
+        metavar="FOLDER",
+        help="where the rows go: a folder, or s3://…, gs://…",
+    )
 
     _add_text(parser.add_argument_group("text"))
     _add_tokens(parser.add_argument_group("tokens and rows"))
@@ -111,7 +115,7 @@ def _add_tokens(tokens: argparse._ArgumentGroup) -> None:
 def run(options: argparse.Namespace) -> Manifest:
     """Prepares, and tells what there is now and what to do next."""
     began, config = time.monotonic(), config_of(options)
-    there_already = (Path(options.into) / MANIFEST).is_file()
+    there_already = is_prepared(options.into)
     with TextProgress() as progress:
         manifest = prepare(config, options.into, progress)
     print(summary(manifest, options.into))

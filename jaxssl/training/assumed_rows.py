@@ -1,12 +1,11 @@
 """The description of rows that may not exist yet: from their manifest, or assumed."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from jaxssl.data.loader import TextSpec, even_frequency
-from jaxssl.data.manifest import MANIFEST, read_manifest
+from jaxssl.data.manifest import is_prepared, read_manifest
 from jaxssl.errors import InputError
 from jaxssl.training.config import Pretraining
 from jaxssl.training.refusals import networks
@@ -20,7 +19,7 @@ def assumed_rows(
 ) -> tuple[TextSpec, str]:
     """Rows as the manifest of `config.data` says, less what is given; and in words where from."""
     folder = config.data.paths[0]
-    if (Path(folder) / MANIFEST).is_file():
+    if is_prepared(folder):
         manifest = read_manifest(folder)
         known, source = (manifest.length, manifest.vocab_size), f"from {folder}"
     else:

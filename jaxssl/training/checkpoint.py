@@ -28,6 +28,7 @@ from jaxssl.errors import InputError, is_full_disk
 from jaxssl.models.plain import to_dict
 from jaxssl.training.description import changes, describe, rebuild
 from jaxssl.training.paths import differences, from_nested
+from jaxssl.training.stored_runs import opened, run_folder
 
 Tree = Any
 
@@ -52,7 +53,7 @@ class Checkpoints:
     """
 
     def __init__(self, run: str | Path, keep: Keep = Keep(), *, read_only: bool = False):
-        self.folder = Path(run).absolute() / "checkpoints"
+        self.folder = run_folder(run).absolute() / "checkpoints"
         self.keep = keep
         policies: list[Any] = [
             managers.LatestN(n=keep.latest),
@@ -157,7 +158,7 @@ def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> 
     Of many hosts the first one writes.
     Raises InputError where a change means another model or other data under the same name.
     """
-    folder = Path(run)
+    folder = run_folder(run)
     described = {"version": jaxssl.__version__, "data": data, "config": _described(config)}
     path = folder / "config.json"
     if path.exists():
@@ -204,29 +205,31 @@ def load_pretrained(
 ) -> Pretrained:
     """The model of a run's best or latest checkpoint: parameters only, no optimizer state.
 
-    Where the run kept an average of the parameters, it is taken unless `averaged` is false.
+    The run may be on an object store. Where it kept an average of the parameters, that is taken unless
+    `averaged` is false.
     Raises InputError where there is no run, no checkpoint, or one of another shape.
     """
-    folder = Path(run)
-    path = folder / "config.json"
-    if not path.exists():
-        raise InputError(f"{folder} is no run: it has no config.json")
-    config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    checkpoints = Checkpoints(folder, config.keep, read_only=True)
-    step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
-    if step is None:
-        raise InputError(f"{folder} holds no checkpoint yet; train it first")
-    # The shortest of rows: no parameter depends on their length, which some models limit.
-    spec = TextSpec.of(tokenizer, batch=config.data.batch, length=1)
-    key = jax.random.key(0)
-    template = jax.eval_shape(lambda: config.objective.init(key, spec))
-    name = "average" if averaged and config.average is not None else "model"
-    if sharding is None:
-        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    wanted = jax.tree.map(lambda leaf: _abstract(leaf, sharding), template)
-    nested = _read(checkpoints.manager, step, {name: to_dict(wanted)}, partial=True)
-    checkpoints.close()
+    with opened(run) as (folder, bring):
+        path = folder / "config.json"
+        if not path.exists():
+            raise InputError(f"{run} is no run: it has no config.json")
+        config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
+        tokenizer = load_tokenizer(folder / "tokenizer")
+        checkpoints = Checkpoints(folder, config.keep, read_only=True)
+        step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
+        if step is None:
+            raise InputError(f"{run} holds no checkpoint yet; train it first")
+        bring(f"checkpoints/{step}")
+        # The shortest of rows: no parameter depends on their length, which some models limit.
+        spec = TextSpec.of(tokenizer, batch=config.data.batch, length=1)
+        key = jax.random.key(0)
+        template = jax.eval_shape(lambda: config.objective.init(key, spec))
+        name = "average" if averaged and config.average is not None else "model"
+        if sharding is None:
+            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        wanted = jax.tree.map(lambda leaf: _abstract(leaf, sharding), template)
+        nested = _read(checkpoints.manager, step, {name: to_dict(wanted)}, partial=True)
+        checkpoints.close()
     model = from_nested(template, nested[name])
     return Pretrained(config, config.objective, tokenizer, model, step)
 

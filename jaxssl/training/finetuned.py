@@ -7,7 +7,7 @@ A folder of a finetuning is complete: it does not need the pretraining's folder 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from jaxssl.training.description import rebuild
 from jaxssl.training.finetuning import Finetuning, make_predictor
 from jaxssl.training.mesh import Mesh
 from jaxssl.training.results import DESCRIPTION, read_result
+from jaxssl.training.stored_runs import opened
 
 
 @dataclass(frozen=True)
@@ -80,27 +81,32 @@ def load_finetuned(folder: str | Path, seed: int | None = None) -> Finetuned:
     `folder` is a finetuning's: runs/NAME/pretrained or runs/NAME/scratch.
     Raises InputError where it is none, or no such seed is finished.
     """
-    folder = Path(folder)
+    with opened(folder) as (here, bring):
+        return _load(str(folder), here, bring, seed)
+
+
+def _load(name: str, folder: Path, bring: Callable[[str], None], seed: int | None) -> Finetuned:
     if not (folder / DESCRIPTION).exists():
         below = [
-            name for name in ("pretrained", "scratch") if (folder / name / DESCRIPTION).exists()
+            part for part in ("pretrained", "scratch") if (folder / part / DESCRIPTION).exists()
         ]
-        hint = f"; did you mean {folder / below[0]}?" if below else ""
-        raise InputError(f"{folder} is no finetuning: it has no {DESCRIPTION}{hint}")
+        hint = f"; did you mean {name}/{below[0]}?" if below else ""
+        raise InputError(f"{name} is no finetuning: it has no {DESCRIPTION}{hint}")
     record = json.loads((folder / DESCRIPTION).read_text(encoding="utf8"))
     if "network" not in record:
-        raise InputError(f"{folder} was written by an older version of the code; finetune again")
-    config: Finetuning = rebuild({**record["config"], "run": str(folder.parent)})
+        raise InputError(f"{name} was written by an older version of the code; finetune again")
+    config: Finetuning = rebuild({**record["config"], "run": name.rpartition("/")[0]})
     network, labels = rebuild(record["network"]), tuple(record["labels"])
     tokenizer = load_tokenizer(folder / "tokenizer")
     seed = _best_seed(folder, config.metric) if seed is None else seed
     seed_folder = folder / f"seed-{seed}"
     if read_result(seed_folder) is None:
-        raise InputError(f"seed {seed} of {folder} is not finished; run finetune.py to its end")
+        raise InputError(f"seed {seed} of {name} is not finished; run finetune.py to its end")
     lengths = tuple(record["lengths"])
     spec = LabelledSpec.of(tokenizer, batch=1, lengths=lengths, classes=len(labels))
     template = jax.eval_shape(lambda: config.task.init(jax.random.key(0), network, spec))
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    bring(f"{seed_folder.name}/checkpoints")
     with Checkpoints(seed_folder, read_only=True) as checkpoints:
         step, model = checkpoints.restore_best_model(template, device)
     return Finetuned(config, network, tokenizer, labels, lengths, seed, step, model)

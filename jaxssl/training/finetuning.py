@@ -27,6 +27,7 @@ from jaxssl.training.layer_decay import scale_by_layer
 from jaxssl.training.mesh import Mesh, batch_sharding
 from jaxssl.training.optimizer import AdamW
 from jaxssl.training.step import TrainState, accumulate
+from jaxssl.training.stored_runs import run_folder
 
 Tree = Any
 
@@ -71,7 +72,7 @@ class Finetuning:
     @property
     def folder(self) -> Path:
         """Where the runs go: one folder for the pretrained, one for those from scratch."""
-        return Path(self.run) / ("scratch" if self.from_scratch else "pretrained")
+        return run_folder(self.run) / ("scratch" if self.from_scratch else "pretrained")
 
 
 @dataclass(frozen=True)

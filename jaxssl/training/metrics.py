@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import jax
@@ -22,6 +21,7 @@ from jaxssl.objectives.batch import Metric
 from jaxssl.training.chips import device_peak
 from jaxssl.training.config import Pretraining
 from jaxssl.training.hosts import tell
+from jaxssl.training.stored_runs import run_folder
 
 RUN_AHEAD = 4  # steps; enough that the device never waits for the host
 
@@ -35,7 +35,7 @@ class Report:
 
     def __init__(self, config: Pretraining, rows: RowReader, *, start: int):
         spec = rows.spec
-        self.rows, self.folder = rows, Path(config.run)
+        self.rows, self.folder = rows, run_folder(config.run)
         self.steps, self.every = config.steps, config.report_every
         self.tokens_per_step = spec.batch * spec.length
         self.flops_per_step = 3 * spec.batch * config.objective.forward_flops(spec)

@@ -1,9 +1,8 @@
 """Rows that a recipe prepares are prepared by the first host alone: the others wait, and say for what."""
 
 import time
-from pathlib import Path
 
-from jaxssl.data.manifest import MANIFEST
+from jaxssl.data.manifest import is_prepared
 from jaxssl.data.prepare import prepare
 from jaxssl.errors import InputError
 from jaxssl.training.config import Pretraining
@@ -18,24 +17,24 @@ def prepare_once(config: Pretraining, *, host: int, hosts: int) -> None:
     for `hosts.prepare_within` seconds, and on the first host for what `prepare` refuses.
     """
     rows = config.data
-    folder = Path(rows.paths[0])
-    if rows.prepare is None or hosts == 1 or (folder / MANIFEST).is_file():
+    folder = rows.paths[0]
+    if rows.prepare is None or hosts == 1 or is_prepared(folder):
         return  # where rows are missing that no recipe prepares, `open_rows` says so
     with config.watch(0, host=host, hosts=hosts, is_training=False):
         if host == 0:
             prepare(rows.prepare, folder)
         else:
-            _wait(folder / MANIFEST, host, config.hosts.prepare_within)
+            _wait(folder, host, config.hosts.prepare_within)
 
 
-def _wait(manifest: Path, host: int, limit: float) -> None:
-    print(f"host {host} waits for host 0 to prepare {manifest.parent}", flush=True)
+def _wait(folder: str, host: int, limit: float) -> None:
+    print(f"host {host} waits for host 0 to prepare {folder}", flush=True)
     end = time.monotonic() + limit
-    while not manifest.is_file():
+    while not is_prepared(folder):
         if time.monotonic() > end:
             raise InputError(
                 f"host {host} has waited for {limit:g} s, and host 0 has not prepared "
-                f"{manifest.parent}; pass a larger --hosts.prepare-within, prepare the rows first "
+                f"{folder}; pass a larger --hosts.prepare-within, prepare the rows first "
                 "with `jaxssl prepare`, or take a folder that all hosts share"
             )
         time.sleep(PAUSE)

@@ -1,17 +1,19 @@
 """What a run shows a person at its begin and at its end."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxssl.data.loader import RowReader
+from jaxssl.data.shard_cache import GIB
+from jaxssl.data.shards import in_gib
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.training.config import Pretraining
 from jaxssl.training.guesses import show_guesses
 from jaxssl.training.hosts import tell
 from jaxssl.training.picture import draw_losses, read_metrics, spark_line
 from jaxssl.training.step import TrainState
+from jaxssl.training.stored_runs import run_folder
 
 
 def announce(
@@ -36,6 +38,12 @@ def announce(
         + "x".join(str(size) for size in mesh.devices.shape)
         + f"; run: {config.run}"
     )
+    if rows.stored_bytes > config.data.cache_gib * GIB:
+        tell(
+            f"warning: the shards are {in_gib(rows.stored_bytes)} GiB and the cache holds "
+            f"{config.data.cache_gib:g}: rows are read in random order, so most are fetched again for "
+            f"every batch; --data.cache-gib {in_gib(rows.stored_bytes)} holds all"
+        )
     for line in changed:
         tell(f"changed since the run began: {line}")
     if start >= config.steps:
@@ -48,10 +56,12 @@ def conclude(config: Pretraining, state: TrainState, held_out: RowReader) -> Non
     """The picture of the loss and, for masked LM, a few guesses."""
     if jax.process_index():
         return
-    run = Path(config.run)
+    run = run_folder(config.run)
     losses = [record["loss"] for record in read_metrics(run, "train")]
     tell(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
     if isinstance(config.objective, MaskedLM) and jax.process_count() == 1:
         model = state.model if isinstance(state.average, tuple) else state.average
         tell(f"\n{show_guesses(model, held_out)}")
-    tell(f"\nthe checkpoint is in {run}/checkpoints; finetune.py takes --task.checkpoint {run}")
+    tell(
+        f"\nthe checkpoint is in {config.run}/checkpoints; finetune.py takes --task.checkpoint {config.run}"
+    )

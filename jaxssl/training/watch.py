@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxssl.training.stored_runs import run_folder
+
 PEER_IS_GONE, STUCK = 75, 76
 FINISHED = "finished"
 
@@ -48,7 +50,7 @@ class Watch:
         stuck_after: float = 0.0,
         step: int = 0,
     ):
-        self.folder = Path(run) / "hosts"
+        self.folder = run_folder(run) / "hosts"
         self.host, self.hosts = host, hosts
         self.dead_after, self.stuck_after = dead_after, stuck_after
         self._step, self._moved = step, time.monotonic()

@@ -111,7 +111,7 @@ class Mirror:
 
 
 def bring(stored: StoredRun, folder: Path) -> Mirror:
-    """Makes the folder what the store holds, unless it is ahead of it: then it has what was not copied yet."""
+    """Makes the folder what the store holds; one that is ahead of it has what was not copied yet."""
     store, there, here = stored.store, None, None
     if IDENTITY in stored.sizes:
         there = store.read_json(IDENTITY)["id"]

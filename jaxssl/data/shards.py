@@ -119,7 +119,7 @@ class RowFiles:
         self.stored_bytes = sum(place.bytes for place in sets if isinstance(place, StoredShards))
         self.set_rows = [manifest.total(split, "rows") for manifest in manifests]
         self.rows = sum(self.set_rows)
-        self._starts = np.cumsum([0, *(shard.rows for _, shard in self._shards)])
+        self._starts = np.cumsum([0, *(shard.rows for _, _, shard in self._shards)])
         self._named_by_path = len(paths) > 1
 
     def read(self, ids: np.ndarray) -> np.ndarray:

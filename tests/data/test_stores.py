@@ -1,5 +1,6 @@
 """Files and prepared sets on a local S3 server, with faults: slow, 500, cut off, silently truncated."""
 
+import contextlib
 import threading
 
 import numpy as np
@@ -51,7 +52,12 @@ def contents(reader, steps):
 
 
 def size_of(folder):
-    return sum(path.stat().st_size for path in folder.iterdir())
+    """Bytes of all files, of whatever kind."""
+    total = 0
+    for path in folder.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def test_what_is_read_is_whole_whatever_the_network_does(s3, bucket, tmp_path):
@@ -71,7 +77,7 @@ def test_what_is_read_is_whole_whatever_the_network_does(s3, bucket, tmp_path):
     )
     assert (tmp_path / "read").read_bytes() == (tmp_path / "again").read_bytes() == content
     assert {"slow", "error", "cut", "truncated"} <= set(s3.faults.injected)
-    assert store.sizes() == {"below/file": len(content), "json": 33}
+    assert store.sizes() == {"below/file": len(content), "json": 26}
     assert Store(f"{bucket}/belo").sizes() == {}
     store.delete(["json", "never there"])
     assert not store.exists("json")

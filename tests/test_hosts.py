@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -75,8 +76,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",)):
-    """The processes of a run; `own` are flags of single hosts."""
+def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",), variables=()):
+    """The processes of a run; `own` are flags of single hosts, `variables` of their environments."""
     port, processes = free_port(), []
     for host in range(hosts):
         command = [sys.executable, *script, "--config", recipe, "--run", str(run), *flags]
@@ -87,6 +88,7 @@ def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",)):
             **os.environ,
             "XLA_FLAGS": xla_flags(devices),
             "JAX_PLATFORMS": "cpu",
+            **(variables[host] if variables else {}),
         }
         told = [Path(f"{run}-{host}.{name}") for name in ("out", "error")]
         with told[0].open("w") as out, told[1].open("w") as error:
@@ -252,3 +254,17 @@ def test_a_cluster_is_known_by_its_environment(monkeypatch):
     monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host-0,host-1")
     assert cluster() == "Cloud TPU"
     assert PEER_IS_GONE == 75
+
+
+@pytest.mark.slow
+def test_hosts_on_an_object_store(bucket, recipe, tmp_path):
+    """The first of two hosts copies what both have written; refused where they share no folder."""
+    url = f"{bucket}/runs/x"
+    finish(start(recipe, tmp_path / "disk", 2, 2))
+    finish(start(recipe, tmp_path / "store", 2, 2, "--run", url))
+    shutil.rmtree(tmp_path / "cache")
+    here, there = load_pretrained(tmp_path / "disk"), load_pretrained(url)
+    assert (there.step, digest(there.model)) == (here.step, digest(here.model))
+    apart = [{"JAXSSL_CACHE": str(tmp_path / f"cache-{host}")} for host in range(2)]
+    for _, error in finish(start(recipe, tmp_path / "no", 2, 2, "--run", url, variables=apart), 2):
+        assert "host 1 has no part in" in error

@@ -97,7 +97,8 @@ class Mirror:
             if _sizes(folder) == files:
                 raise
         if _sizes(folder) != files:
-            return self.store.delete(f"{step}/{name}" for name in files)
+            self.store.delete(f"{step}/{name}" for name in files)
+            return
         listed = {name: {"size": files[name], "sha256": hashes[name]} for name in files}
         self.store.write_json(step + COMPLETE, {"files": listed})
         self.steps.add(step)

@@ -57,7 +57,8 @@ class StoredRun:
         """The files of a checkpoint, compared with its list of them; or all but the large ones."""
         names = [name for name in self.steps[step] if arrays or ARRAYS not in name]
         if not self.is_mirrored:
-            return self.download(names, folder)
+            self.download(names, folder)
+            return
         files = self.store.read_json(step + COMPLETE)["files"]
 
         def fetch(name: str) -> None:

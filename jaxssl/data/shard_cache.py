@@ -67,9 +67,7 @@ class ShardCache:
         self.folder, self.limit = folder, limit
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        self._turn = (
-            threading.RLock()
-        )  # of this process' threads: who changes _held, who makes room
+        self._turn = threading.RLock()  # among threads: who changes _held, who makes room
 
     def reader(self, wanted: Wanted) -> ArrayRecordReader:
         """An open reader of a shard; to be used before the next one is asked for."""
@@ -95,7 +93,8 @@ class ShardCache:
 
     def fetch_all(self, files: Sequence[Wanted]) -> None:
         """Fetches what is not here, many at a time, so that a batch waits for the network once."""
-        missing = {w.sha256: w for w in files if not (self.folder / w.sha256).exists()}
+        absent = (w for w in files if w.sha256 not in self._held)
+        missing = {w.sha256: w for w in absent if not (self.folder / w.sha256).exists()}
         if sum(w.size for w in missing.values()) <= self.limit:
             in_parallel(lambda sha256: os.close(self._hold(missing[sha256])), missing)
 
@@ -104,7 +103,7 @@ class ShardCache:
         path, end = self.folder / wanted.sha256, time.monotonic() + PATIENCE
         while True:
             if (lock := _lock(path, fcntl.LOCK_SH)) is not None:
-                os.utime(path)
+                os.utime(lock)
                 return lock
             try:
                 self._fetch(wanted)
@@ -143,13 +142,12 @@ class ShardCache:
             arriving.rename(self.folder / wanted.sha256)
         finally:
             arriving.unlink(missing_ok=True)
-            partial.unlink()
+            partial.unlink(missing_ok=True)
             os.close(mine)
 
     def _make_room(self) -> None:
         """Removes the least recently used files that nobody holds until the folder is under its bound."""
         sizes = _sizes(self.folder)
-        del sizes[self.folder / "lock"]
         excess = sum(sizes.values()) - self.limit
         for path in sorted(sizes, key=_last_use):
             if excess <= 0:
@@ -159,7 +157,7 @@ class ShardCache:
         while excess > 0 and self._held:
             path = self._let_go()
             if _remove(path):
-                excess -= sizes[path]
+                excess -= sizes.get(path, 0)
         if excess > 0:
             raise _Full
 
@@ -218,7 +216,7 @@ def _sizes(folder: Path) -> dict[Path, int]:
     for path in folder.iterdir():
         if path.suffix == PARTIAL:
             sizes[path] = int(path.stem.rpartition(".")[2])
-        elif path.suffix != ARRIVING:
+        elif path.suffix != ARRIVING and path.name != "lock":
             with contextlib.suppress(FileNotFoundError):
                 sizes[path] = path.stat().st_size
     return sizes

@@ -48,6 +48,7 @@ def copy(folder, url):
     return url
 
 
+@pytest.mark.slow
 def test_a_run_from_s3_equals_the_one_from_disk(s3, bucket, rows, tmp_path, batches):
     """Stopped, its folder here lost, gone on; faults all the while; a cache that holds half of the rows."""
     whole = shrink(QUICK, str(rows), tmp_path / "whole", steps=6, save_every=2)
@@ -84,11 +85,9 @@ def test_a_run_from_s3_equals_the_one_from_disk(s3, bucket, rows, tmp_path, batc
     assert (there.step, digest(there.model)) == (here.step, digest(here.model))
 
 
-def test_a_store_that_dies_takes_no_checkpoint_with_it(
-    s3, bucket, rows, tmp_path, capsys, monkeypatch
-):
+def test_a_store_that_dies_takes_no_checkpoint_with_it(s3, bucket, rows, capsys, monkeypatch):
     url = f"{bucket}/runs/y"
-    config = shrink(QUICK, str(rows), tmp_path / "none", run=url)
+    config = shrink(QUICK, str(rows), url)
     make_step = train.make_step
 
     def dying(*arguments):

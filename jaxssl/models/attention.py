@@ -5,11 +5,15 @@ head_dim], where places is length but in cross-attention. kv_heads divides heads
 key head i // (heads / kv_heads).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxssl.models.attention_choice import Choice, Wish, choose
 from jaxssl.models.dropout import dropout
+from jaxssl.models.fused_attention import cudnn_attention, on_mesh, splash_attention
 
 Queries = Float[Array, "batch length heads head_dim"]
 Keys = Float[Array, "batch places kv_heads head_dim"]
@@ -29,6 +33,7 @@ def attention(
     window: int | Array | None = None,
     dropout_rate: float = 0.0,
     key: Array | None = None,
+    wish: Wish = "auto",
 ) -> Queries:
     """softmax(q k / sqrt(head_dim)) v over the places that a query may see (Vaswani et al. 2017).
 
@@ -37,8 +42,21 @@ def attention(
     places away on either side (a number, or a traced scalar where layers differ). `key_segments`
     are those of keys that are of another sequence: cross-attention. A place that sees nothing, as
     all of segment 0 (padding), gets zeros. Dropout acts on the weights.
+
+    A fused kernel computes it where there is one that can, by the platform of the surrounding mesh
+    (attention_choice.py); `wish` "xla" never takes one, and "fused" raises `InputError` without one.
     """
-    # Kernels join here, chosen while tracing by the platform and by what they can do.
+    dropped = key is not None and dropout_rate > 0
+    choice = choose(
+        wish,
+        queries,
+        keys,
+        dropped=dropped,
+        windowed=window is not None,
+        prefixed=causal and prefix is not None,
+    )
+    if choice.kernel != "xla":
+        return _fused(choice, queries, keys, values, segments, key_segments, causal)
     return xla_attention(
         queries,
         keys,
@@ -51,6 +69,24 @@ def attention(
         dropout_rate=dropout_rate,
         key=key,
     )
+
+
+def _fused(
+    choice: Choice,
+    queries: Queries,
+    keys: Keys,
+    values: Keys,
+    segments: Segments,
+    key_segments: Int[Array, "batch places"] | None,
+    causal: bool,
+) -> Queries:
+    kernel = {"splash": splash_attention, "cudnn": cudnn_attention}[choice.kernel]
+    theirs = segments if key_segments is None else key_segments
+    mixed = on_mesh(partial(kernel, causal=causal), queries, keys, values, segments, theirs)
+    sees = segments != 0
+    if key_segments is not None:
+        sees = visible(segments, key_segments, causal=False, window=None).any(axis=2)
+    return jnp.where(sees[:, :, None, None], mixed, 0)
 
 
 def visible(

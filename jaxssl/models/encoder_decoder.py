@@ -18,22 +18,19 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
 from jaxssl.models.dropout import dropout
+from jaxssl.models.layer_inputs import EachLayer, EveryLayer, each_layer, turn
 from jaxssl.models.layers import Embedding
 from jaxssl.models.layout import constrain
 from jaxssl.models.packing import positions_of
 from jaxssl.models.stack import run_layers, stack_layers
 from jaxssl.models.transformer import (
     Attention,
-    EachLayer,
-    EveryLayer,
     Ids,
     Rows,
     Transformer,
     add_part,
-    each_layer,
     feed_forward_of,
     norm_of,
-    turn,
 )
 
 

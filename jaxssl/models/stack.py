@@ -11,15 +11,32 @@ from jax.ad_checkpoint import checkpoint_policies
 from jaxtyping import Array
 
 from jaxssl.errors import InputError
+from jaxssl.models.fused_attention import CUDNN_FORWARD, KEPT
 
 Layer = TypeVar("Layer")
 Carry = TypeVar("Carry")
 
+
+def _and_fused_attention(policy: Callable[..., Any]) -> Callable[..., Any]:
+    """Keeps what a fused attention gives, which is no larger than the queries, beside what `policy` keeps."""
+    of_splash = checkpoint_policies.save_only_these_names(KEPT)
+
+    def keeps(primitive: Any, *arguments: Any, **parameters: Any) -> Any:
+        if primitive.name.startswith(CUDNN_FORWARD):
+            return True
+        others = (primitive, *arguments)
+        return of_splash(*others, **parameters) or policy(*others, **parameters)
+
+    return keeps
+
+
 # What a layer keeps for its backward pass beside its input. What lies between matrix products is
 # always computed again: that costs less than writing and reading it, and halves the memory.
 REMAT: dict[str, Callable[..., Any]] = {
-    "none": checkpoint_policies.dots_saveable,  # every matrix product
-    "dots": checkpoint_policies.dots_with_no_batch_dims_saveable,  # less those within attention
+    "none": _and_fused_attention(checkpoint_policies.dots_saveable),  # every matrix product
+    "dots": _and_fused_attention(
+        checkpoint_policies.dots_with_no_batch_dims_saveable
+    ),  # less those within attention
     "full": checkpoint_policies.nothing_saveable,  # nothing
 }
 

@@ -11,7 +11,7 @@ al. 2024 (ModernBERT).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.errors import InputError
 from jaxssl.models.attention import attention
+from jaxssl.models.attention_choice import Wish
 from jaxssl.models.dropout import dropout
+from jaxssl.models.layer_inputs import EachLayer, EveryLayer, each_layer, turn
 from jaxssl.models.layers import (
     Embedding,
     FeedForward,
@@ -32,7 +34,7 @@ from jaxssl.models.layers import (
 )
 from jaxssl.models.layout import constrain
 from jaxssl.models.packing import positions_of
-from jaxssl.models.rotary import rotary_angles, rotate
+from jaxssl.models.rotary import rotate
 from jaxssl.models.stack import run_layers, stack_layers
 from jaxssl.models.transformer_checks import check
 
@@ -70,6 +72,7 @@ class Transformer:
     attention_dropout: float | None = None  # on the attention weights; None: dropout
     initializer_range: float = 0.02  # standard deviation of every initial kernel and table
     scale_residual: bool = False  # kernels that write to x start smaller by sqrt(2 depth) (GPT-2)
+    attention: Wish = "auto"  # a fused kernel where one can, XLA elsewhere; or one of them
     remat: Literal["none", "dots", "full"] = "none"  # what is computed twice: see stack.py
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters are float32 always
 
@@ -106,23 +109,6 @@ class Transformer:
         return tuple(every == 0 or layer % every != 0 for layer in range(self.depth))
 
 
-class EachLayer(NamedTuple):
-    """What differs from layer to layer beside the parameters; None where nothing does."""
-
-    keys: Array | None  # [layers, 3]: attention weights, after attention, after feed-forward
-    window: Int[Array, "layers"] | None
-    local: Array | None  # bool [layers]: takes the local rotary base
-    raw_input: Array | None  # bool [layers]: attention reads the stream without a norm
-
-
-class EveryLayer(NamedTuple):
-    """What all layers share."""
-
-    segments: Ids
-    rotation: Array | None  # cosine and sine [2, bases, batch, length, head_dim / 2], global first
-    prefix: Bool[Array, "batch length"] | None = None  # seen by all of their segment, if causal
-
-
 class Attention(nnx.Module):
     """Attention of a sequence to itself or to another, with its four kernels."""
 
@@ -156,6 +142,7 @@ class Attention(nnx.Module):
             window=each.window,
             dropout_rate=self._rate,
             key=None if each.keys is None else each.keys[0],
+            wish=self.config.attention,
         )
         return self.output(mixed.reshape(*x.shape[:2], -1))
 
@@ -169,6 +156,7 @@ class Attention(nnx.Module):
             key_segments=other_segments,
             dropout_rate=self._rate,
             key=key,
+            wish=self.config.attention,
         )
         return self.output(mixed.reshape(*x.shape[:2], -1))
 
@@ -352,31 +340,6 @@ class TransformerModel(nnx.Module):
             raise InputError(
                 "types were given to a model with segment_types 0; make it with segment_types=2"
             )
-
-
-def turn(config: Transformer, positions: Ids) -> Array | None:
-    """`EveryLayer.rotation`: of the global base and, if there is one, of the local base."""
-    if config.positions != "rotary":
-        return None
-    bases = [config.rotary_base]
-    if config.rotary_base_local is not None and any(config.local_layers):
-        bases.append(config.rotary_base_local)
-    angles = jnp.stack([rotary_angles(positions, config.head_dim, base) for base in bases])
-    return jnp.stack([jnp.cos(angles), jnp.sin(angles)])
-
-
-def each_layer(config: Transformer, key: Array | None) -> EachLayer:
-    """The per-layer inputs of the scan."""
-    local = jnp.array(config.local_layers)
-    windowed = any(config.local_layers)
-    two_bases = windowed and config.positions == "rotary" and config.rotary_base_local is not None
-    skips_norm = config.norm_first and not config.norm_before_first
-    return EachLayer(
-        keys=None if key is None else jax.random.split(key, (config.depth, 3)),
-        window=jnp.where(local, config.window or 0, config.max_length) if windowed else None,
-        local=local if two_bases else None,
-        raw_input=jnp.arange(config.depth) == 0 if skips_norm else None,
-    )
 
 
 # `cross` is of the decoder's layers, encoder_decoder.py.

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 import jaxssl
+from jaxssl.models.attention_choice import Choice
 from jaxssl.training.collectives import Total
 from jaxssl.training.estimate import ASSUMPTIONS, Estimate
 from jaxssl.training.planning import Measured, Memory, Plan
@@ -49,6 +50,7 @@ def _measured(plan: Plan, measured: Measured) -> list[str]:
         f"  hosts       {plan.target.hosts}, each reads {measured.host_rows} rows of a batch from "
         "any shard",
         *_memory(measured.memory),
+        f"  attention   {'; '.join(map(_attention, measured.attention)) or 'none'}",
         f"  collectives of a step (compiled in {measured.seconds:.0f} s)",
         *(_collective(total) for total in measured.collectives),
     ]
@@ -66,6 +68,12 @@ def _memory(memory: Memory) -> list[str]:
         f"temporaries {memory.temporaries / GIB:.3f}, output {memory.output / GIB:.3f}, "
         f"program {memory.program / GIB:.3f}"
     ]
+
+
+def _attention(choice: Choice) -> str:
+    if not choice.reason:
+        return f"fused ({choice.kernel})"
+    return f"XLA, with the scores in memory: {choice.reason}"
 
 
 def _collective(total: Total) -> str:

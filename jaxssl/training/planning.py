@@ -19,6 +19,7 @@ from jax.sharding import AbstractMesh
 
 from jaxssl.data.loader import TextSpec
 from jaxssl.errors import InputError
+from jaxssl.models.attention_choice import Choice, choices_made
 from jaxssl.training import refusals
 from jaxssl.training.assumed_rows import assumed_rows
 from jaxssl.training.collectives import Total, collectives_of, totals
@@ -63,6 +64,7 @@ class Measured:
     """What the compiled program tells."""
 
     memory: Memory
+    attention: list[Choice]  # each that is in the step, once
     collectives: list[Total]
     traffic: float  # bytes of memory that one device moves in a step
     estimate: Estimate | None
@@ -216,7 +218,8 @@ def measure(config: Pretraining, spec: TextSpec, target: Target, counts: Counts)
     sizes = mesh_sizes(config, target)
     mesh = config.mesh.make(target_devices(target))
     hosts = rows_of_hosts(mesh, spec.batch).values()
-    state, compiled = compile_step(config, spec, mesh, target, counts)
+    with choices_made() as attention:
+        state, compiled = compile_step(config, spec, mesh, target, counts)
     memory = memory_of(compiled, target)
     refusals.check_memory(memory.total, counts.state_per_device, config, sizes, target)
     rows = spec.batch * spec.length * 4 // (sizes["data"] * sizes["fsdp"])
@@ -227,6 +230,7 @@ def measure(config: Pretraining, spec: TextSpec, target: Target, counts: Counts)
     traffic = memory_traffic(program)
     return Measured(
         memory=memory,
+        attention=attention,
         collectives=totals(collectives),
         traffic=traffic,
         estimate=estimate(

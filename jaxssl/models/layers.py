@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxssl.models.layout import constrain
+from jaxssl.models.lookup import look_up
 
 Rows = Float[Array, "batch length width"]
 
@@ -43,8 +44,12 @@ class Embedding(nnx.Module):
     def __call__(
         self, ids: Int[Array, "batch length"], axis: str | None = None
     ) -> Float[Array, "batch length width"]:
-        """`axis` is the logical axis of the table's rows: a width that is cut is gathered first."""
-        return constrain(constrain(self.embedding[...], axis, None)[ids], "batch", None, None)
+        """`axis` is the logical axis of the table's rows; a table without one is small, and gathered."""
+        table = self.embedding[...]
+        found = look_up(table, ids) if axis == "vocab" else None
+        if found is not None:
+            return found
+        return constrain(constrain(table, axis, None)[ids], "batch", None, None)
 
 
 def standardize(x: Float[Array, "... width"], epsilon: float) -> Float[Array, "... width"]:

@@ -9,6 +9,7 @@ exchanged (its maximum, its sum, its target's logit).
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt32
 
@@ -60,7 +61,7 @@ def _on_mesh(arrays: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any
 
     def of_device(states: Array, kernel: Array, *others: Any) -> tuple[Any, Any, Any]:
         if width is not None:
-            kernel = jax.lax.all_gather(kernel, width, axis=1, tiled=True)
+            kernel = _gathered_width(kernel, width)
         return _of_rows(states, kernel, *others, **options)
 
     by_row, whole = PartitionSpec(rows or None), PartitionSpec()
@@ -71,6 +72,15 @@ def _on_mesh(arrays: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any
         out_specs=(whole, whole, by_row),
     )
     return mapped(*arrays)
+
+
+def _gathered_width(kernel: Array, axis: str) -> Array:
+    """All columns of a kernel that is cut by them.
+
+    Along a new first axis: of the gradient TPUs scatter whole tiles, and copy columns to everyone.
+    """
+    parts = jax.lax.all_gather(kernel, axis)
+    return jnp.moveaxis(parts, 0, 1).reshape(kernel.shape[0], -1)
 
 
 def _axis(logical: str, mesh: Any) -> str | None:

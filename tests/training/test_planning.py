@@ -16,6 +16,7 @@ from jaxssl.data.prepare import Prepare, prepare
 from jaxssl.data.sources import TextFiles
 from jaxssl.data.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
+from jaxssl.models.attention_choice import Choice
 from jaxssl.models.recipes import bert, gpt2
 from jaxssl.objectives import CausalLM, MaskedLM
 from jaxssl.training import refusals
@@ -78,6 +79,7 @@ def test_the_plan_is_that_of_the_run():
     check_memory(config, measured.memory)
     gathers = next(total for total in measured.collectives if total.kind == "all-gather")
     assert gathers.sent > 7 / 8 * 3 * 12 * 32 * 32 * 4  # bytes of the kernels of three layers
+    assert measured.attention == [Choice("xla", "there is no fused kernel for cpu")]
     assert measured.estimate is None
     assert measured.host_rows == 16
 

@@ -62,12 +62,15 @@ def _measured(plan: Plan, measured: Measured) -> list[str]:
 
 
 def _memory(memory: Memory) -> list[str]:
-    return [
+    lines = [
         f"  memory      {memory.total / GIB:.3f} GiB a device of {memory.limit / GIB:.2f} "
         f"({memory.total / memory.limit:.0%}): arguments {memory.arguments / GIB:.3f}, "
         f"temporaries {memory.temporaries / GIB:.3f}, output {memory.output / GIB:.3f}, "
         f"program {memory.program / GIB:.3f}"
     ]
+    if memory.host:
+        lines.append(f"  host        {memory.host / GIB:.3f} GiB a device in its host's memory")
+    return lines
 
 
 def _attention(choice: Choice) -> str:

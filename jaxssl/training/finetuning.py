@@ -66,6 +66,11 @@ class Finetuning:
                 f"batch {self.batch} cannot be cut into {self.microbatches} microbatches; "
                 "choose --microbatches that divides --batch"
             )
+        if getattr(self.optimizer, "host_moments", False):
+            raise InputError(
+                "optimizer.host_moments is for pretraining: a finetuned network and its moments fit a "
+                "device; leave it out"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise InputError(f"seeds={self.seeds} must be different numbers from 0 on")
 

@@ -17,6 +17,7 @@ import optax
 
 from jaxssl.errors import InputError
 from jaxssl.models.layout import path_of
+from jaxssl.training.host_moments import OnHost
 from jaxssl.training.narrow_moments import in_bfloat16
 
 Tree = Any
@@ -36,6 +37,7 @@ class Recipe:
     decay: float = 0.01  # decoupled weight decay
     clip: float = 1.0  # largest norm of the whole gradient; 0 switches it off
     moments: Literal["float32", "bfloat16"] = "float32"  # how the optimizer's state is kept
+    host_moments: bool = False  # in the host's memory between updates: host_moments.py
 
     def rate(self, steps: int) -> optax.Schedule:
         """The learning rate as a function of the step."""
@@ -70,7 +72,8 @@ class Recipe:
             raise InputError(f"learning rate peak={self.peak} must be above 0")
         clip = [optax.clip_by_global_norm(self.clip)] if self.clip else []
         optimizer = optax.chain(*clip, self.transform(self.rate(steps)))
-        return optimizer if self.moments == "float32" else in_bfloat16(optimizer)
+        optimizer = optimizer if self.moments == "float32" else in_bfloat16(optimizer)
+        return OnHost(*optimizer) if self.host_moments else optimizer
 
 
 @dataclass(frozen=True)

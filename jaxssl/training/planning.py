@@ -25,6 +25,7 @@ from jaxssl.training.assumed_rows import assumed_rows
 from jaxssl.training.collectives import Total, collectives_of, totals
 from jaxssl.training.config import Pretraining
 from jaxssl.training.estimate import Estimate, estimate
+from jaxssl.training.host_moments import is_on_host
 from jaxssl.training.mesh import batch_sharding, rows_of_hosts
 from jaxssl.training.program_text import read_program
 from jaxssl.training.step import TrainState, abstract_state, make_step
@@ -50,6 +51,7 @@ class Memory:
 
     arguments: int  # the state and the batch
     temporaries: int
+    host: int  # of its host's memory: moments that wait there; not of the device
     output: int  # what is not written over the arguments
     program: int
     limit: float  # what a program may use
@@ -177,10 +179,11 @@ def count(config: Pretraining, spec: TextSpec, sizes: dict[str, int]) -> Counts:
 
 
 def device_bytes(tree: Any) -> int:
-    """Of abstract arrays with shardings, on one device."""
+    """Of abstract arrays with shardings, on one device; not those in its host's memory."""
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(tree)
+        if not is_on_host(leaf.sharding)
     )
 
 
@@ -275,6 +278,7 @@ def memory_of(compiled: Any, target: Target) -> Memory:
     return Memory(
         arguments=stats.argument_size_in_bytes,
         temporaries=stats.temp_size_in_bytes,
+        host=stats.host_argument_size_in_bytes + stats.host_temp_size_in_bytes,
         output=stats.output_size_in_bytes - stats.alias_size_in_bytes,
         program=stats.generated_code_size_in_bytes,
         limit=target.memory,

@@ -6,7 +6,7 @@ objectives, whose loss is no sum over rows, are accumulated in two passes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from jaxssl.models.layout import path_of
 from jaxssl.objectives.batch import Metric, Ratio, Text, Vocabulary
 from jaxssl.objectives.contract import Carrying, Contrastive
 from jaxssl.training.config import Pretraining
+from jaxssl.training.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
 from jaxssl.training.mesh import batch_sharding, state_shardings
 
 Tree = Any
@@ -67,7 +68,12 @@ def abstract_state(
     def with_sharding(leaf: Any, sharding: Any) -> Any:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    return jax.tree.map(with_sharding, shapes, state_shardings(shapes, mesh))
+    shardings = state_shardings(shapes, mesh)
+    if isinstance(optimizer, OnHost):
+        check_host_memory(mesh)
+        moments = on_host(shapes.optimizer, shardings.optimizer)
+        shardings = replace(shardings, optimizer=moments)
+    return jax.tree.map(with_sharding, shapes, shardings)
 
 
 def shardings_of(state: TrainState) -> TrainState:
@@ -124,6 +130,7 @@ def make_step(
     """
     objective, decay = config.objective, config.average
     vocabulary = Vocabulary.of(spec, counted=getattr(objective, "counts_tokens", False))
+    shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
 
     def step(state: TrainState, tokens: Int[Array, "batch length"]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
@@ -133,7 +140,9 @@ def make_step(
             gradients, carried, metrics = gradients_of(
                 objective, state.model, state.carried, examples, loss_key, config.microbatches
             )
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.model)
+        moments = to_device(state.optimizer, shardings.optimizer)
+        updates, moments = optimizer.update(gradients, moments, state.model)
+        moments = to_host(moments, shardings.optimizer)
         model = optax.apply_updates(state.model, updates)
         if isinstance(objective, Carrying):
             carried = objective.follow(carried, model, state.step)
@@ -141,9 +150,8 @@ def make_step(
         if decay is not None:
             average = optax.incremental_update(model, average, 1.0 - decay)
         metrics["gradient_norm"] = Ratio(optax.tree.norm(gradients), jnp.ones(()))
-        return TrainState(state.step + 1, model, optimizer_state, average, carried), metrics
+        return TrainState(state.step + 1, model, moments, average, carried), metrics
 
-    shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
     return jax.jit(
         step,
         donate_argnums=0,

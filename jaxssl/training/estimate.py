@@ -18,7 +18,8 @@ from jaxssl.training.targets import Target
 ASSUMPTIONS = (
     "matrix products run at the dense bfloat16 peak; FLOPs are ours, 3 x forward, and a forward more "
     "where remat is full",
-    "memory traffic is what the compiled program reads and writes outside its fusions, each once",
+    "memory traffic is what the compiled program reads and writes outside its fusions and kernels, "
+    "each once; the way to the host's memory and back takes no time",
     "a collective is a ring over the torus dimensions that its group spans, in both directions where "
     "they close; between slices or nodes, the network of each chip",
     "collectives that start before other work and end after it run beside it; all others stop the step",

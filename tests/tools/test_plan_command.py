@@ -69,6 +69,11 @@ BROKEN = [  # options, and what the one line says
     ),
     ("--on cpu:8 --objective.encoder.heads 3", "heads 3 does not divide width 32; pass 2 heads"),
     ("--on cpu:8 --mesh.fdsp 2", "there is no field --mesh.fdsp; the nearest is --mesh.fsdp"),
+    ("--on cpu:8 --optimizer.host-moments", "a cpu has no pinned_host memory beside its own"),
+    (
+        "--on cpu:8 --objective.encoder.attention fused",
+        "attention 'fused': there is no fused kernel for cpu; pass 'auto', which takes XLA here",
+    ),
     ("--on cpu:8 --optimizer.peak -1", "learning rate peak=-1.0 must be above 0"),
     ("--on cpu:8 --average 2", "average=2.0 must lie between 0 and 1"),
     ("--on cpu:512 --data.batch 512", "this process has 8 CPU devices; start another with"),
@@ -155,7 +160,16 @@ def test_a_page_and_its_json(recipe, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_tpu_that_is_not_here(recipe, tmp_path, capsys):
     page = str(tmp_path / "plan.json")
-    main(["plan", recipe, "--on", "v5e:2x2", "--mesh.fsdp", "4", "--json", page])
+    options = [
+        "--length",
+        "128",
+        "--objective.encoder.max-length",
+        "128",
+        "--optimizer.host-moments",
+    ]
+    options += ["--objective.encoder.dropout", "0"]
+    options += ["--mesh.fsdp", "2", "--mesh.tensor", "2"]
+    main(["plan", recipe, "--on", "v5e:2x2", *options, "--json", page])
     assert "of peak" in capsys.readouterr().out
     with open(page) as file:
         content = json.load(file)
@@ -163,6 +177,9 @@ def test_a_tpu_that_is_not_here(recipe, tmp_path, capsys):
     assert 0 < content["estimate"]["step"] < 1
     assert 0 < content["estimate"]["utilisation"] < 1
     assert {total["kind"] for total in content["collectives"]} >= {"all-gather"}
+    assert content["attention"] == [{"kernel": "splash", "reason": ""}]
+    matrices = 2 * 4 * content["parameters"] / 4  # two moments, cut over four devices
+    assert content["memory"]["host"] == pytest.approx(matrices, rel=0.1)
     big = ["--data.batch", "1048576", "--objective.encoder.dropout", "0"]
     said = refused(capsys, recipe, "--on", "v5e:2x2", *big)
     assert "a step needs" in said

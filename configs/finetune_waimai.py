@@ -4,7 +4,8 @@
     … --from-scratch                                                    (random parameters)
 
 Files with the columns `text` and `label`: 9,000 reviews to train on, 1,400 to choose by, 1,587 to test on;
-two thirds of them are of the larger class.
+two thirds of them are of the larger class. With 3,000 examples from that encoder 87.1 ± 0.7 % (3 seeds,
+100 s each), from random parameters 86.3 ± 0.7.
 """
 
 from jaxssl.data.labelled import Labelled

@@ -4,7 +4,10 @@
         --length 64 --normalization nfkc_cf
     python train.py --config configs/novels_electra.py
 
-Clark et al. 2020, the generator a third as wide as the discriminator. Not run to its end yet.
+Clark et al. 2020, the generator a third as wide as the discriminator. 732 steps (the FLOPs of 800 of
+masked LM) in 37.5 CPU minutes: the area under the ROC curve is 0.689 held out, the generator has 34.0 %
+right at 1.497 bits per byte. Finetuned on 2,000 examples: SST-2 68.5 ± 0.7 %, TREC 79.0 ± 1.8 %; beside
+masked LM and causal LM of those FLOPs in benchmarks/RESULTS.md.
 """
 
 from jaxssl.data.loader import Rows

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -141,7 +142,7 @@ def test_another_model_or_other_rows_are_refused(rows, tmp_path):
     record = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     del record["config"]["objective"]["span_limit"]  # as an older version would have written it
     (tmp_path / "run" / "config.json").write_text(json.dumps(record), encoding="utf-8")
-    assert write_run(config.run, config, None, record["data"]) == []
+    assert write_run(config.run, config, SimpleNamespace(fingerprint=record["data"])) == []
 
 
 def test_rows_longer_than_the_model(rows, tmp_path):

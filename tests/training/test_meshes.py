@@ -67,7 +67,7 @@ def train(run, mesh, steps=STEPS):
     losses = []
     for number in range(steps):
         rows = tiny_rows(number, batch=16, vocab_size=96)
-        state, metrics = step(state, place_batch(rows, batch_sharding(mesh)))
+        state, metrics = step(state, place_batch({"tokens": rows}, batch_sharding(mesh)))
         losses.append(float(metrics["loss"].total / metrics["loss"].weight))
     return losses, state
 
@@ -90,7 +90,9 @@ def collectives(name, mesh):
     run, optimizer, mesh = config(name), optax.adamw(1e-3), mesh.make()
     tokens = jax.ShapeDtypeStruct((16, 32), jnp.int32, sharding=batch_sharding(mesh))
     state = abstract_state(run, optimizer, SPEC, mesh)
-    program = make_step(run, optimizer, SPEC, mesh).lower(state, tokens).compile().as_text()
+    program = (
+        make_step(run, optimizer, SPEC, mesh).lower(state, {"tokens": tokens}).compile().as_text()
+    )
     kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
     found = []
     for line in program.splitlines():

@@ -84,3 +84,24 @@ def read_image_manifest(folder: str | Path) -> ImageManifest:
         raise InputError(f"{folder} holds rows of text; read it with data=Rows(…), not Images(…)")
     content["labels"] = tuple(content.get("labels", ()))
     return from_content(content, folder, ImageManifest, ImageShard)
+
+
+def summary_of_images(manifest: ImageManifest, folder: str | Path) -> str:
+    """What a person likes to know of prepared images, in a few lines."""
+    files = [shard.file for parts in manifest.splits.values() for shard in parts]
+    megabytes = sum((Path(folder) / file).stat().st_size for file in files) / 1e6
+    size = f"{manifest.height}x{manifest.width}x{manifest.channels}"
+    lines = [f"{folder}: images of {size}, {megabytes:,.1f} MB in {len(files)} shards"]
+    for split in manifest.splits:
+        cut = manifest.total(split, "cut")
+        lines.append(
+            f"  {split:<6}{manifest.total(split, 'rows'):>11,} images"
+            + (f", {cut:,} captions cut to {manifest.length} tokens" if manifest.length else "")
+        )
+    if manifest.labels:
+        shown = ", ".join(manifest.labels[:8]) + (", …" if len(manifest.labels) > 8 else "")
+        lines.append(f"  {len(manifest.labels):,} labels: {shown}")
+    if skipped := manifest.skipped:
+        shown = ", ".join(skipped[:4]) + (", …" if len(skipped) > 4 else "")
+        lines.append(f"  {len(skipped):,} could not be decoded and were left out: {shown}")
+    return "\n".join(lines)

@@ -57,7 +57,7 @@ def hue_chroma_value(red: Array, green: Array, blue: Array) -> tuple[Array, Arra
 
 
 def rgb_of(hue: Array, chroma: Array, value: Array) -> tuple[Array, Array, Array]:
-    """Red, green and blue of a hue from 0 to 6: value - chroma max(0, min(k, 4 - k, 1)), k = hue + 5, 3, 1."""
+    """Three planes of a hue from 0 to 6: value - chroma max(0, min(k, 4 - k, 1)), k = hue + 5, 3, 1."""
 
     def plane(offset: float) -> Array:
         k = hue + offset

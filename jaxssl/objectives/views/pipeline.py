@@ -1,7 +1,7 @@
 """Views of images, made on the device inside the step, by pure functions of (images, keys).
 
     keys  = example_keys(key, batch)                 # one an image, by its number in the global batch
-    views = Views(crop=RandomResizedCrop(), flip=0.5, jitter=ColorJitter(), grayscale=0.2, blur=GaussianBlur())
+    views = Views(flip=0.5, jitter=ColorJitter(), grayscale=0.2, blur=GaussianBlur())
     first, second = views(pixels, fold(keys, 0)), views(pixels, fold(keys, 1))
 
     batch, height, width, channel     uint8 images as they were read; views are float32 from 0 to 1

@@ -45,11 +45,15 @@ def test_boxes_are_drawn_as_asked():
     crop = RandomResizedCrop(scale=(0.25, 0.75), ratio=(0.5, 2.0))
     boxes = np.asarray(draw_boxes(example_keys(jax.random.key(0), 4096), crop, 40, 60))
     top, left, tall, wide = boxes.T
-    assert (top >= 0).all() and (left >= 0).all()
-    assert (top + tall <= 40).all() and (left + wide <= 60).all()
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (top + tall <= 40).all()
+    assert (left + wide <= 60).all()
     area, aspect = tall * wide / 2400, wide / tall
-    assert 0.23 < area.min() < 0.27 and 0.72 < area.max() < 0.77
-    assert 0.48 < aspect.min() < 0.55 and 1.85 < aspect.max() < 2.1
+    assert 0.23 < area.min() < 0.27
+    assert 0.72 < area.max() < 0.77
+    assert 0.48 < aspect.min() < 0.55
+    assert 1.85 < aspect.max() < 2.1
     inner = (left > 0) & (left + wide < 60)
     assert inner.mean() > 0.8  # places are spread
     # none of the ten can fit: the largest of an allowed aspect, in the middle
@@ -126,11 +130,13 @@ def test_jitter_draws_every_order_and_leaves_some_alone():
     found = np.asarray(jitter(one, keys, ColorJitter(probability=0.75)))
     still = (found == np.asarray(one)).all(axis=(1, 2, 3))
     assert 0.2 < still.mean() < 0.3
-    assert (found >= 0).all() and (found <= 1).all()
+    assert (found >= 0).all()
+    assert (found <= 1).all()
     # the order matters: with the same factors, shuffled or not, most images differ
     fixed = np.asarray(jitter(one, keys, ColorJitter(probability=0.75, shuffled=False)))
     differs = np.abs(found - fixed).max(axis=(1, 2, 3)) > 1e-4
-    assert 0.5 < differs[~still].mean() < 1.0 and not differs[still].any()
+    assert 0.5 < differs[~still].mean() < 1.0
+    assert not differs[still].any()
 
 
 def test_cutout():
@@ -138,7 +144,8 @@ def test_cutout():
     image = jnp.ones((256, 1, 12, 16))
     found = np.asarray(cut_out(image, keys, Cutout(size=4, probability=0.5, fill=0.0)))
     holes = (found == 0).sum(axis=(1, 2, 3))
-    assert holes.max() == 16 and 0.4 < (holes > 0).mean() < 0.6
+    assert holes.max() == 16
+    assert 0.4 < (holes > 0).mean() < 0.6
     assert set(holes) <= {0, *(a * b for a in range(2, 5) for b in range(2, 5))}
 
 

@@ -52,7 +52,7 @@ def _open(content: bytes, height: int, width: int) -> Image.Image:
         raise BrokenImage("it is empty")
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     longest = ENLARGED * max(height, width)
-    image.draft(None, (longest, longest))  # type: ignore[arg-type]
+    image.draft(None, (longest, longest))
     image.load()
     return ImageOps.exif_transpose(image)
 

@@ -146,7 +146,7 @@ def write_files(
     note: Path, rows: np.ndarray, names: list[str], offsets: np.ndarray, documents: np.ndarray
 ) -> dict[str, str]:
     """Writes the two files of a shard beside its note; their names and hashes, as a shard has them."""
-    written = {}
+    written: dict[str, str] = {}
     for kind, suffix in (("", ".array_record"), ("documents_", ".documents.npz")):
         path = note.with_suffix(suffix)
         new = path.with_name(f"{path.name}.{os.getpid()}.tmp")

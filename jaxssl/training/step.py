@@ -80,7 +80,8 @@ def abstract_state(
 
 def abstract_batch(spec: Any, mesh: Mesh) -> dict[str, Any]:
     """Shape, type and sharding of the arrays of a batch."""
-    texts, arrays = spec, {}
+    texts = spec
+    arrays: dict[str, tuple[tuple[int, ...], Any]] = {}
     if isinstance(spec, ImageSpec):
         texts = spec.captions
         arrays["images"] = ((spec.height, spec.width, spec.channels), np.uint8)
@@ -192,17 +193,20 @@ def make_evaluation(
     return jax.jit(evaluate, in_shardings=shardings)
 
 
-def batch_maker(objective: Any, spec: Any) -> Callable[[Arrays], Text | Images]:
+def batch_maker(objective: Any, spec: Any) -> Callable[[Arrays], Text | Images | None]:
     """The function (arrays as read, by name) -> what `corrupt` is given."""
-    texts = spec.captions if isinstance(spec, ImageSpec) else spec
+    is_images = isinstance(spec, ImageSpec)
+    texts = spec.captions if is_images else spec
     counted = getattr(objective, "counts_tokens", False)
     vocabulary = None if texts is None else Vocabulary.of(texts, counted=counted)
 
-    def make(arrays: Arrays) -> Text | Images:
-        text = None if vocabulary is None else Text(arrays["tokens"], vocabulary)
-        return Images(arrays["images"], text) if "images" in arrays else text
+    def as_text(arrays: Arrays) -> Text | None:
+        return None if vocabulary is None else Text(arrays["tokens"], vocabulary)
 
-    return make
+    def as_images(arrays: Arrays) -> Images:
+        return Images(arrays["images"], as_text(arrays))
+
+    return as_images if is_images else as_text
 
 
 def gradients_of(

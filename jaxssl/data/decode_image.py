@@ -5,7 +5,7 @@ import warnings
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Fit = Literal["crop", "pad", "stretch"]
 FORMATS = ("JPEG", "PNG")
@@ -43,6 +43,8 @@ def decode(
                 else _open(content, height, width)
             )
             return _resize(_as_colours(image, channels), height, width, fit)
+    except UnidentifiedImageError as error:
+        raise BrokenImage("it is no JPEG or PNG") from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise BrokenImage(str(error) or type(error).__name__) from error
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.errors import InputError
-from jaxssl.objectives.views.draws import CROP, between, uniform
+from jaxssl.objectives.views.draws import CROP, between, take, uniform
 
 ATTEMPTS = 10
 Filter = Literal["bilinear", "bicubic"]
@@ -53,8 +53,8 @@ def draw_boxes(
     whole_wide = min(width, max(1, round(height * crop.ratio[1])))
     whole_tall = min(height, max(1, round(width / crop.ratio[0])))
     some = fits.any(axis=1)
-    wide = jnp.where(some, jnp.take_along_axis(wide, first, axis=1)[:, 0], whole_wide)
-    tall = jnp.where(some, jnp.take_along_axis(tall, first, axis=1)[:, 0], whole_tall)
+    wide = jnp.where(some, take(wide, first)[:, 0], whole_wide)
+    tall = jnp.where(some, take(tall, first)[:, 0], whole_tall)
     down, right = (jnp.where(some, shares[:, -i], 0.5) for i in (2, 1))
     top, left = jnp.floor(down * (height - tall + some)), jnp.floor(right * (width - wide + some))
     return jnp.stack([top, left, tall, wide], axis=1).astype(jnp.int32)

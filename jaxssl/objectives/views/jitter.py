@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from jaxssl.errors import InputError
 from jaxssl.objectives.views.colours import gray_of, hue_chroma_value, rgb_of
 from jaxssl.objectives.views.crop import Planes
-from jaxssl.objectives.views.draws import JITTER, between, uniform
+from jaxssl.objectives.views.draws import JITTER, between, take, uniform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
@@ -58,7 +58,7 @@ def jitter(images: Planes, keys: Array, config: ColorJitter) -> Planes:
     order = jnp.argsort(shares[:, 4:8], axis=1)  # what is done first, second, third and last
     before = jnp.argmax(order == HUE, axis=1)  # how many come before the hue
     order = jnp.argsort(shares[:, 4:7], axis=1)  # the same order without the hue
-    factors = jnp.take_along_axis(factors, order, axis=1)
+    factors = take(factors, order)
     for place in range(3):
         factor = jnp.where(place < before, factors[:, place], 1.0)
         images = blend(images, factor, order[:, place])

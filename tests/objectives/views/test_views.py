@@ -50,7 +50,7 @@ def test_a_view_is_of_its_image_and_key_alone(whole):
     keys = example_keys(jax.random.key(0), 16)
     some = np.array([3, 11, 4])
     again = jax.jit(ALL)(pixels_of()[some], keys[some])
-    np.testing.assert_allclose(again, whole[some], atol=2e-6)
+    np.testing.assert_allclose(again, whole[some], atol=5e-6)
     other = jax.jit(ALL)(pixels_of(), example_keys(jax.random.key(1), 16))
     assert np.abs(np.asarray(other) - whole).max(axis=(1, 2, 3)).min() > 1e-3
 
@@ -62,14 +62,14 @@ def test_views_on_eight_devices_are_those_of_one(whole):
     compiled = make.lower(pixels_of(), jax.random.key(0)).compile()
     for kind in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
         assert kind not in compiled.as_text()
-    np.testing.assert_allclose(compiled(pixels_of(), jax.random.key(0)), whole, atol=2e-6)
+    np.testing.assert_allclose(compiled(pixels_of(), jax.random.key(0)), whole, atol=5e-6)
 
 
 def test_one_more_transform_leaves_the_others_draws(whole):
     keys = example_keys(jax.random.key(0), 16)
     plain = dataclasses.replace(ALL, cutout=None, solarize=0.0)
     found = np.asarray(jax.jit(plain)(pixels_of(), keys))
-    same = np.isclose(found, whole, atol=2e-6).mean(axis=(1, 2, 3))
+    same = np.isclose(found, whole, atol=5e-6).mean(axis=(1, 2, 3))
     assert (same == 1).any()
     assert same.min() < 0.9
 

@@ -31,7 +31,7 @@ QUIET = TextProgress(silent=True)
 def config_of(folder, **changes):
     source = ImageFiles(str(folder / "images"))
     small = {"height": 8, "width": 6, "valid": 0.3, "workers": 1, "shard_bytes": 800}
-    return PrepareImages(source, **{**small, **changes})
+    return PrepareImages(**{"source": source, **small, **changes})
 
 
 @pytest.fixture

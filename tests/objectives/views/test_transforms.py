@@ -7,12 +7,26 @@ import pytest
 from PIL import Image
 
 from jaxssl.errors import InputError
-from jaxssl.objectives.views import ColorJitter, Cutout, GaussianBlur, RandomResizedCrop, Views
-from jaxssl.objectives.views.blur import convolve, gaussian
-from jaxssl.objectives.views.crop import draw_boxes, resample
-from jaxssl.objectives.views.draws import example_keys
-from jaxssl.objectives.views.jitter import blend, jitter, turn_hue
+from jaxssl.objectives.views import (
+    ColorJitter,
+    Cutout,
+    GaussianBlur,
+    RandomResizedCrop,
+    Views,
+    blur,
+    crop,
+    draws,
+)
+from jaxssl.objectives.views import jitter as jitters
 from jaxssl.objectives.views.pipeline import cut_out
+
+example_keys = jax.jit(draws.example_keys, static_argnums=1)
+draw_boxes = jax.jit(crop.draw_boxes, static_argnums=(1, 2, 3))
+resample = jax.jit(crop.resample, static_argnums=(3, 4, 5))
+convolve = jax.jit(blur.convolve, static_argnums=2)
+gaussian = jax.jit(blur.gaussian, static_argnums=1)
+jitter = jax.jit(jitters.jitter, static_argnums=2)
+blend, turn_hue = jax.jit(jitters.blend), jax.jit(jitters.turn_hue)
 
 BOXES = np.array([[0, 0, 24, 20], [3, 2, 5, 9], [7, 1, 17, 4], [10, 10, 1, 1]])
 
@@ -42,8 +56,8 @@ def test_crops_are_resized_as_pillow_does(kind):
 
 
 def test_boxes_are_drawn_as_asked():
-    crop = RandomResizedCrop(scale=(0.25, 0.75), ratio=(0.5, 2.0))
-    boxes = np.asarray(draw_boxes(example_keys(jax.random.key(0), 4096), crop, 40, 60))
+    wanted = RandomResizedCrop(scale=(0.25, 0.75), ratio=(0.5, 2.0))
+    boxes = np.asarray(draw_boxes(example_keys(jax.random.key(0), 4096), wanted, 40, 60))
     top, left, tall, wide = boxes.T
     assert (top >= 0).all()
     assert (left >= 0).all()
@@ -105,7 +119,7 @@ def test_colours_change_as_in_torchvision():
     whole = (images * 255).round().astype(np.uint8)
     there = torch.from_numpy(whole).permute(0, 3, 1, 2) / 255
     solarized = functional.solarize(there, 0.5).permute(0, 2, 3, 1)
-    found = view(jnp.asarray(whole), example_keys(jax.random.key(0), 4))
+    found = jax.jit(view)(whole, example_keys(jax.random.key(0), 4))
     np.testing.assert_allclose(found, solarized, atol=1e-6)
 
 
@@ -141,7 +155,8 @@ def test_jitter_draws_every_order_and_leaves_some_alone():
 def test_cutout():
     keys = example_keys(jax.random.key(0), 256)
     image = jnp.ones((256, 1, 12, 16))
-    found = np.asarray(cut_out(image, keys, Cutout(size=4, probability=0.5, fill=0.0)))
+    cut = jax.jit(cut_out, static_argnums=2)
+    found = np.asarray(cut(image, keys, Cutout(size=4, probability=0.5, fill=0.0)))
     holes = (found == 0).sum(axis=(1, 2, 3))
     assert holes.max() == 16
     assert 0.4 < (holes > 0).mean() < 0.6

@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
@@ -15,10 +14,12 @@ from jaxssl.objectives.views import (
     MultiCrop,
     RandomResizedCrop,
     Views,
-    example_keys,
+    draws,
     many_views,
 )
 from jaxssl.training.mesh import Mesh
+
+example_keys = jax.jit(draws.example_keys, static_argnums=1)
 
 ALL = Views(
     size=(8, 10),
@@ -77,14 +78,14 @@ def test_one_more_transform_leaves_the_others_draws(whole):
 def test_nothing_asked_for_is_the_image_itself():
     keys = example_keys(jax.random.key(0), 3)
     pixels = pixels_of(3, channels=1)
-    still = Views(crop=None, flip=0.0)
+    still = jax.jit(Views(crop=None, flip=0.0))
     np.testing.assert_array_equal(still(pixels, keys), pixels.astype(np.float32) / 255)
-    mirrored = Views(crop=None, flip=1.0)
+    mirrored = jax.jit(Views(crop=None, flip=1.0))
     np.testing.assert_array_equal(mirrored(pixels, keys), still(pixels[:, :, ::-1], keys))
     gray = Views(crop=None, jitter=ColorJitter(), grayscale=1.0, blur=GaussianBlur(size=3))
-    assert gray(pixels, keys).shape == pixels.shape
+    assert jax.jit(gray)(pixels, keys).shape == pixels.shape
     whole = Views(size=(12, 14), crop=RandomResizedCrop((1.0, 1.0), (14 / 12, 14 / 12)), flip=0.0)
-    np.testing.assert_allclose(whole(pixels, keys), still(pixels, keys), atol=1e-6)
+    np.testing.assert_allclose(jax.jit(whole)(pixels, keys), still(pixels, keys), atol=1e-6)
 
 
 def test_multi_crop():
@@ -97,5 +98,5 @@ def test_multi_crop():
     assert small.shape == (4, 3, 4, 4, 3)
     apart = np.abs(np.diff(np.asarray(small), axis=1)).max(axis=(2, 3, 4))
     assert (apart > 0).all()  # every crop is another
-    more = many_views(jnp.asarray(pixels), keys, crops.small, 1, first=3)
+    more = jax.jit(lambda *of: many_views(*of, crops.small, 1, first=3))(pixels, keys)
     np.testing.assert_allclose(more[:, 0], small[:, 1], atol=1e-6)

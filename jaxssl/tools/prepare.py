@@ -157,7 +157,7 @@ def config_of(options: argparse.Namespace) -> Prepare | PrepareImages:
     valid = options.valid
     return Prepare(
         source=_source(options.source, options),
-        length=DEFAULT["length"] if options.length is None else options.length,
+        length=Prepare.length if options.length is None else options.length,
         tokenizer=tokenizer or SentencePiece(),
         valid=_source(valid, options) if isinstance(valid, str) else valid,
         shard_characters=options.shard_characters,

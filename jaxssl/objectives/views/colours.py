@@ -89,8 +89,8 @@ def lab_to_rgb(lab: Colours) -> Colours:
 
 def _mix(matrix: np.ndarray, colours: Colours) -> list[Array]:
     """The planes of matrix @ colour, as sums: matrix units would round to half precision."""
-    planes = [colours[..., i] for i in range(3)]
-    return [sum((float(w) * p for w, p in zip(row, planes, strict=True)), 0.0) for row in matrix]
+    x, y, z = (colours[..., i] for i in range(3))
+    return [float(a) * x + float(b) * y + float(c) * z for a, b, c in matrix]
 
 
 def _root(t: Array) -> Array:

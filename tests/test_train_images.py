@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -83,7 +84,7 @@ def test_trains_and_resumes_bitwise(config, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "of 8x6x3 pixels, 2 labels" in shown
     assert "images/s, input " in shown
-    records = read_metrics(config.run, "train")
+    records = read_metrics(Path(config.run), "train")
     assert all(record["input_seconds"] > 0 for record in records)
     part = dataclasses.replace(config, run=str(tmp_path / "parts"))
     stop_after(4, part)

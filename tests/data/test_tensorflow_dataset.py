@@ -52,7 +52,7 @@ for path, column in refused:
         list(source_from_path(path, column=column).documents())
     except InputError as error:
         print(error)
-for picture in TensorflowImages(path.removeprefix("tfds:")).pictures():
+for picture in TensorflowImages(sys.argv[1].removeprefix("tfds:")).pictures():
     content = picture.read()
     assert isinstance(content, bytes)  # left to be decoded by us
     print((picture.name, picture.label, decode(content, 9, 7, 3, "crop").tolist()))

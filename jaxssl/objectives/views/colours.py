@@ -48,10 +48,12 @@ def hue_chroma_value(red: Array, green: Array, blue: Array) -> tuple[Array, Arra
     value = jnp.maximum(jnp.maximum(red, green), blue)
     chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
     scale = 1.0 / jnp.where(chroma > 0, chroma, 1.0)
+    # Compared in pairs, not with the largest: a compiler that works a plane out twice may round it
+    # otherwise, and no plane would equal the largest.
     hue = jnp.where(
-        value == red,
+        (red >= green) & (red >= blue),
         (green - blue) * scale,
-        jnp.where(value == green, 2 + (blue - red) * scale, 4 + (red - green) * scale),
+        jnp.where(green >= blue, 2 + (blue - red) * scale, 4 + (red - green) * scale),
     )
     return jnp.where(hue < 0, hue + 6, hue), chroma, value
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxssl.data.manifest import FORMAT, fingerprint_of, from_content, read_content
+from jaxssl.data.manifest import FORMAT, file_sizes, fingerprint_of, from_content, read_content
 from jaxssl.errors import InputError
 
 NO_LABEL = -1
@@ -88,8 +88,11 @@ def read_image_manifest(folder: str | Path) -> ImageManifest:
 
 def summary_of_images(manifest: ImageManifest, folder: str | Path) -> str:
     """What a person likes to know of prepared images, in a few lines."""
+    sizes: dict[str, int] = {}
+    for split in manifest.splits:
+        sizes |= file_sizes(folder, manifest, split)
     files = [shard.file for parts in manifest.splits.values() for shard in parts]
-    megabytes = sum((Path(folder) / file).stat().st_size for file in files) / 1e6
+    megabytes = sum(sizes[file] for file in files) / 1e6
     size = f"{manifest.height}x{manifest.width}x{manifest.channels}"
     lines = [f"{folder}: images of {size}, {megabytes:,.1f} MB in {len(files)} shards"]
     for split in manifest.splits:

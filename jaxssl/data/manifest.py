@@ -205,7 +205,7 @@ def verify_shards(folder: str | Path, manifest: Any, split: str) -> None:
                 raise InputError(f"{problem}; restore it or prepare the set anew")
 
 
-def file_sizes(folder: str | Path, manifest: Manifest, split: str) -> dict[str, int]:
+def file_sizes(folder: str | Path, manifest: Any, split: str) -> dict[str, int]:
     """Name -> bytes of the files of a split. Raises InputError for one that is missing."""
     names = [name for s in manifest.splits[split] for name in (s.file, s.documents_file)]
     if is_url(folder):

@@ -122,8 +122,10 @@ class Block(nnx.Module):
         widths = (inputs, *(inner for _ in sizes[1:]), outputs)
         strided = sizes.index(3)
         self.convolutions = nnx.List(
-            Convolution(keys[i], *widths[i : i + 2], size, stride=stride if i == strided else 1)
-            for i, size in enumerate(sizes)
+            Convolution(one, before, after, size, stride=stride if i == strided else 1)
+            for i, (one, before, after, size) in enumerate(
+                zip(keys, widths[:-1], widths[1:], sizes, strict=False)
+            )
         )
         last = len(sizes) - 1
         self.norms = nnx.List(

@@ -31,7 +31,7 @@ class MLP(nnx.Module):
         self, x: Float[Array, "batch inputs"], *, statistics: Statistics = None
     ) -> tuple[Float[Array, "batch outputs"], Statistics]:
         """The outputs, and moments of the batch norms (convolution.py says of what)."""
-        own = [None] * len(self.norms) if statistics is None else statistics
+        own = statistics or [None] * len(self.norms)
         moments: list[Statistics] = []
         for i, layer in enumerate(self.layers):
             x = layer(x)
@@ -41,13 +41,15 @@ class MLP(nnx.Module):
                 x, found = _normed(self.norms[i], x, own[i])
                 moments.append(found)
             x = jax.nn.relu(x)
-        return x, moments
+        return x, moments if self._is_batch else ()
 
     def first_statistics(self) -> Statistics:
-        """Of the batch norms of a new head."""
-        return [
-            norm.first_statistics() if isinstance(norm, BatchNorm) else () for norm in self.norms
-        ]
+        """Of the batch norms of a new head; `()` where it has none."""
+        return [n.first_statistics() for n in self.norms if isinstance(n, BatchNorm)] or ()
+
+    @property
+    def _is_batch(self) -> bool:
+        return any(isinstance(norm, BatchNorm) for norm in self.norms)
 
 
 def _norm(kind: HeadNorm, width: int) -> LayerNorm | BatchNorm:

@@ -191,7 +191,7 @@ class ResNetModel(nnx.Module):
         statistics: Statistics = None,
     ) -> tuple[Maps, Statistics]:
         """The last maps, in `compute_dtype`: a place for `config.stride` pixels along each side."""
-        own = [None] * (len(self.blocks) + 1) if statistics is None else statistics
+        own = statistics or [None] * (len(self.blocks) + 1)
         x = constrain(pixels.astype(self.config.compute_dtype), "batch", None, None, None)
         x, found = self.stem_norm(self.stem(x), own[0])
         moments = [found]
@@ -201,10 +201,12 @@ class ResNetModel(nnx.Module):
         for block, one in zip(self.blocks, own[1:], strict=True):
             x, found = block(constrain(x, "batch", None, None, None), one)
             moments.append(found)
-        return x, moments
+        return x, moments if self.config.norm == "batch" else ()
 
     def first_statistics(self) -> Statistics:
-        """Of the batch norms of a new network."""
+        """Of the batch norms of a new network; `()` where it has none."""
+        if self.config.norm != "batch":
+            return ()
         return [self.stem_norm.first_statistics(), *(b.first_statistics() for b in self.blocks)]
 
 

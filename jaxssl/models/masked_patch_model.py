@@ -38,7 +38,7 @@ class MaskedPatchModel(nnx.Module):
     def decode(
         self, first: States, places: States, rows: int, columns: int, key: Array | None = None
     ) -> Float[Array, "batch places numbers"]:
-        """The pixels of all patches, from their states or mask tokens and those of class token and registers."""
+        """The pixels of all patches, from their states or mask tokens; `first` are the states before them."""
         positions = sine_positions(rows, columns, places.shape[-1])
         placed = places + positions[None].astype(places.dtype)
         states = self.decoder(jnp.concatenate([first, placed], axis=1), key)

@@ -195,7 +195,7 @@ def test_one_batch_is_learned_by_heart(objective, first, last):
 
 
 def test_another_size_of_image_and_flops():
-    """An image whose sides are no multiple of 8; FLOPs are those of the compiled forward pass, within 20 %."""
+    """Sides that are no multiple of 8; FLOPs are those of the compiled forward pass, within 20 %."""
     spec = tiny_image_spec(batch=2, size=20)
     model = PLAIN.init(jax.random.key(0), spec)
     assert model.decode(jnp.zeros((2, 64)), "float32").shape == (2, 20, 20, 3)

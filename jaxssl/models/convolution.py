@@ -26,10 +26,20 @@ LEAST = 4  # … whose groups have at least so many channels
 class Convolution(nnx.Module):
     """x * kernel of size x size, without bias; edges are padded so that stride 1 keeps the size."""
 
-    def __init__(self, key: Array, inputs: int, outputs: int, size: int, *, stride: int = 1):
+    def __init__(
+        self,
+        key: Array,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        stride: int = 1,
+        deviation: float | None = None,
+    ):
         self.stride = stride
         shape = (size, size, inputs, outputs)
-        deviation = (2 / (size * size * outputs)) ** 0.5  # He et al. 2015, of the backward pass
+        if deviation is None:  # He et al. 2015, of the backward pass
+            deviation = (2 / (size * size * outputs)) ** 0.5
         self.kernel = nnx.Param(deviation * jax.random.normal(key, shape))
 
     def __call__(self, x: Maps) -> Maps:

@@ -34,7 +34,8 @@ class ImageDecoder(nnx.Module):
             for one, (before, after) in zip(keys, stages, strict=False)
         )
         self.norms = nnx.List(GroupNorm(after) for _, after in stages)
-        self.pixels = Convolution(keys[-1], stages[-1][1] if stages else inputs, outputs, 3)
+        last = stages[-1][1] if stages else inputs
+        self.pixels = Convolution(keys[-1], last, outputs, 3, deviation=0.1 * (9 * last) ** -0.5)
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(

@@ -109,16 +109,14 @@ def test_a_patch_is_told_by_its_place():
     assert np.abs(predicted[first] - predicted[second]).max() > 1e-3
 
 
-@pytest.mark.parametrize("objective", [MASKED, PLAIN])
-def test_microbatches_add_up(objective):
+def test_microbatches_add_up():
     """Losses of halves, as they are cut, add up to that of the whole, to 1e-5."""
-    model = objective.init(jax.random.key(0), SPEC)
-    state = objective.init_state(model) if objective is PLAIN else ()
-    examples = drawn(objective)
-    loss = jax.jit(objective.loss)
+    model = MASKED.init(jax.random.key(0), SPEC)
+    examples = drawn(MASKED)
+    loss = jax.jit(MASKED.loss)
     halves = [jax.tree.map(lambda x, i=i: x[i::2], examples) for i in range(2)]
-    parts = sum(loss(model, state, half, None)[0] for half in halves)
-    assert parts == pytest.approx(float(loss(model, state, examples, None)[0]), rel=1e-5)
+    parts = sum(loss(model, (), half, None)[0] for half in halves)
+    assert parts == pytest.approx(float(loss(model, (), examples, None)[0]), rel=1e-5)
 
 
 def test_damage():
@@ -170,12 +168,12 @@ def test_batch_norm_statistics_move_in_training_alone():
     np.testing.assert_allclose(stem["variance"], 0.9 + 0.1 * moments[0]["variance"], rtol=1e-4)
 
 
-@pytest.mark.parametrize(("objective", "first", "last"), [(MASKED, 0.9, 0.1), (PLAIN, 0.1, 0.01)])
+@pytest.mark.parametrize(("objective", "first", "last"), [(MASKED, 1.0, 0.1), (PLAIN, 0.1, 0.005)])
 def test_one_batch_is_learned_by_heart(objective, first, last):
-    """What is hidden, or through a code of 16 numbers: 8 images, 150 steps."""
+    """What is hidden of three images, or all of them through a code of 16 numbers, in 120 steps."""
     model = objective.init(jax.random.key(0), SPEC)
     state = objective.init_state(model) if objective is PLAIN else ()
-    examples = drawn(objective)
+    examples = drawn(objective, batch=3)
     optimizer = optax.adam(5e-3)
 
     @jax.jit
@@ -187,7 +185,7 @@ def test_one_batch_is_learned_by_heart(objective, first, last):
         return optax.apply_updates(model, updates), moments, metrics["loss"]
 
     moments, losses = optimizer.init(model), []
-    for _ in range(150):
+    for _ in range(120):
         model, moments, loss = learn(model, moments)
         losses.append(loss.number())
     assert losses[0] > first

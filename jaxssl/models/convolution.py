@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.models.layers import along_last
+from jaxssl.models.layout import constrain
 
 Maps = Float[Array, "batch height width channels"]
 Norm = Literal["group", "batch"]
@@ -24,7 +25,11 @@ LEAST = 4  # … whose groups have at least so many channels
 
 
 class Convolution(nnx.Module):
-    """x * kernel of size x size, without bias; edges are padded so that stride 1 keeps the size."""
+    """x * kernel of size x size, without bias; edges are padded so that stride 1 keeps the size.
+
+    Maps are cut along the batch alone: left to itself, XLA (0.10 and before) cut some along height or width
+    and gave kernels a gradient several times too large.
+    """
 
     def __init__(
         self,
@@ -45,13 +50,14 @@ class Convolution(nnx.Module):
     def __call__(self, x: Maps) -> Maps:
         kernel = self.kernel[...].astype(x.dtype)
         side = kernel.shape[0] // 2
-        return jax.lax.conv_general_dilated(
-            x,
+        y = jax.lax.conv_general_dilated(
+            by_image(x),
             kernel,
             (self.stride, self.stride),
             ((side, side), (side, side)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
+        return by_image(y)
 
 
 class GroupNorm(nnx.Module):
@@ -106,6 +112,11 @@ class BatchNorm(nnx.Module):
         """Mean 0 and variance 1."""
         shape = self.scale[...].shape
         return {"mean": jnp.zeros(shape), "variance": jnp.ones(shape)}
+
+
+def by_image(maps: Maps) -> Maps:
+    """Maps, and their gradients, as they lie on a mesh: whole images."""
+    return constrain(maps, "batch", None, None, None)
 
 
 def groups_of(channels: int) -> int:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from jaxssl.errors import InputError
 from jaxssl.models.convolution import BatchNorm, Statistics
 from jaxssl.models.layers import LayerNorm, Linear
+from jaxssl.models.layout import constrain
 
 HeadNorm = Literal["none", "layer", "batch"]
 
@@ -34,7 +35,7 @@ class MLP(nnx.Module):
         own = statistics or [None] * len(self.norms)
         moments: list[Statistics] = []
         for i, layer in enumerate(self.layers):
-            x = layer(x)
+            x = constrain(layer(x), "batch", None)  # or XLA mixes up the rows of its gradient
             if i + 1 == len(self.layers):
                 break
             if len(self.norms):

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.models.image_decoder import WIDEST, ImageDecoder
 from jaxssl.models.layers import Linear
+from jaxssl.models.layout import constrain
 from jaxssl.models.residual_network import ResNet
 from jaxssl.models.vision_transformer import VisionTransformer
 
@@ -45,7 +46,9 @@ class ImageAutoencoderModel(nnx.Module):
         self, features: Float[Array, "batch features"], dtype: str
     ) -> Float[Array, "batch height width channels"]:
         """The image that features stand for, computed in `dtype`."""
-        maps = self.maps(self.code(features.astype(dtype)))
+        # Told how it lies, or XLA mixes up the rows of its gradient where both kernels are cut twice.
+        code = constrain(self.code(features.astype(dtype)), "batch", None)
+        maps = self.maps(code)
         image = self.decoder(maps.reshape(-1, *self.map_shape))
         return image[:, : self.shape[0], : self.shape[1]]
 

@@ -27,7 +27,6 @@ from jaxssl.models.convolution import (
     convolution_flops,
     make_map_norm,
 )
-from jaxssl.models.layout import constrain
 
 # depth -> blocks of the four stages, and whether these are bottlenecks
 DEPTHS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
@@ -192,14 +191,14 @@ class ResNetModel(nnx.Module):
     ) -> tuple[Maps, Statistics]:
         """The last maps, in `compute_dtype`: a place for `config.stride` pixels along each side."""
         own = statistics or [None] * (len(self.blocks) + 1)
-        x = constrain(pixels.astype(self.config.compute_dtype), "batch", None, None, None)
+        x = pixels.astype(self.config.compute_dtype)
         x, found = self.stem_norm(self.stem(x), own[0])
         moments = [found]
         x = jax.nn.relu(x)
         if self.config.stem == "imagenet":
             x = largest_of_nine(x)
         for block, one in zip(self.blocks, own[1:], strict=True):
-            x, found = block(constrain(x, "batch", None, None, None), one)
+            x, found = block(x, one)
             moments.append(found)
         return x, moments if self.config.norm == "batch" else ()
 

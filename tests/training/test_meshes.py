@@ -79,27 +79,32 @@ def spec_of(objective):
 
 
 def train(run, mesh, steps=STEPS):
-    """(losses of every step, the last state)."""
+    """(losses of every step, norms of their gradients, the last state)."""
     optimizer = optax.adamw(1e-3)
     spec = spec_of(run.objective)
     state = create_state(run, optimizer, spec, mesh)
     step = make_step(run, optimizer, spec, mesh)
-    losses = []
+    losses, norms = [], []
     for number in range(steps):
         batch = {"tokens": tiny_rows(number, batch=16, vocab_size=96)}
         batch = {"images": tiny_images(number)} if spec is PICTURES else batch
         state, metrics = step(state, place_batch(batch, batch_sharding(mesh)))
         losses.append(float(metrics["loss"].total / metrics["loss"].weight))
-    return losses, state
+        norms.append(float(metrics["gradient_norm"].total))
+    return losses, norms, state
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_mesh_trains_as_one_device(name):
-    """Losses of 20 steps to 1e-4: masks and the bits of dropout are those of one device."""
-    exact, _ = train(config(name), Mesh().make(jax.devices()[:1]))
+    """Losses of 20 steps to 1e-4: masks and the bits of dropout are those of one device.
+
+    And norms of the first gradients to 1e-3: Adam makes the same step of a gradient of another size.
+    """
+    exact, exact_norms, _ = train(config(name), Mesh().make(jax.devices()[:1]))
     for shape, mesh in MESHES.items():
-        losses, state = train(config(name), mesh.make())
+        losses, norms, state = train(config(name), mesh.make())
+        np.testing.assert_allclose(norms[:3], exact_norms[:3], rtol=1e-3, err_msg=shape)
         np.testing.assert_allclose(losses, exact, rtol=1e-4, err_msg=shape)
         layers = jax.tree.leaves(state.model)
         parts = mesh.fsdp * mesh.tensor

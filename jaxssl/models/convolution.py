@@ -27,8 +27,8 @@ LEAST = 4  # … whose groups have at least so many channels
 class Convolution(nnx.Module):
     """x * kernel of size x size, without bias; edges are padded so that stride 1 keeps the size.
 
-    Maps are cut along the batch alone: left to itself, XLA (0.10 and before) cut some along height or width
-    and gave kernels a gradient several times too large.
+    Maps are cut along the batch alone: left to itself, XLA (of jax 0.10) cuts some along height or width
+    too and adds up kernels' gradients several times.
     """
 
     def __init__(

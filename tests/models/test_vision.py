@@ -10,9 +10,18 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxssl.errors import InputError
-from jaxssl.models import heads, residual_network, transformer, vision_transformer
+from jaxssl.models import (
+    heads,
+    image_autoencoder_model,
+    image_decoder,
+    residual_network,
+    transformer,
+    vision_transformer,
+)
 from jaxssl.models.convolution import BatchNorm, Convolution, GroupNorm, groups_of
 from jaxssl.models.heads import MLP
+from jaxssl.models.image_autoencoder_model import ImageAutoencoderModel
+from jaxssl.models.image_decoder import ImageDecoder, decoder_flops
 from jaxssl.models.layout import shardings
 from jaxssl.models.recipes import vit
 from jaxssl.models.residual_network import ResNet
@@ -229,11 +238,59 @@ def test_vision_transformer(changes):
     assert np.abs(moved - features).max() > 1e-3  # positions matter
 
 
+def test_decoder_doubles_maps_of_any_size():
+    decoder = ImageDecoder(KEY, 6, 4, 3, doublings=2)
+    maps = images(2, 3, 5, 6)
+    assert decoder(maps).shape == (2, 12, 20, 3)
+    x = maps
+    for convolution, norm in zip(decoder.convolutions, decoder.norms, strict=True):
+        x = x.repeat(2, axis=1).repeat(2, axis=2)
+        x = np.maximum(slow_norm(slow_convolution(x, weights(convolution), 1), norm), 0)
+    np.testing.assert_allclose(
+        decoder(maps), slow_convolution(x, weights(decoder.pixels), 1), atol=1e-5
+    )
+    by_hand = 2 * 9 * (6 * 10 * 6 * 8 + 12 * 20 * 8 * 4 + 12 * 20 * 4 * 3)
+    assert decoder_flops(3, 5, 6, 4, 3, doublings=2) == by_hand
+    with pytest.raises(InputError, match="from 0 channels by 4 to 3, doubled 2 times"):
+        ImageDecoder(KEY, 0, 4, 3, doublings=2)
+
+
 def test_parameters_have_a_place():
     mesh = Mesh(data=2, fsdp=2, tensor=2).make()
     for config in (ResNet(10, width=8), ResNet(50, width=8, norm="batch"), small_vit(registers=2)):
         shardings(config.make(KEY, 3), mesh, TABLES)
     shardings({"projector": MLP(KEY, (8, 8, 4), norm="batch")}, mesh, TABLES)
+
+
+def test_gradients_where_kernels_are_cut_twice():
+    """On 2 x 2 x 2 devices those of one, to 1e-4; XLA mixed up rows, or added parts four times."""
+    mesh = Mesh(data=2, fsdp=2, tensor=2).make()
+    encoder, size = ResNet(10, width=8), {"code": 16, "decoder_width": 8}
+    model = {
+        "images": ImageAutoencoderModel(KEY, encoder, 16, 16, 3, **size),
+        "projector": MLP(jax.random.key(1), (64, 16, 256)),
+    }
+    x = images(16, 16, 16)
+
+    def loss(model, x):
+        features, _ = model["images"].encoder(x)
+        image = model["images"].decode(features, "float32")
+        projected, _ = model["projector"](features)
+        rows = jnp.arange(16.0)[:, None]
+        return jnp.square(image - x).mean() + jnp.square(projected - rows).mean()
+
+    def on_mesh(model, x):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return jax.grad(loss)(model, x)
+
+    tables = (image_autoencoder_model.LAYOUT, image_decoder.LAYOUT, *TABLES)
+    lie = shardings(model, mesh, tables)
+    cut = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    many = jax.jit(on_mesh, in_shardings=(lie, cut), out_shardings=lie)(model, x)
+    one = jax.jit(jax.grad(loss))(model, x)
+    for (path, a), b in zip(jax.tree.leaves_with_path(one), jax.tree.leaves(many), strict=True):
+        atol = 1e-4 * float(jnp.abs(a).max()) + 1e-9
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=str(path))
 
 
 @pytest.mark.parametrize(

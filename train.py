@@ -1,4 +1,4 @@
-"""Pretrains a model from raw text or prepared rows: the whole run, top to bottom.
+"""Pretrains a model from text or images, raw or prepared: the whole run, top to bottom.
 
     python train.py --config configs/quickstart.py
     python train.py --config configs/bert_small.py --data.path prepared/novels --run runs/novels
@@ -11,7 +11,6 @@ import sys
 
 import jax
 
-from jaxssl.data.loader import open_rows
 from jaxssl.tools.errors import one_line_errors
 from jaxssl.training.checkpoint import Checkpoints, identity, write_run
 from jaxssl.training.config import Pretraining, read_config
@@ -41,13 +40,13 @@ def train(config: Pretraining) -> None:
     prepare_once(config, **hosts)
     mesh = config.mesh.make()
     mine = rows_of_hosts(mesh, config.data.batch)[jax.process_index()]
-    rows = open_rows(config.data, "train", seed=config.seed, parts=mine)
-    held_out = open_rows(config.data, "valid", seed=config.seed, shuffle=False, parts=mine)
+    rows = config.data.open("train", seed=config.seed, parts=mine)
+    held_out = config.data.open("valid", seed=config.seed, shuffle=False, parts=mine)
     objective, optimizer = config.objective, config.optimizer.make(config.steps)
 
     wanted = abstract_state(config, optimizer, rows.spec, mesh)
     agree(identity(config, rows.fingerprint))
-    changed = write_run(config.run, config, rows.tokenizer, rows.fingerprint)
+    changed = write_run(config.run, config, rows)
     checkpoints = Checkpoints(config.run, config.keep)
     state = checkpoints.restore_latest(wanted) or begin(config, optimizer, rows, mesh)
     start = int(state.step)
@@ -59,7 +58,8 @@ def train(config: Pretraining) -> None:
     report = Report(config, rows, start=start)
     with report, checkpoints, StopRequest() as stop, config.watch(start, **hosts) as watch:
         for step in range(start, config.steps):
-            batch = place_batch(rows.batch(step)["tokens"], sharding)
+            with report.input():
+                batch = place_batch(rows.batch(step), sharding)
             state, metrics = train_step(state, batch)
             report.step(step, metrics)  # reads from the device only where a line is due
             done, is_last, scores = step + 1, step + 1 == config.steps, None

@@ -58,7 +58,7 @@ def program_of(state: Any, step: Any) -> Program:
 
     def run(rows: np.ndarray) -> float:
         nonlocal state
-        state, metrics = jax.block_until_ready(step(state, rows))
+        state, metrics = jax.block_until_ready(step(state, {"tokens": rows}))
         return float(metrics["loss"].total / metrics["loss"].weight)
 
     return run

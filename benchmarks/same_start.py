@@ -72,7 +72,7 @@ def train_both(model: LanguageModel) -> list[tuple[float, float]]:
         examples = objective.corrupt(
             Text(jax.numpy.asarray(rows), vocabulary), jax.random.split(key)[0]
         )
-        state, metrics = step(state, rows)
+        state, metrics = step(state, {"tokens": rows})
         ours = float(metrics["loss"].total / metrics["loss"].weight)
         losses.append((ours, their_step(*as_labels(examples, rows, model))))
     return losses

@@ -1,4 +1,4 @@
-"""Recipes made small enough for a test: the real loop, over rows of a tiny corpus."""
+"""Recipes made small enough for a test: the real loop, over rows of a tiny corpus or over tiny images."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,13 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
+from jaxssl.data.image_sources import ImageArrays
+from jaxssl.data.images import Images
 from jaxssl.data.loader import Rows
 from jaxssl.data.prepare import Prepare, prepare
+from jaxssl.data.prepare_images import PrepareImages, prepare_images
+from jaxssl.models.residual_network import ResNet
 from jaxssl.models.transformer import Transformer
+from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.objectives.views import Views
 from jaxssl.training.config import Pretraining, load_config
 from jaxssl.training.mesh import Mesh
 from tests.data.tiny_corpus import Words, write_vocabulary
+from tests.tiny import tiny_images
 
 LENGTH = 32
 
@@ -34,6 +42,16 @@ def prepare_words(folder: Path, **vocabulary: int) -> str:
     return str(folder / "rows")
 
 
+def prepare_pictures(folder: Path) -> str:
+    """A prepared set of 80 tiny images, made once."""
+    if not folder.exists():
+        arrays = folder.with_suffix(".npz")
+        np.savez(arrays, images=tiny_images(batch=80), labels=np.arange(80) % 2)
+        config = PrepareImages(ImageArrays(str(arrays)), 16, 16, valid=0.3, workers=1)
+        prepare_images(config, folder)
+    return str(folder)
+
+
 def shrink_transformer(config: Transformer) -> Transformer:
     kv_heads = None if config.kv_heads is None else 1
     return dataclasses.replace(
@@ -49,20 +67,38 @@ def shrink_transformer(config: Transformer) -> Transformer:
     )
 
 
+def shrink_part(value: Any) -> Any:
+    """A network, or views, as small as the tests need them; anything else as it is."""
+    match value:
+        case Transformer():
+            return shrink_transformer(value)
+        case VisionTransformer():
+            blocks = shrink_transformer(value.blocks)
+            return dataclasses.replace(value, blocks=blocks, patch=4)
+        case ResNet():
+            changes = {"depth": 10, "width": 8, "stem": "cifar", "compute_dtype": "float32"}
+            return dataclasses.replace(value, **changes)
+        case Views():
+            return dataclasses.replace(value, size=None)
+    return value
+
+
 def shrink_objective(objective: Any) -> Any:
     changes = {
-        entry.name: shrink_transformer(getattr(objective, entry.name))
+        entry.name: shrink_part(getattr(objective, entry.name))
         for entry in dataclasses.fields(objective)
-        if isinstance(getattr(objective, entry.name), Transformer)
     }
     return dataclasses.replace(objective, **changes)
 
 
 def shrink(path: str | Path, rows: str, run: Path, **changes: Any) -> Pretraining:
-    """The recipe of a file with a tiny network, batch and number of steps."""
+    """The recipe of a file with a tiny network, batch and number of steps; images lie beside the rows."""
     config = load_config(path, Pretraining)
+    data: Rows | Images = Rows(rows, batch=16)
+    if isinstance(config.data, Images):
+        data = Images(prepare_pictures(Path(rows).parent / "pictures"), batch=16)
     small: dict[str, Any] = {
-        "data": Rows(rows, batch=16),
+        "data": data,
         "objective": shrink_objective(config.objective),
         "mesh": OneDevice(),
         "microbatches": min(config.microbatches, 2),

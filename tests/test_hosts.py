@@ -48,11 +48,11 @@ def noting(config, *rest):
     step = make_step(config, *rest)
     notes = open(f"{config.run}/rows-{jax.process_index()}", "a")
 
-    def noted(state, tokens):
-        for shard in tokens.addressable_shards:
+    def noted(state, batch):
+        for shard in batch["tokens"].addressable_shards:
             for row, content in enumerate(np.asarray(shard.data), shard.index[0].start or 0):
                 print(int(state.step), row, hashlib.sha256(content).hexdigest(), file=notes)
-        return step(state, tokens)
+        return step(state, batch)
 
     return noted
 

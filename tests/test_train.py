@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -141,7 +142,7 @@ def test_another_model_or_other_rows_are_refused(rows, tmp_path):
     record = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     del record["config"]["objective"]["span_limit"]  # as an older version would have written it
     (tmp_path / "run" / "config.json").write_text(json.dumps(record), encoding="utf-8")
-    assert write_run(config.run, config, None, record["data"]) == []
+    assert write_run(config.run, config, SimpleNamespace(fingerprint=record["data"])) == []
 
 
 def test_rows_longer_than_the_model(rows, tmp_path):
@@ -245,6 +246,7 @@ def test_golden_curves(rows, tmp_path):
     names = ("quickstart", "gpt2_tiny", "modernbert_base", "electra_small")
     names += ("t5_tiny", "bart_tiny", "prefix_lm_tiny")
     names += ("simcse_novels", "skip_gram_novels", "masked_embedding_novels")
+    names += ("mae_cifar10", "autoencoder_cifar10")
     for name in names:
         config = shrink(f"configs/{name}.py", rows, tmp_path / name, steps=20, evaluate_every=20)
         if name == "simcse_novels":  # at 0.05 the loss is what is left of two numbers of 20

@@ -1,8 +1,10 @@
-"""A tiny vocabulary and rows in it, for tests of objectives and of the step."""
+"""A tiny vocabulary and rows in it, and tiny images, for tests of objectives and of the step."""
 
 from types import SimpleNamespace
 
 import numpy as np
+
+from jaxssl.data.images import ImageSpec
 
 PAD, UNKNOWN, BEGIN, END, MASK, FIRST = 0, 1, 2, 3, 4, 5
 
@@ -43,3 +45,16 @@ def tiny_rows(
             rows[row, filled : filled + size] = [BEGIN, *text, END]
             filled += size
     return rows
+
+
+def tiny_image_spec(batch: int = 16, size: int = 16) -> ImageSpec:
+    return ImageSpec(batch, size, size, 3)
+
+
+def tiny_images(seed: int = 0, batch: int = 16, size: int = 16) -> np.ndarray:
+    """Waves of a direction, frequency and colour of their own, uint8 [batch, size, size, 3]."""
+    random = np.random.default_rng(seed)
+    down, across, phase = random.uniform(-1, 1, (3, batch, 1, 1, 3))
+    place = np.arange(size)
+    waves = np.sin(down * place[:, None, None] + across * place[None, :, None] + 6 * phase)
+    return (127.5 + 127 * waves * random.uniform(0.3, 1, (batch, 1, 1, 3))).astype(np.uint8)

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,29 +39,46 @@ class Rows:
     cache_gib: float = 50.0  # it never takes more
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise InputError(f"batch={self.batch} must be at least 1")
-        if not self.paths:
-            raise InputError("path names no prepared rows")
-        if not 0 < self.cache_gib < float("inf"):
-            raise InputError(f"cache_gib={self.cache_gib} must be above 0")
-        if self.weights and len(self.weights) != len(self.paths):
-            raise InputError(
-                f"{len(self.weights)} weights for {len(self.paths)} prepared sets; give one a set"
-            )
-        for weight in self.weights:
-            if not 0 < weight < float("inf"):
-                raise InputError(f"weight {weight} must be positive; leave out a set instead")
-        if self.prepare is not None and len(self.paths) > 1:
-            raise InputError(
-                f"prepare makes one set and path names {len(self.paths)}; "
-                "prepare each with `jaxssl prepare`"
-            )
+        check_mixture(self)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The folders, also where there is only one."""
         return (self.path,) if isinstance(self.path, str) else tuple(self.path)
+
+    def open(self, split: str = "train", **options: Any) -> "RowReader":
+        """As `open_rows`."""
+        return open_rows(self, split, **options)
+
+    def read_spec(self, run: str | Path) -> tuple["TextSpec", Tokenizer]:
+        """The rows that a run was trained on, and their tokenizer; as short as can be.
+
+        No parameter depends on the length of rows, which some models limit.
+        """
+        tokenizer = load_tokenizer(Path(run) / TOKENIZER)
+        return TextSpec.of(tokenizer, batch=self.batch, length=1), tokenizer
+
+
+def check_mixture(config: Any) -> None:
+    """Raises InputError for a batch, paths and weights that do not fit together."""
+    if config.batch < 1:
+        raise InputError(f"batch={config.batch} must be at least 1")
+    if not config.paths:
+        raise InputError("path names no prepared set")
+    if not 0 < config.cache_gib < float("inf"):
+        raise InputError(f"cache_gib={config.cache_gib} must be above 0")
+    if config.weights and len(config.weights) != len(config.paths):
+        raise InputError(
+            f"{len(config.weights)} weights for {len(config.paths)} prepared sets; give one a set"
+        )
+    for weight in config.weights:
+        if not 0 < weight < float("inf"):
+            raise InputError(f"weight {weight} must be positive; leave out a set instead")
+    if config.prepare is not None and len(config.paths) > 1:
+        raise InputError(
+            f"prepare makes one set and path names {len(config.paths)}; "
+            "prepare each with `jaxssl prepare`"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +98,21 @@ class TextSpec:
     special: np.ndarray  # bool [vocab]
     ends_sentence: np.ndarray  # bool [vocab]
     count: Callable[[], np.ndarray]  # reads many rows: called only where `frequency` is asked for
+
+    @property
+    def unit(self) -> str:
+        """What the speed of a run counts."""
+        return "tokens"
+
+    @property
+    def units(self) -> int:
+        """Tokens of a batch."""
+        return self.batch * self.length
+
+    @property
+    def in_words(self) -> str:
+        """A row in words."""
+        return f"{self.length} tokens, vocabulary {self.vocab_size:,}"
 
     @property
     def frequency(self) -> np.ndarray:
@@ -180,10 +214,21 @@ class RowReader:
         """
         return self._files.documents(row_ids)
 
+    def save_spec(self, run: str | Path) -> None:
+        """Leaves in the folder of a run what `Rows.read_spec` reads."""
+        self.tokenizer.save(Path(run) / TOKENIZER)
+
     def _ids(self, step: int, start: int, stop: int) -> np.ndarray:
-        if step < 0 or (step >= self.batches and not self._order.endless):
-            raise IndexError(f"batch {step} does not exist; there are {self.batches}")
-        return self._order.ids(step * self.spec.batch + start, step * self.spec.batch + stop)
+        return ids_of_batch(self._order, self.batches, step, self.spec.batch, start, stop)
+
+
+def ids_of_batch(
+    order: Order, batches: int, step: int, batch: int, start: int, stop: int
+) -> np.ndarray:
+    """Ids of the rows `start` to `stop` of batch `step`."""
+    if step < 0 or (step >= batches and not order.endless):
+        raise IndexError(f"batch {step} does not exist; there are {batches}")
+    return order.ids(step * batch + start, step * batch + stop)
 
 
 def open_rows(
@@ -204,7 +249,7 @@ def open_rows(
     """
     manifests = [_manifest(path, config.prepare) for path in config.paths]
     _check_alike(config.paths, manifests)
-    tokenizer = _matching_tokenizer(config.paths[0], manifests[0])
+    tokenizer = matching_tokenizer(config.paths[0], manifests[0].tokenizer)
     for path, manifest in zip(config.paths, manifests, strict=True):
         if not manifest.splits.get(split):
             known = ", ".join(manifest.splits)
@@ -214,9 +259,7 @@ def open_rows(
     files = RowFiles(
         config.paths, manifests, split, partial(shard_cache, config.cache, config.cache_gib)
     )
-    order: Order = (
-        Shuffled(files.set_rows, config.weights, seed) if shuffle else InOrder(files.rows)
-    )
+    order = choose_order(files, config.weights, seed, shuffle=shuffle)
     return RowReader(
         files,
         order,
@@ -227,7 +270,7 @@ def open_rows(
             count=cache(partial(count_tokens, files, tokenizer.special)),
         ),
         tokenizer,
-        fingerprint=_fingerprint(manifests, split, config.batch, order),
+        fingerprint=fingerprint_of_batches(manifests, split, config.batch, order),
         parts=parts,
     )
 
@@ -236,12 +279,18 @@ def _manifest(path: str, config: Prepare | None) -> Manifest:
     return read_manifest(path) if config is None else prepare(config, path)
 
 
-def _matching_tokenizer(path: str, manifest: Manifest) -> Tokenizer:
+def choose_order(files: RowFiles, weights: Sequence[float], seed: int, *, shuffle: bool) -> Order:
+    """Shuffled without end, or every row once."""
+    return Shuffled(files.set_rows, weights, seed) if shuffle else InOrder(files.rows)
+
+
+def matching_tokenizer(path: str, fingerprint: str) -> Tokenizer:
+    """The tokenizer of a prepared set. Raises InputError where it is not the one with `fingerprint`."""
     tokenizer = load_tokenizer(f"{path}/{TOKENIZER}")
-    if tokenizer.fingerprint != manifest.tokenizer:
+    if tokenizer.fingerprint != fingerprint:
         raise InputError(
             f"the tokenizer in {path}/{TOKENIZER} is not the one that its rows were made with "
-            f"({tokenizer.fingerprint[:12]}…, not {manifest.tokenizer[:12]}…); "
+            f"({tokenizer.fingerprint[:12]}…, not {fingerprint[:12]}…); "
             "restore it or prepare the set anew"
         )
     return tokenizer
@@ -263,7 +312,7 @@ def _check_alike(paths: Sequence[str], manifests: Sequence[Manifest]) -> None:
             )
 
 
-def _fingerprint(manifests: Sequence[Manifest], split: str, batch: int, order: Order) -> str:
+def fingerprint_of_batches(manifests: Sequence[Any], split: str, batch: int, order: Order) -> str:
     """Holds the first ids themselves, so another shuffle (a new version of grain) shows as well."""
     content = {
         "sets": [manifest.fingerprint for manifest in manifests],

@@ -74,25 +74,43 @@ class Manifest:
         return used / max(self.total(split, "rows") * self.length, 1)
 
     @property
+    def record(self) -> np.dtype[Any]:
+        """The type of a row on disk."""
+        return np.dtype((self.dtype, (self.length,)))
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of everything that decides what a reader yields; where it came from does not."""
-        content = dataclasses.asdict(self)
-        del content["config"]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return fingerprint_of(self)
 
 
-def write_manifest(manifest: Manifest, folder: Path) -> None:
+def fingerprint_of(manifest: Any) -> str:
+    """sha256 of a manifest less its `config`."""
+    content = dataclasses.asdict(manifest)
+    del content["config"]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(manifest: Any, folder: Path) -> None:
     """Writes manifest.json under another name and renames it, so that it is whole or not there."""
     write_json(folder / MANIFEST, dataclasses.asdict(manifest))
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a prepared set.
+    """The manifest of a prepared set of text.
 
     Raises InputError where there is no folder, a half-written one, one that holds something else,
     a manifest of another version or one that is not whole.
     """
-    path, content = _read_content(folder)
+    content = read_content(folder)
+    if "height" in content:
+        raise InputError(f"{folder} holds images; read it with data=Images(…), not Rows(…)")
+    return from_content(content, folder, Manifest, Shard)
+
+
+def read_content(folder: str | Path) -> dict[str, Any]:
+    """What manifest.json says, of any kind of set. Raises InputError as `read_manifest` does."""
+    path, content = _content(folder)
     if not isinstance(content, dict) or "format" not in content or "splits" not in content:
         raise InputError(f"{path} is no manifest of prepared rows")
     if content["format"] != FORMAT:
@@ -100,14 +118,21 @@ def read_manifest(folder: str | Path) -> Manifest:
             f"{folder} has format {content['format']} and this version reads {FORMAT}; "
             "prepare the set anew, or use the version that wrote it"
         )
+    return content
+
+
+def from_content(content: dict[str, Any], folder: str | Path, manifest: Any, shard: Any) -> Any:
+    """The manifest (its class, and that of its shards) that manifest.json describes."""
     try:
         splits = {
-            name: tuple(Shard(**shard) for shard in shards)
-            for name, shards in content["splits"].items()
+            name: tuple(shard(**part) for part in parts)
+            for name, parts in content["splits"].items()
         }
-        return Manifest(**{**content, "splits": splits})
+        return manifest(**{**content, "splits": splits})
     except (TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not whole ({error}); prepare the set anew") from error
+        raise InputError(
+            f"{folder}/{MANIFEST} is not whole ({error}); prepare the set anew"
+        ) from error
 
 
 def is_prepared(folder: str | Path) -> bool:
@@ -115,7 +140,7 @@ def is_prepared(folder: str | Path) -> bool:
     return Store(folder).exists(MANIFEST) if is_url(folder) else (Path(folder) / MANIFEST).is_file()
 
 
-def _read_content(folder: str | Path) -> tuple[str | Path, Any]:
+def _content(folder: str | Path) -> tuple[str | Path, Any]:
     """Where the manifest is, and what it holds."""
     if is_url(folder):
         store = Store(folder)
@@ -156,13 +181,13 @@ def _why_missing(folder: Path) -> str:
     return f"{folder} does not exist; make it with: jaxssl prepare SOURCE --into {folder}"
 
 
-def verify_shards(folder: str | Path, manifest: Manifest, split: str) -> None:
+def verify_shards(folder: str | Path, manifest: Any, split: str) -> None:
     """Reads every shard of a split and compares its sha256, at about 1 GB/s and core.
 
     Raises InputError that names the first shard that is missing or has changed.
     """
 
-    def broken(shard: Shard) -> str | None:
+    def broken(shard: Any) -> str | None:
         for name, expected in (
             (shard.file, shard.sha256),
             (shard.documents_file, shard.documents_sha256),
@@ -180,7 +205,7 @@ def verify_shards(folder: str | Path, manifest: Manifest, split: str) -> None:
                 raise InputError(f"{problem}; restore it or prepare the set anew")
 
 
-def file_sizes(folder: str | Path, manifest: Manifest, split: str) -> dict[str, int]:
+def file_sizes(folder: str | Path, manifest: Any, split: str) -> dict[str, int]:
     """Name -> bytes of the files of a split. Raises InputError for one that is missing."""
     names = [name for s in manifest.splits[split] for name in (s.file, s.documents_file)]
     if is_url(folder):
@@ -260,6 +285,14 @@ def partial_of(folder: str | Path) -> Path:
     """Where a set is written before it is renamed to its place."""
     folder = Path(folder)
     return folder.with_name(folder.name + ".partial")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote. Raises InputError for a file that is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error})") from error
 
 
 def write_json(path: Path, content: Any) -> None:

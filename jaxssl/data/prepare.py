@@ -9,39 +9,23 @@ Whatever was finished when a run was killed is found again. The shards depend on
 tokenizer and the settings, and on nothing else.
 """
 
-import contextlib
-import dataclasses
-import fcntl
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxssl.data.beam_engine import write_units_with_beam
-from jaxssl.data.manifest import (
-    MANIFEST,
-    TOKENIZER,
-    UPLOADING,
-    Manifest,
-    Shard,
-    partial_of,
-    read_manifest,
-    upload_set,
-    write_manifest,
-)
+from jaxssl.data.folder import check_same, described, make_folder, move_units, named, units_of
+from jaxssl.data.manifest import TOKENIZER, Manifest, Shard, read_manifest, write_manifest
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources import Source
 from jaxssl.data.split import SplitSeeker
-from jaxssl.data.stores import Store, folder_here, is_url
 from jaxssl.data.survey import Survey, divide, read_survey, survey_sources
 from jaxssl.data.tokenizer import load_tokenizer
 from jaxssl.data.train_tokenizer import SentencePiece
 from jaxssl.data.units import Job, Unit, cut_units, finished_unit, row_dtype
 from jaxssl.data.workers import write_units
 from jaxssl.errors import InputError
-
-UNITS, LOCK = "units", "lock"
 
 
 @dataclass(frozen=True)
@@ -69,6 +53,10 @@ class Prepare:
         if self.beam_options and self.engine != "beam":
             raise InputError("beam_options are of --engine beam; pass it, or leave them out")
 
+    def into(self, folder: str | Path) -> Manifest:
+        """As `prepare`."""
+        return prepare(self, folder)
+
 
 def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None = None) -> Manifest:
     """Prepares rows in `folder` and returns their manifest; goes on where a killed run stopped.
@@ -77,124 +65,29 @@ def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None =
     InputError for bad input, for a folder that was prepared, or begun, with another configuration,
     and for one that holds something else. A folder on an object store is made in the cache first.
     """
-    if is_url(folder):
-        return _prepare_there(config, Store(folder), progress)
-    folder = Path(folder)
-    partial, description = partial_of(folder), describe(config)
+    description = describe(config)
     with progress or TextProgress() as report:
-        if manifest := _already(folder, description):
-            return manifest
-        with _locked(partial, report):
-            if manifest := _already(folder, description):  # by whoever held the lock
-                return manifest
-            if (partial / MANIFEST).is_file():  # killed just before the end
-                manifest = read_manifest(partial)
-                _check_same(partial, manifest.config, description)
-                return _put_in_place(manifest, folder)
+
+        def write(partial: Path) -> Manifest:
             survey = read_survey(partial)
             if survey:
-                _check_same(partial, survey.config, description)
+                check_same(partial, survey.config, description)
             else:
                 survey = survey_sources(
                     config.source, config.valid, config.tokenizer, partial, description, report
                 )
             shards = _write_units(config, survey, partial, report)
-            return _put_in_place(_name_shards(shards, config, survey, partial), folder)
+            return _name_shards(shards, config, survey, partial)
 
-
-def _prepare_there(config: Prepare, store: Store, progress: TextProgress | None) -> Manifest:
-    """In a folder of this machine, which is copied to the store, its manifest last, and removed."""
-    description, work = describe(config), folder_here(store.url, "prepared")
-    with progress or TextProgress() as report:
-        if manifest := _already_there(store, description):
-            return manifest
-        with _locked(work.with_name(f"{work.name}.upload"), report):
-            if manifest := _already_there(store, description):  # by whoever held the lock
-                return manifest
-            manifest = prepare(config, work, report)
-            report.say(f"copying {work} to {store.url}")
-            upload_set(work, store, manifest.fingerprint)
-            shutil.rmtree(work)
-            return manifest
-
-
-def _already_there(store: Store, description: dict[str, Any]) -> Manifest | None:
-    there = store.sizes()
-    if not there or (UPLOADING in there and MANIFEST not in there):
-        return None
-    if MANIFEST not in there:
-        raise InputError(f"{store.url} holds other files; choose another folder")
-    manifest = read_manifest(store.url)
-    _check_same(store.url, manifest.config, description)
-    return manifest
+        return make_folder(folder, description, report, read=read_manifest, write=write)
 
 
 def describe(config: Prepare) -> dict[str, Any]:
     """The configuration as JSON, less who does the work, on which nothing depends."""
-    described = _describe(config)
+    content = described(config)
     for name in ("workers", "engine", "beam_options"):
-        del described[name]
-    return described
-
-
-def _describe(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **fields}
-    if isinstance(value, (list, tuple)):
-        return [_describe(part) for part in value]
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
-
-
-def _already(folder: Path, description: dict[str, Any]) -> Manifest | None:
-    """The manifest of a set that was prepared with the same configuration."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} exists and holds no prepared rows; choose another folder")
-    manifest = read_manifest(folder)
-    _check_same(folder, manifest.config, description)
-    return manifest
-
-
-def _check_same(folder: Path | str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    if difference := _difference(old, new):
-        raise InputError(
-            f"{folder} was made with another configuration ({difference}); "
-            "remove it or choose another folder"
-        )
-
-
-def _difference(old: Any, new: Any, path: str = "") -> str | None:
-    """The first place where two descriptions differ, as `length: 128, now 256`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
-            inner = f"{path}.{name}" if path else name
-            if found := _difference(old.get(name), new.get(name), inner):
-                return found
-        return None
-    return None if old == new else f"{path}: {old}, now {new}"
-
-
-@contextlib.contextmanager
-def _locked(partial: Path, report: TextProgress) -> Iterator[None]:
-    """One process a folder: the others wait. The lock goes with the process, however it ends."""
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{partial} cannot be made: a file is in the way") from error
-    with (partial / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report.say(f"another process writes {partial}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:  # nothing to go on from: leave nothing
-            if partial.is_dir() and {path.name for path in partial.iterdir()} == {LOCK}:
-                (partial / LOCK).unlink()
-                partial.rmdir()
+        del content[name]
+    return content
 
 
 def _write_units(
@@ -202,11 +95,8 @@ def _write_units(
 ) -> dict[str, tuple[Shard, ...]]:
     """The shards of every split, in order: those that an earlier run has finished, and new ones."""
     report.begin("packing", total_bytes=survey.bytes)
-    (partial / UNITS).mkdir(exist_ok=True)
-    for left in (partial / UNITS).glob("*.tmp"):  # of a run that was killed or met a full disk
-        left.unlink(missing_ok=True)
     job = Job(
-        folder=str(partial / UNITS),
+        folder=str(units_of(partial)),
         tokenizer=str(partial / TOKENIZER),
         fingerprint=load_tokenizer(partial / TOKENIZER).fingerprint,
         length=config.length,
@@ -261,43 +151,12 @@ def _name_shards(
         mask=tokenizer.mask,
         tokenizer=tokenizer.fingerprint,
         skipped=survey.skipped,
-        splits={
-            split: tuple(_named(shard, split, i, len(parts)) for i, shard in enumerate(parts))
-            for split, parts in shards.items()
-        },
+        splits=named(shards),
         config=survey.config,
     )
-    for split, parts in shards.items():
+    for split in shards:
         if manifest.total(split, "rows") == 0:
             raise InputError(f"no document of the {split} split has a token; remove {partial}")
-        for old, new in zip(parts, manifest.splits[split], strict=True):
-            (partial / UNITS / old.file).replace(partial / new.file)
-            (partial / UNITS / old.documents_file).replace(partial / new.documents_file)
+    move_units(shards, manifest.splits, partial)
     write_manifest(manifest, partial)
-    return manifest
-
-
-def _named(shard: Shard, split: str, number: int, count: int) -> Shard:
-    stem = f"{split}-{number:05d}-of-{count:05d}"
-    return dataclasses.replace(
-        shard, file=f"{stem}.array_record", documents_file=f"{stem}.documents.npz"
-    )
-
-
-def _put_in_place(manifest: Manifest, folder: Path) -> Manifest:
-    """Removes whatever is not of the finished set and renames the folder."""
-    partial = partial_of(folder)
-    kept = {MANIFEST, TOKENIZER}
-    for shard in (shard for parts in manifest.splits.values() for shard in parts):
-        kept |= {shard.file, shard.documents_file}
-    for path in partial.iterdir():
-        if path.name in kept:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    if folder.is_dir():
-        folder.rmdir()  # it is empty, else nothing would have been prepared
-    partial.rename(folder)
     return manifest

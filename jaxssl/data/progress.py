@@ -27,7 +27,7 @@ class TextProgress:
         self._stream = stream or sys.stderr
         self._console = Console(file=self._stream, quiet=silent)
         self._bar: Progress | None = None
-        self._phase = ""
+        self._phase, self._things = "", "documents"
         self._total: int | None = None
         self._documents = self._bytes = self._tokens = self._reused = 0
         self._started = self._shown = time.monotonic()
@@ -43,10 +43,10 @@ class TextProgress:
     ) -> None:
         self._end_bar()
 
-    def begin(self, phase: str, total_bytes: int | None = None) -> None:
+    def begin(self, phase: str, total_bytes: int | None = None, things: str = "documents") -> None:
         """Starts a phase; with the bytes of text that it will see, the time left is estimated."""
         self._end_bar()
-        self._phase, self._total = phase, total_bytes
+        self._phase, self._total, self._things = phase, total_bytes, things
         self._documents = self._bytes = self._tokens = self._reused = 0
         self._started = self._shown = time.monotonic()
         if self._console.is_terminal and not self._console.quiet:
@@ -75,7 +75,7 @@ class TextProgress:
         """Documents, megabytes, tokens and speed so far, as one line."""
         seconds = max(time.monotonic() - self._started, 1e-9)
         speed = (self._bytes - self._reused) / MEGA / seconds
-        parts = [f"{self._documents:,} documents", f"{self._bytes / MEGA:,.1f} MB"]
+        parts = [f"{self._documents:,} {self._things}", f"{self._bytes / MEGA:,.1f} MB"]
         if self._tokens:
             parts.append(f"{self._tokens / MEGA:,.2f} M tokens")
         return ", ".join([*parts, f"{speed:,.1f} MB/s"])

@@ -4,7 +4,7 @@ import glob
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -154,7 +154,16 @@ def read_parquet_column(path: str, column: str) -> Iterator[tuple[str, Any]]:
 
 
 def read_tensorflow_dataset(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The examples of a data set of TFDS, by folder or name, each with a name `set/split#number`.
+    """The examples of a data set of TFDS, by folder or name, each with a name `set/split#number`."""
+    builder, source = open_tensorflow_dataset(name, split)
+    for number in range(len(source)):
+        yield f"{builder.info.full_name}/{split}#{number}", source[number]
+
+
+def open_tensorflow_dataset(
+    name: str, split: str, undecoded: Collection[str] = ()
+) -> tuple[Any, Any]:
+    """Builder and examples of a data set of TFDS, by folder or name; some columns left as bytes.
 
     TensorFlow is not imported, so the set must be prepared with `file_format="array_record"`. A
     name is looked for in TFDS_DATA_DIR (default: ~/tensorflow_datasets); what is not there is
@@ -170,15 +179,15 @@ def read_tensorflow_dataset(name: str, split: str) -> Iterator[tuple[str, dict[s
         else:
             builder = tfds.builder(name, file_format="array_record")
             builder.download_and_prepare()
-        source = builder.as_data_source(split)
+        left = {column: tfds.decode.SkipDecoding() for column in undecoded}
+        source = builder.as_data_source(split, decoders=left or None)
     except Exception as error:  # TFDS raises many kinds: not found, no such split, wrong format
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"TFDS data set {name!r}, split {split!r}, cannot be read: {reason} (prepare it with "
             "file_format='array_record', then give its folder)"
         ) from error
-    for number in range(len(source)):
-        yield f"{builder.info.full_name}/{split}#{number}", source[number]
+    return builder, source
 
 
 def value_of(record: dict[str, Any], column: str, where: str) -> Any:

@@ -11,24 +11,28 @@ from typing import Protocol
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
+from jaxssl.data.image_manifest import ImageManifest, ImageShard
 from jaxssl.data.manifest import Manifest, Shard, file_sizes, read_documents
 from jaxssl.data.shard_cache import GIB, OPEN_FILES, ShardCache, Wanted, open_reader
 from jaxssl.data.stores import Store, is_url
 from jaxssl.errors import InputError
 
+AnyManifest = Manifest | ImageManifest
+AnyShard = Shard | ImageShard
+
 
 class Shards(Protocol):
     """The shards of one prepared set, wherever they are."""
 
-    def reader(self, shard: Shard) -> ArrayRecordReader:
+    def reader(self, shard: AnyShard) -> ArrayRecordReader:
         """An open reader of its rows; to be used before the next one is asked for."""
         ...
 
-    def documents(self, shard: Shard) -> AbstractContextManager[Path]:
+    def documents(self, shard: AnyShard) -> AbstractContextManager[Path]:
         """The file of its documents, which stays within the body."""
         ...
 
-    def bring(self, shards: Sequence[Shard]) -> None:
+    def bring(self, shards: Sequence[AnyShard]) -> None:
         """Tells that these are about to be read."""
         ...
 
@@ -40,7 +44,7 @@ class LocalShards:
         self._folder, self._limit = Path(folder), open_files
         self._open: OrderedDict[str, ArrayRecordReader] = OrderedDict()
 
-    def reader(self, shard: Shard) -> ArrayRecordReader:
+    def reader(self, shard: AnyShard) -> ArrayRecordReader:
         """The one that was not used for longest is closed for it."""
         if shard.file in self._open:
             self._open.move_to_end(shard.file)
@@ -52,17 +56,17 @@ class LocalShards:
         return reader
 
     @contextlib.contextmanager
-    def documents(self, shard: Shard) -> Iterator[Path]:
+    def documents(self, shard: AnyShard) -> Iterator[Path]:
         yield self._folder / shard.documents_file
 
-    def bring(self, shards: Sequence[Shard]) -> None:
+    def bring(self, shards: Sequence[AnyShard]) -> None:
         pass
 
 
 class StoredShards:
     """On an object store: what is read is fetched into the cache, verified, and left there."""
 
-    def __init__(self, url: str, manifest: Manifest, split: str, cache: ShardCache):
+    def __init__(self, url: str, manifest: AnyManifest, split: str, cache: ShardCache):
         self._store, self._cache = Store(url), cache
         self._sizes = file_sizes(url, manifest, split)
         self.bytes = sum(self._sizes[shard.file] for shard in manifest.splits[split])
@@ -72,19 +76,19 @@ class StoredShards:
                 f"pass --data.cache-gib {in_gib(self.bytes)}, which holds all of them"
             )
 
-    def reader(self, shard: Shard) -> ArrayRecordReader:
+    def reader(self, shard: AnyShard) -> ArrayRecordReader:
         return self._cache.reader(self._wanted(shard))
 
     @contextlib.contextmanager
-    def documents(self, shard: Shard) -> Iterator[Path]:
+    def documents(self, shard: AnyShard) -> Iterator[Path]:
         name, sha256 = shard.documents_file, shard.documents_sha256
         with self._cache.file(Wanted(self._store, name, sha256, self._sizes[name])) as path:
             yield path
 
-    def bring(self, shards: Sequence[Shard]) -> None:
+    def bring(self, shards: Sequence[AnyShard]) -> None:
         self._cache.fetch_all([self._wanted(shard) for shard in shards])
 
-    def _wanted(self, shard: Shard) -> Wanted:
+    def _wanted(self, shard: AnyShard) -> Wanted:
         return Wanted(self._store, shard.file, shard.sha256, self._sizes[shard.file])
 
 
@@ -99,19 +103,18 @@ class RowFiles:
     def __init__(
         self,
         paths: Sequence[str],
-        manifests: Sequence[Manifest],
+        manifests: Sequence[AnyManifest],
         split: str,
         cache: Callable[[], ShardCache],
     ):
-        self._length = manifests[0].length
-        self._dtype = np.dtype(manifests[0].dtype)
+        self.record = manifests[0].record
         sets: list[Shards] = [
             StoredShards(path, manifest, split, cache())
             if is_url(path)
             else LocalShards(path, max(OPEN_FILES // len(paths), 1))
             for path, manifest in zip(paths, manifests, strict=True)
         ]
-        self._shards: list[tuple[str, Shards, Shard]] = [
+        self._shards: list[tuple[str, Shards, AnyShard]] = [
             (path, place, shard)
             for path, place, manifest in zip(paths, sets, manifests, strict=True)
             for shard in manifest.splits[split]
@@ -123,13 +126,13 @@ class RowFiles:
         self._named_by_path = len(paths) > 1
 
     def read(self, ids: np.ndarray) -> np.ndarray:
-        """Rows by id, in the order of ids: int32 [ids, length]."""
-        tokens = np.empty((len(ids), self._length), np.int32)
+        """Rows by id, in the order of ids, as an array of their type on disk: [ids, …]."""
+        found = np.empty(len(ids), self.record)
         parts = self._by_shard(ids)
         self._bring([number for number, _, _ in parts])
         for number, places, rows in parts:
-            tokens[places] = self._read(number, rows)
-        return tokens
+            found[places] = self._read(number, rows)
+        return found
 
     def documents(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """Names of the documents with a piece in any of these rows, each once."""
@@ -159,7 +162,7 @@ class RowFiles:
         ]
 
     def _bring(self, numbers: Sequence[int]) -> None:
-        wanted: dict[Shards, list[Shard]] = {}
+        wanted: dict[Shards, list[AnyShard]] = {}
         for _, place, shard in (self._shards[number] for number in numbers):
             wanted.setdefault(place, []).append(shard)
         for place, shards in wanted.items():
@@ -169,7 +172,7 @@ class RowFiles:
         path, place, shard = self._shards[number]
         try:
             records = b"".join(place.reader(shard).read(rows.tolist()))
-            return np.frombuffer(records, self._dtype).reshape(len(rows), self._length)
+            return np.frombuffer(records, self.record).reshape(len(rows), *self.record.shape)
         except (RuntimeError, ValueError, IndexError) as error:
             raise InputError(
                 f"shard {path}/{shard.file} cannot be read ({error}); "

@@ -10,11 +10,11 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -32,11 +32,11 @@ WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 class Unit(NamedTuple):
-    """Consecutive documents of one split."""
+    """Consecutive documents, or images, of one split."""
 
     split: str
     number: int  # among the units of the split
-    documents: list[Document]
+    documents: list[Any]
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,35 @@ class Job:
     fingerprint: str  # of the tokenizer
     length: int
 
+    def write(self, unit: Unit) -> Shard:
+        """What a worker does."""
+        return write_unit(unit, self)
 
-def cut_units(documents: Iterable[tuple[str, Document]], shard_characters: int) -> Iterator[Unit]:
-    """Groups (split, document) pairs: a unit ends before it would exceed `shard_characters`.
+
+def characters_of(document: Document) -> int:
+    return len(document.text)
+
+
+def cut_units(
+    documents: Iterable[tuple[str, Any]],
+    limit: int,
+    size_of: Callable[[Any], int] = characters_of,
+) -> Iterator[Unit]:
+    """Groups (split, document) pairs: a unit ends before its size, in characters, exceeds `limit`.
 
     Holds at most one unfinished unit a split. A longer document is a unit of its own.
     """
     waiting: dict[str, list[Document]] = {}
-    characters: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     numbers: dict[str, int] = {}
     for split, document in documents:
         held = waiting.setdefault(split, [])
-        if held and characters[split] + len(document.text) > shard_characters:
+        size = size_of(document)
+        if held and sizes[split] + size > limit:
             yield Unit(split, numbers.get(split, 0), held)
             numbers[split] = numbers.get(split, 0) + 1
             held = waiting[split] = []
-        characters[split] = len(document.text) + (characters[split] if held else 0)
+        sizes[split] = size + (sizes[split] if held else 0)
         held.append(document)
     for split, held in waiting.items():
         if held:
@@ -83,9 +96,13 @@ def unit_hash(unit: Unit, job: Job) -> str:
 
 def finished_unit(unit: Unit, job: Job) -> Shard | None:
     """The shard of a unit if an earlier run has written it and its bytes are still the same."""
-    path = _note(unit, job)
+    return finished_shard(_note(unit, job), Shard)
+
+
+def finished_shard(path: Path, kind: Callable[..., Any]) -> Any:
+    """The shard, of a kind, that the note at `path` tells of; None if it is not there and whole."""
     try:
-        shard = Shard(**json.loads(path.read_text(encoding="utf-8")))
+        shard = kind(**json.loads(path.read_text(encoding="utf-8")))
         same = (
             file_sha256(path.with_name(shard.file)) == shard.sha256
             and file_sha256(path.with_name(shard.documents_file)) == shard.documents_sha256
@@ -109,20 +126,10 @@ def write_unit(unit: Unit, job: Job) -> Shard:
         pad=tokenizer.pad,
     )
     note = _note(unit, job)
-    rows, documents = note.with_suffix(".array_record"), note.with_suffix(".documents.npz")
-    hashes = []
-    for path in (rows, documents):
-        new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        if path == rows:
-            write_rows(new, packed.rows, tokenizer)
-        else:
-            write_documents(new, [name for name, _ in full], packed.offsets, packed.documents)
-        _to_disk(new)
-        hashes.append(file_sha256(new))
-        new.replace(path)
+    stored = packed.rows.astype(row_dtype(tokenizer.vocab_size))
+    names = [name for name, _ in full]
     shard = Shard(
-        file=rows.name,
-        documents_file=documents.name,
+        **write_files(note, stored, names, packed.offsets, packed.documents),
         rows=len(packed.rows),
         pieces=len(packed.documents),
         documents=len(unit.documents),
@@ -130,22 +137,34 @@ def write_unit(unit: Unit, job: Job) -> Shard:
         tokens=sum(len(ids) for ids in encoded),
         characters=sum(len(text) for text in texts),
         bytes=sum(text_bytes(text) for text in texts),
-        sha256=hashes[0],
-        documents_sha256=hashes[1],
     )
     write_json(note, dataclasses.asdict(shard))
     return shard
 
 
-def write_rows(path: Path, rows: np.ndarray, tokenizer: Tokenizer) -> None:
-    """Rows [rows, length] as records of an ArrayRecord file, ids as small as they can be.
+def write_files(
+    note: Path, rows: np.ndarray, names: list[str], offsets: np.ndarray, documents: np.ndarray
+) -> dict[str, str]:
+    """Writes the two files of a shard beside its note; their names and hashes, as a shard has them."""
+    written: dict[str, str] = {}
+    for kind, suffix in (("", ".array_record"), ("documents_", ".documents.npz")):
+        path = note.with_suffix(suffix)
+        new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        if kind:
+            write_documents(new, names, offsets, documents)
+        else:
+            write_rows(new, rows)
+        _to_disk(new)
+        written |= {f"{kind}file": path.name, f"{kind}sha256": file_sha256(new)}
+        new.replace(path)
+    return written
 
-    Raises OSError (ENOSPC) for a full disk.
-    """
-    stored = np.ascontiguousarray(rows.astype(row_dtype(tokenizer.vocab_size)))
+
+def write_rows(path: Path, rows: np.ndarray) -> None:
+    """Rows as records of an ArrayRecord file. Raises OSError (ENOSPC) for a full disk."""
     try:
         writer = ArrayRecordWriter(str(path), WRITER_OPTIONS)
-        for row in stored:
+        for row in np.ascontiguousarray(rows):
             writer.write(row.tobytes())
         writer.close()
     except RuntimeError as error:  # how the writer tells of the disk

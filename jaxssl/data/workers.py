@@ -15,15 +15,19 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from typing import Any, Protocol
 
-from jaxssl.data.manifest import Shard
-from jaxssl.data.units import Job, Unit, write_unit
+from jaxssl.data.units import Unit
 from jaxssl.errors import InputError
 
 
-def write_units(
-    units: Iterable[Unit], job: Job, workers: int | None
-) -> Iterator[tuple[Unit, Shard]]:
+class Job(Protocol):
+    """Turns a unit into a shard; it and the unit go to other processes."""
+
+    def write(self, unit: Unit) -> Any: ...
+
+
+def write_units(units: Iterable[Unit], job: Job, workers: int | None) -> Iterator[tuple[Unit, Any]]:
     """Writes every unit and yields it with its shard, without its documents, as it is finished.
 
     `workers` processes (None: one a core). At most twice as many units are held at a time. With one
@@ -34,13 +38,13 @@ def write_units(
     head = list(islice(units, 2))
     if workers == 1 or len(head) < 2:
         for unit in chain(head, units):
-            yield unit._replace(documents=[]), write_unit(unit, job)
+            yield unit._replace(documents=[]), job.write(unit)
         return
-    pending: dict[Future[Shard], Unit] = {}
+    pending: dict[Future[Any], Unit] = {}
     with _pool(workers) as pool:
         for unit in chain(head, units):
             with _without_main():
-                future = pool.submit(write_unit, unit, job)
+                future = pool.submit(job.write, unit)
             pending[future] = unit._replace(documents=[])
             if len(pending) >= 2 * workers:
                 yield from _finished(pending)
@@ -53,7 +57,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _finished(pending: dict[Future[Shard], Unit]) -> Iterator[tuple[Unit, Shard]]:
+def _finished(pending: dict[Future[Any], Unit]) -> Iterator[tuple[Unit, Any]]:
     """Waits for one unit at least and gives those that are done."""
     done, _ = wait(pending, return_when=FIRST_COMPLETED)
     for future in done:
@@ -70,7 +74,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     except BrokenProcessPool as error:
         raise InputError(
             "a worker was killed, most likely for want of memory; "
-            "take fewer --workers or smaller --shard-characters and run the same command again"
+            "take fewer --workers or smaller shards and run the same command again"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

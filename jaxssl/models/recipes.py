@@ -122,3 +122,19 @@ def bart(depth: int = 6, width: int = 768, heads: int = 12, **changes: Any) -> T
         segment_types=0,
     )
     return replace(recipe, **changes)
+
+
+def vit(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+    """Dosovitskiy et al. 2021: the blocks of ViT-B/16, without dropout; for `VisionTransformer`."""
+    recipe = Transformer(
+        depth=depth,
+        width=width,
+        heads=heads,
+        norm_first=True,
+        norm_epsilon=1e-6,
+        segment_types=0,
+        embedding_norm=False,
+        final_norm=True,
+        dropout=0.0,
+    )
+    return replace(recipe, **changes)

@@ -3,6 +3,8 @@
 from jaxssl.objectives.causal_lm import CausalLM
 from jaxssl.objectives.denoising import Denoising
 from jaxssl.objectives.electra import Electra
+from jaxssl.objectives.image_autoencoder import ImageAutoencoder
+from jaxssl.objectives.masked_autoencoder import MaskedAutoencoder
 from jaxssl.objectives.masked_embedding import MaskedEmbedding
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
@@ -14,6 +16,8 @@ __all__ = [
     "CausalLM",
     "Denoising",
     "Electra",
+    "ImageAutoencoder",
+    "MaskedAutoencoder",
     "MaskedEmbedding",
     "MaskedLM",
     "NextSentence",

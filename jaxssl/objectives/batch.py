@@ -1,6 +1,6 @@
 """What an objective is given, and how it reports: a batch of rows, and metrics that add up exactly.
 
-batch      rows of one batch over all devices and hosts
+batch      rows of one batch over all devices and hosts; a row is some text, or an image
 length     tokens of a row
 vocab      size of the vocabulary
 masked     places of a row that are predicted
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from jaxssl.objectives.places import count_at
 
@@ -63,6 +63,13 @@ class Text(NamedTuple):
 
     tokens: Int[Array, "batch length"]
     vocabulary: Vocabulary
+
+
+class Images(NamedTuple):
+    """Images as they were read, and their captions where there are some; their labels never."""
+
+    pixels: UInt8[Array, "batch height width channels"]
+    captions: Text | None = None  # one row an image: begin, its tokens, end, then pad
 
 
 class Ratio(NamedTuple):

@@ -19,7 +19,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "prepare": Command("jaxssl.tools.prepare", "raw text to rows of tokens, ready for train.py"),
+    "prepare": Command("jaxssl.tools.prepare", "raw text or images to a set that train.py reads"),
     "plan": Command(
         "jaxssl.tools.plan", "what a run takes on TPUs or GPUs that are not here", True
     ),
@@ -28,7 +28,7 @@ COMMANDS = {
 }
 
 DESCRIPTION = """\
-Self-supervised pretraining in JAX: raw text to a checkpoint, a finetuned model, an export.
+Self-supervised pretraining in JAX: raw text or images to a checkpoint, a finetuned model, an export.
 """
 
 EPILOG = """\

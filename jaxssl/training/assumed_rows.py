@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from jaxssl.data.images import Images
 from jaxssl.data.loader import TextSpec, even_frequency
 from jaxssl.data.manifest import is_prepared, read_manifest
 from jaxssl.errors import InputError
@@ -18,6 +19,8 @@ def assumed_rows(
     config: Pretraining, length: int | None = None, vocab_size: int | None = None
 ) -> tuple[TextSpec, str]:
     """Rows as the manifest of `config.data` says, less what is given; and in words where from."""
+    if isinstance(config.data, Images):
+        raise InputError("only runs on text can be planned so far; pass a recipe with data=Rows(…)")
     folder = config.data.paths[0]
     if is_prepared(folder):
         manifest = read_manifest(folder)

@@ -3,7 +3,8 @@
 A run's folder holds all that is needed to go on, or to build the model elsewhere:
 
     config.json    what was run: every field of the configuration, and the code's version
-    tokenizer/     the tokenizer of its rows
+    tokenizer/     the tokenizer of its rows or captions
+    images.json    the shape and the labels of its images
     checkpoints/   STEP/state: step, model, optimizer, average, carried
 """
 
@@ -22,8 +23,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 import jaxssl
-from jaxssl.data.loader import TextSpec
-from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+from jaxssl.data.tokenizer import Tokenizer
 from jaxssl.errors import InputError, is_full_disk
 from jaxssl.models.plain import to_dict
 from jaxssl.training.description import changes, describe, rebuild
@@ -152,13 +152,13 @@ def _described(config: Any) -> dict[str, Any]:
     return {k: v for k, v in describe(config).items() if k not in ("hosts", "restarts")}
 
 
-def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> list[str]:
-    """Writes config.json and tokenizer/ of a new run; of an old one, returns what has changed.
+def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
+    """Writes config.json of a new run, and what its rows are; of an old one, returns what has changed.
 
     Of many hosts the first one writes.
     Raises InputError where a change means another model or other data under the same name.
     """
-    folder = run_folder(run)
+    folder, data = run_folder(run), rows.fingerprint
     described = {"version": jaxssl.__version__, "data": data, "config": _described(config)}
     path = folder / "config.json"
     if path.exists():
@@ -178,7 +178,7 @@ def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> 
         return lines
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(folder / "tokenizer")
+        rows.save_spec(folder)
     temporary = path.with_suffix(".partial")
     temporary.write_text(json.dumps(described, indent=1), encoding="utf8")
     temporary.replace(path)
@@ -187,13 +187,21 @@ def write_run(run: str | Path, config: Any, tokenizer: Tokenizer, data: str) -> 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a run has made: its configuration, its tokenizer, and the parameters of one step."""
+    """What a run has made: its configuration, what it read, and the parameters of one step."""
 
     config: Any
     objective: Any
-    tokenizer: Tokenizer
+    spec: Any  # TextSpec (of the shortest rows) or ImageSpec
+    texts: Tokenizer | None  # None for images without captions
     model: Tree
     step: int
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Of its rows or captions. Raises InputError where it has read no text."""
+        if self.texts is None:
+            raise InputError("the run has read images and no text; pass a run that read text")
+        return self.texts
 
 
 def load_pretrained(
@@ -214,14 +222,12 @@ def load_pretrained(
         if not path.exists():
             raise InputError(f"{run} is no run: it has no config.json")
         config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
-        tokenizer = load_tokenizer(folder / "tokenizer")
+        spec, tokenizer = config.data.read_spec(folder)
         checkpoints = Checkpoints(folder, config.keep, read_only=True)
         step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
         if step is None:
             raise InputError(f"{run} holds no checkpoint yet; train it first")
         bring(f"checkpoints/{step}")
-        # The shortest of rows: no parameter depends on their length, which some models limit.
-        spec = TextSpec.of(tokenizer, batch=config.data.batch, length=1)
         key = jax.random.key(0)
         template = jax.eval_shape(lambda: config.objective.init(key, spec))
         name = "average" if averaged and config.average is not None else "model"
@@ -231,7 +237,7 @@ def load_pretrained(
         nested = _read(checkpoints.manager, step, {name: to_dict(wanted)}, partial=True)
         checkpoints.close()
     model = from_nested(template, nested[name])
-    return Pretrained(config, config.objective, tokenizer, model, step)
+    return Pretrained(config, config.objective, spec, tokenizer, model, step)
 
 
 def _read(manager: Any, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:

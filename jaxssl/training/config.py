@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import tyro
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.images import ImageReader, Images
+from jaxssl.data.loader import RowReader, Rows
 from jaxssl.errors import InputError
 from jaxssl.training.checkpoint import Keep
 from jaxssl.training.hosts import Hosts
@@ -20,13 +21,14 @@ from jaxssl.training.optimizer import AdamW
 from jaxssl.training.watch import Watch
 
 Config = TypeVar("Config")
+Reader = RowReader | ImageReader
 
 
 @dataclass(frozen=True)
 class Pretraining:
     """A pretraining run. `configs/` holds recipes; flags change single fields."""
 
-    data: Rows  # prepared rows, and how many make a batch
+    data: Rows | Images  # what is read, prepared, and how many rows make a batch
     objective: Any  # what is learned: MaskedLM, CausalLM, …
     optimizer: Any = field(default_factory=AdamW)
     mesh: Mesh = Mesh()

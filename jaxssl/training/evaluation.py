@@ -5,15 +5,15 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxssl.data.loader import RowReader
 from jaxssl.objectives.batch import Metric
+from jaxssl.training.config import Reader
 from jaxssl.training.mesh import batch_sharding
 from jaxssl.training.step import TrainState, place_batch
 
 
 def evaluate(
     state: TrainState,
-    held_out: RowReader,
+    held_out: Reader,
     evaluate_batch: Callable[..., dict[str, Metric]],
     mesh: Any,
     batches: int,
@@ -28,7 +28,7 @@ def evaluate(
         evaluate_batch(
             model,
             state.carried,
-            place_batch(held_out.batch(number)["tokens"], sharding),
+            place_batch(held_out.batch(number), sharding),
             jnp.int32(number),
         )
         for number in range(min(batches, held_out.batches))

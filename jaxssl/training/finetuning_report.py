@@ -57,7 +57,12 @@ def seed_report(setup: Setup, train: ExampleBatches, folder: Path, start: int) -
         objective=objective,
     )
     rows: Any = SimpleNamespace(
-        spec=SimpleNamespace(batch=setup.spec.batch, length=length),
+        spec=SimpleNamespace(
+            batch=setup.spec.batch,
+            length=length,
+            unit="tokens",
+            units=setup.spec.batch * length,
+        ),
         row_ids=lambda step: setup.data.train_ids(train.seed)[train.row_ids(step)],
         documents=lambda ids: [setup.data.tables["train"].name],
     )

@@ -20,9 +20,15 @@ from jax.sharding import Mesh as DeviceMesh
 from jaxssl.errors import InputError
 from jaxssl.models import (
     embedding_regressor,
+    heads,
+    image_autoencoder_model,
+    image_decoder,
     masked_language_model,
+    masked_patch_model,
     replaced_token_model,
+    residual_network,
     transformer,
+    vision_transformer,
     word_vector_model,
 )
 from jaxssl.models.layout import path_of, spec_of
@@ -33,6 +39,12 @@ TABLES = (
     transformer.LAYOUT,
     word_vector_model.LAYOUT,
     embedding_regressor.LAYOUT,
+    residual_network.LAYOUT,
+    vision_transformer.LAYOUT,
+    heads.LAYOUT,
+    image_decoder.LAYOUT,
+    image_autoencoder_model.LAYOUT,
+    masked_patch_model.LAYOUT,
 )
 AXES = ("data", "fsdp", "tensor")
 

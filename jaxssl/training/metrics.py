@@ -4,10 +4,11 @@ Between reports nothing is fetched: metrics stay on the device until one is due.
 ahead of the device, and no further: a stop has to wait for what it has already asked for.
 """
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import jax
@@ -15,11 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from jaxssl.data.loader import RowReader
 from jaxssl.errors import InputError
 from jaxssl.objectives.batch import Metric
 from jaxssl.training.chips import device_peak
-from jaxssl.training.config import Pretraining
+from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.hosts import tell
 from jaxssl.training.stored_runs import run_folder
 
@@ -33,13 +33,14 @@ class NotFinite(InputError):
 class Report:
     """Collects the metrics of every step, and tells of them every `report_every` steps."""
 
-    def __init__(self, config: Pretraining, rows: RowReader, *, start: int):
+    def __init__(self, config: Pretraining, rows: Reader, *, start: int):
         spec = rows.spec
         self.rows, self.folder = rows, run_folder(config.run)
         self.steps, self.every = config.steps, config.report_every
-        self.tokens_per_step = spec.batch * spec.length
+        self.unit, self.units_per_step = spec.unit, spec.units
         self.flops_per_step = 3 * spec.batch * config.objective.forward_flops(spec)
         self.waiting: list[tuple[int, Mapping[str, Metric]]] = []
+        self.input_seconds = 0.0  # since the last report
         self.peak = peak_flops()
         self.first_step = start
         self.clock = self.began = time.perf_counter()
@@ -65,6 +66,13 @@ class Report:
         if (step + 1) % self.every == 0 or step + 1 == self.steps:
             self.tell()
 
+    @contextlib.contextmanager
+    def input(self) -> Iterator[None]:
+        """Within it the loop reads a batch. The device works on, if that takes less than a step."""
+        began = time.perf_counter()
+        yield
+        self.input_seconds += time.perf_counter() - began
+
     def tell(self) -> None:
         """Waits for the device, checks every step since the last report, prints and writes."""
         if not self.waiting:
@@ -76,12 +84,14 @@ class Report:
         now = time.perf_counter()
         seconds, self.clock = now - self.clock, now
         self.waiting = []
+        input_seconds, self.input_seconds = self.input_seconds / count, 0.0
         means = averages([metrics for _, metrics in fetched])
-        means["tokens_per_second"] = self.tokens_per_step * count / seconds
+        means[f"{self.unit}_per_second"] = self.units_per_step * count / seconds
         means["share_of_peak"] = self.flops_per_step * count / seconds / self.peak
+        means["input_seconds"] = input_seconds
         left = (now - self.began) / (last - self.first_step) * (self.steps - last)
         self._write("train", last, means)
-        tell(_line(last, self.steps, means, left))
+        tell(_line(last, self.steps, means, left, self.unit))
 
     def evaluation(self, step: int, sums: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
         """Prints and writes the evaluation after `step` steps; returns its means."""
@@ -152,14 +162,15 @@ def _measured_cpu_peak(size: int = 1024, seconds: float = 0.5) -> float:
     return 2 * size**3 / best
 
 
-def _line(step: int, steps: int, means: dict[str, float], left: float) -> str:
+def _line(step: int, steps: int, means: dict[str, float], left: float, unit: str) -> str:
+    speed = f"{unit}_per_second"
     shown = [f"step {step:>7,} of {steps:,}", f"loss {means['loss']:.4f}"]
     shown += [
         f"{name.replace('_', ' ')} {means[name]:.3f}"
         for name in means
-        if name not in {"loss", "tokens_per_second", "share_of_peak", "gradient_norm"}
+        if name not in {"loss", speed, "share_of_peak", "gradient_norm", "input_seconds"}
     ]
-    shown.append(f"{means['tokens_per_second']:,.0f} tokens/s")
+    shown.append(f"{means[speed]:,.0f} {unit}/s, input {1e3 * means['input_seconds']:.1f} ms")
     if math.isfinite(means["share_of_peak"]):
         shown.append(f"{means['share_of_peak']:.0%} of peak")
     return "  ".join(shown + [f"left {clock(left)}"])

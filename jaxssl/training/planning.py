@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import AbstractMesh
 
 from jaxssl.data.loader import TextSpec
@@ -26,9 +25,9 @@ from jaxssl.training.collectives import Total, collectives_of, totals
 from jaxssl.training.config import Pretraining
 from jaxssl.training.estimate import Estimate, estimate
 from jaxssl.training.host_moments import is_on_host
-from jaxssl.training.mesh import batch_sharding, rows_of_hosts
+from jaxssl.training.mesh import rows_of_hosts
 from jaxssl.training.program_text import read_program
-from jaxssl.training.step import TrainState, abstract_state, make_step
+from jaxssl.training.step import TrainState, abstract_batch, abstract_state, make_step
 from jaxssl.training.targets import NoCompiler, Target, check_compiler, target_devices
 from jaxssl.training.traffic import memory_traffic
 
@@ -256,11 +255,8 @@ def compile_step(
     """The abstract state, and the compiled step that takes it."""
     optimizer = config.optimizer.make(config.steps)
     state = abstract_state(config, optimizer, spec, mesh)
-    tokens = jax.ShapeDtypeStruct(
-        (spec.batch, spec.length), np.int32, sharding=batch_sharding(mesh)
-    )
     step: Any = make_step(config, optimizer, spec, mesh)
-    lowered = step.lower(state, tokens)
+    lowered = step.lower(state, abstract_batch(spec, mesh))
     try:
         return state, lowered.compile()
     except jax.errors.JaxRuntimeError as error:

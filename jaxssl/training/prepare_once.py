@@ -3,7 +3,6 @@
 import time
 
 from jaxssl.data.manifest import is_prepared
-from jaxssl.data.prepare import prepare
 from jaxssl.errors import InputError
 from jaxssl.training.config import Pretraining
 
@@ -22,7 +21,7 @@ def prepare_once(config: Pretraining, *, host: int, hosts: int) -> None:
         return  # where rows are missing that no recipe prepares, `open_rows` says so
     with config.watch(0, host=host, hosts=hosts, is_training=False):
         if host == 0:
-            prepare(rows.prepare, folder)
+            rows.prepare.into(folder)
         else:
             _wait(folder, host, config.hosts.prepare_within)
 

@@ -8,7 +8,7 @@ from jaxssl.data.loader import RowReader
 from jaxssl.data.shard_cache import GIB
 from jaxssl.data.shards import in_gib
 from jaxssl.objectives.masked_lm import MaskedLM
-from jaxssl.training.config import Pretraining
+from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.guesses import show_guesses
 from jaxssl.training.hosts import tell
 from jaxssl.training.picture import draw_losses, read_metrics, spark_line
@@ -19,8 +19,8 @@ from jaxssl.training.stored_runs import run_folder
 def announce(
     config: Pretraining,
     state: TrainState,
-    rows: RowReader,
-    held_out: RowReader,
+    rows: Reader,
+    held_out: Reader,
     mesh: Any,
     changed: list[str],
 ) -> None:
@@ -30,9 +30,8 @@ def announce(
     per_epoch = max(rows.rows // spec.batch, 1)
     devices = jax.devices()
     tell(
-        f"{type(config.objective).__name__}: {parameters / 1e6:.2f} M parameters, vocabulary "
-        f"{spec.vocab_size:,}\n"
-        f"rows: {rows.rows:,} of {spec.length} tokens ({held_out.rows:,} held out), batch "
+        f"{type(config.objective).__name__}: {parameters / 1e6:.2f} M parameters\n"
+        f"rows: {rows.rows:,} of {spec.in_words} ({held_out.rows:,} held out), batch "
         f"{spec.batch}: {config.steps:,} steps are {config.steps / per_epoch:.1f} epochs\n"
         f"devices: {len(devices)} x {devices[0].device_kind}, mesh "
         + "x".join(str(size) for size in mesh.devices.shape)
@@ -52,14 +51,18 @@ def announce(
         tell(f"going on after step {start:,}")
 
 
-def conclude(config: Pretraining, state: TrainState, held_out: RowReader) -> None:
+def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
     """The picture of the loss and, for masked LM, a few guesses."""
     if jax.process_index():
         return
     run = run_folder(config.run)
     losses = [record["loss"] for record in read_metrics(run, "train")]
     tell(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
-    if isinstance(config.objective, MaskedLM) and jax.process_count() == 1:
+    if (
+        isinstance(config.objective, MaskedLM)
+        and isinstance(held_out, RowReader)
+        and jax.process_count() == 1
+    ):
         model = state.model if isinstance(state.average, tuple) else state.average
         tell(f"\n{show_guesses(model, held_out)}")
     tell(

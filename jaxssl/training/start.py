@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import optax
 
-from jaxssl.data.loader import RowReader
 from jaxssl.data.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.models.layout import path_of
@@ -18,7 +17,7 @@ Tree = Any
 
 
 def begin(
-    config: Pretraining, optimizer: optax.GradientTransformation, rows: RowReader, mesh: Any
+    config: Pretraining, optimizer: optax.GradientTransformation, rows: Any, mesh: Any
 ) -> TrainState:
     """The state before the first step. Raises InputError where `config.start` cannot be begun from."""
     learned = read_learned(config.start, rows.tokenizer) if config.start else {}
@@ -31,10 +30,11 @@ def begin(
     return state
 
 
-def read_learned(run: str, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Path -> array of the best checkpoint of a run, which must have read the same tokens."""
+def read_learned(run: str, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Path -> array of the best checkpoint of a run; where both read text, of the same tokens."""
     pretrained = load_pretrained(run)
-    if pretrained.tokenizer.fingerprint != tokenizer.fingerprint:
+    theirs = pretrained.texts
+    if tokenizer and theirs and theirs.fingerprint != tokenizer.fingerprint:
         raise InputError(
             f"{run} was trained with another tokenizer than these rows; "
             f"prepare them with --tokenizer {run}/tokenizer"

@@ -17,9 +17,10 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
+from jaxssl.data.images import LABELS, ImageSpec
 from jaxssl.errors import InputError
 from jaxssl.models.layout import path_of
-from jaxssl.objectives.batch import Metric, Ratio, Text, Vocabulary
+from jaxssl.objectives.batch import Images, Metric, Ratio, Text, Vocabulary
 from jaxssl.objectives.contract import Carrying, Contrastive
 from jaxssl.training.config import Pretraining
 from jaxssl.training.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
@@ -27,6 +28,7 @@ from jaxssl.training.mesh import batch_sharding, state_shardings
 
 Tree = Any
 Metrics = dict[str, Metric]
+Arrays = Mapping[str, Array]  # of a batch, by name
 
 
 @jax.tree_util.register_dataclass
@@ -74,6 +76,21 @@ def abstract_state(
         moments = on_host(shapes.optimizer, shardings.optimizer)
         shardings = replace(shardings, optimizer=moments)
     return jax.tree.map(with_sharding, shapes, shardings)
+
+
+def abstract_batch(spec: Any, mesh: Mesh) -> dict[str, Any]:
+    """Shape, type and sharding of the arrays of a batch."""
+    texts = spec
+    arrays: dict[str, tuple[tuple[int, ...], Any]] = {}
+    if isinstance(spec, ImageSpec):
+        texts = spec.captions
+        arrays["images"] = ((spec.height, spec.width, spec.channels), np.uint8)
+    if texts is not None:
+        arrays["tokens"] = ((texts.length,), np.int32)
+    return {
+        name: jax.ShapeDtypeStruct((spec.batch, *shape), dtype, sharding=batch_sharding(mesh))
+        for name, (shape, dtype) in arrays.items()
+    }
 
 
 def shardings_of(state: TrainState) -> TrainState:
@@ -129,14 +146,14 @@ def make_step(
     The key of step t is folded from (seed, t), so a resumed run draws what the first would have.
     """
     objective, decay = config.objective, config.average
-    vocabulary = Vocabulary.of(spec, counted=getattr(objective, "counts_tokens", False))
     shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
+    as_read = batch_maker(objective, spec)
 
-    def step(state: TrainState, tokens: Int[Array, "batch length"]) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, arrays: Arrays) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
         corrupt_key, loss_key = jax.random.split(key)
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            examples = objective.corrupt(Text(tokens, vocabulary), corrupt_key)
+            examples = objective.corrupt(as_read(arrays), corrupt_key)
             gradients, carried, metrics = gradients_of(
                 objective, state.model, state.carried, examples, loss_key, config.microbatches
             )
@@ -164,16 +181,32 @@ def make_evaluation(
     objective: Any, spec: Any, mesh: Mesh, *, seed: int
 ) -> Callable[[Tree, Tree, Any, int], Metrics]:
     """The compiled evaluation of one batch: no dropout, the same corruption at every call."""
-    vocabulary = Vocabulary.of(spec, counted=getattr(objective, "counts_tokens", False))
+    as_read = batch_maker(objective, spec)
 
-    def evaluate(model: Tree, carried: Tree, tokens: Array, number: Array) -> Metrics:
+    def evaluate(model: Tree, carried: Tree, arrays: Arrays, number: Array) -> Metrics:
         key = jax.random.fold_in(jax.random.key(seed + 2), number)
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            examples = objective.corrupt(Text(tokens, vocabulary), key)
+            examples = objective.corrupt(as_read(arrays), key)
             return objective.loss(model, carried, examples, None)[1][1]
 
     shardings = (None, None, batch_sharding(mesh), None)
     return jax.jit(evaluate, in_shardings=shardings)
+
+
+def batch_maker(objective: Any, spec: Any) -> Callable[[Arrays], Text | Images | None]:
+    """The function (arrays as read, by name) -> what `corrupt` is given."""
+    is_images = isinstance(spec, ImageSpec)
+    texts = spec.captions if is_images else spec
+    counted = getattr(objective, "counts_tokens", False)
+    vocabulary = None if texts is None else Vocabulary.of(texts, counted=counted)
+
+    def as_text(arrays: Arrays) -> Text | None:
+        return None if vocabulary is None else Text(arrays["tokens"], vocabulary)
+
+    def as_images(arrays: Arrays) -> Images:
+        return Images(arrays["images"], as_text(arrays))
+
+    return as_images if is_images else as_text
 
 
 def gradients_of(
@@ -233,8 +266,13 @@ def accumulate(
     return sums
 
 
-def place_batch(rows: Any, sharding: NamedSharding) -> Array:
-    """The rows of the batch that this host has read (`rows_of_hosts`), as one global array."""
+def place_batch(batch: Mapping[str, Any], sharding: NamedSharding) -> dict[str, Array]:
+    """The parts of a batch that this host has read (`rows_of_hosts`), as global arrays; no labels."""
+    return {name: place(batch[name], sharding) for name in batch if name != LABELS}
+
+
+def place(rows: Any, sharding: NamedSharding) -> Array:
+    """Rows that this host has read, in order, as one global array."""
     devices = sharding.mesh.size
     local: Any = sharding.addressable_devices_indices_map((devices,))
     parts = sorted({part.indices(devices)[:2] for (part,) in local.values()})

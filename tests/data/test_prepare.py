@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from tiny_corpus import ENVIRONMENT, Words, write_text, write_vocabulary
 
+import jaxssl.data.folder as folder_module
 import jaxssl.data.prepare as prepare_module
 from jaxssl.data.loader import Rows, open_rows
 from jaxssl.data.manifest import partial_of, read_manifest
@@ -139,11 +140,11 @@ def test_goes_on_where_it_stopped(tmp_path, monkeypatch, survives):
 def test_killed_just_before_the_end(tmp_path, monkeypatch):
     config = config_of(tmp_path)
     prepare(config, tmp_path / "undisturbed", QUIET)
-    place = prepare_module._put_in_place
-    monkeypatch.setattr(prepare_module, "_put_in_place", lambda *_: 1 / 0)
+    place = folder_module.put_in_place
+    monkeypatch.setattr(folder_module, "put_in_place", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         prepare(config, tmp_path / "set", QUIET)
-    monkeypatch.setattr(prepare_module, "_put_in_place", place)
+    monkeypatch.setattr(folder_module, "put_in_place", place)
     monkeypatch.setattr(Words, "documents", lambda *_: 1 / 0)  # nothing is read again
     prepare(config, tmp_path / "set", QUIET)
     assert content(tmp_path / "set") == content(tmp_path / "undisturbed")
@@ -181,7 +182,7 @@ def test_another_configuration(tmp_path):
 def test_a_folder_with_something_else(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "letters").write_text("dear")
-    with pytest.raises(InputError, match="holds no prepared rows"):
+    with pytest.raises(InputError, match="holds no prepared set"):
         prepare(config_of(tmp_path), tmp_path / "set", QUIET)
     (tmp_path / "set" / "letters").unlink()
     prepare(config_of(tmp_path), tmp_path / "set", QUIET)  # an empty one is taken

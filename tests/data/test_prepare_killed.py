@@ -10,6 +10,7 @@ import time
 
 import pytest
 from tiny_corpus import ENVIRONMENT, write_text
+from tiny_images import write_folder
 
 from jaxssl.data.loader import Rows, open_rows
 from jaxssl.data.manifest import partial_of
@@ -98,3 +99,21 @@ def test_workers_end_with_their_parent(tmp_path):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     pytest.fail("a worker is still there")
+
+
+@pytest.mark.slow
+def test_images_killed_at_random_moments(tmp_path):
+    write_folder(tmp_path / "images", per_label=400)
+    options = ["--size", "32", "--valid", "0.1", "--shard-bytes", "60000", "--workers", "2"]
+    program = [sys.executable, "-m", "jaxssl.tools.main", "prepare", str(tmp_path / "images")]
+    began = time.monotonic()
+    run([*program, "--into", str(tmp_path / "undisturbed"), *options])
+    whole, moments, killed = time.monotonic() - began, random.Random(0), 0
+    command = [*program, "--into", str(tmp_path / "set"), *options]
+    while killed < 3:
+        if kill_after(moments.uniform(0.3, 1.0) * whole, command):
+            shutil.rmtree(tmp_path / "set")  # it was quicker than the moment: anew
+        else:
+            killed += 1
+    run(command)
+    assert content(tmp_path / "set") == content(tmp_path / "undisturbed")

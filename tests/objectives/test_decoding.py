@@ -172,7 +172,7 @@ def test_overfits_one_batch(name):
     step = make_step(run, optimizer, SPEC, mesh)
     rows, losses = jnp.asarray(tiny_rows(batch=8)), []
     for _ in range(200):
-        state, metrics = step(state, rows)
+        state, metrics = step(state, {"tokens": rows})
         losses.append(float(metrics["loss"].total / metrics["loss"].weight))
     assert losses[0] > 3.5
     assert np.mean(losses[-10:]) < 1.0

@@ -111,7 +111,7 @@ def test_overfits_one_batch_and_carries_its_targets():
     rows = tiny_rows(batch=16)
     rows = jnp.asarray(np.where(rows >= FIRST, FIRST + np.arange(16)[:, None], rows))
     for _ in range(100):
-        state, metrics = step(state, rows)
+        state, metrics = step(state, {"tokens": rows})
     assert float(metrics["cosine"].total / metrics["cosine"].weight) > 0.9
     assert float(metrics["loss"].total / metrics["loss"].weight) < 0.2
     np.testing.assert_array_equal(first, state.carried["encoder"]["tokens"]["embedding"])

@@ -118,7 +118,7 @@ def test_words_of_a_topic_lie_together(model):
     state = create_state(run, optimizer, spec, mesh)
     step = make_step(run, optimizer, spec, mesh)
     for number in range(60):
-        state, metrics = step(state, topics(16, number))
+        state, metrics = step(state, {"tokens": topics(16, number)})
     table = np.asarray(state.model.words.embedding[...])[FIRST:]
     table = table / np.linalg.norm(table, axis=1, keepdims=True)
     cosines = table @ table.T - 2 * np.eye(45)

@@ -4,6 +4,7 @@ import pytest
 
 from jaxssl.data.loader import Rows, open_rows
 from jaxssl.tools.main import COMMANDS, main
+from tests.data.tiny_images import write_folder
 
 WORDS = "pack my box with five dozen liquor jugs and the quick brown fox jumps over a lazy dog"
 
@@ -99,3 +100,24 @@ def test_help(capsys):
 
 def test_unknown_command(capsys):
     assert "nonsense" in error_of(capsys, "nonsense")
+
+
+def test_images(tmp_path, capsys):
+    source = write_folder(tmp_path / "images")
+    (source / "dog" / "03.JPG").write_bytes(b"no image")
+    command = ["prepare", str(source), "--into", str(tmp_path / "set"), "--size", "8x6"]
+    command += ["--workers", "1", "--valid", "0.3"]
+    assert "image dog/03.JPG cannot be decoded" in error_of(capsys, *command)
+    main([*command, "--on-broken", "skip"])
+    printed = capsys.readouterr().out
+    assert f"{tmp_path / 'set'}: images of 8x6x3" in printed
+    assert "2 labels: cat, dog" in printed
+    assert "1 could not be decoded and were left out: dog/03.JPG" in printed
+    for options, line in [
+        (["--documents", "blank_line"], "--documents is of text"),
+        (["--vocab-size", "500"], "--vocab-size is of text; give --captions"),
+        (["--size", "small"], "'small' is no size; write 32 or 48x64"),
+    ]:
+        assert line in error_of(capsys, *command, *options)
+    text = ["prepare", "stdlib", "--into", str(tmp_path / "text"), "--fit", "pad"]
+    assert "--fit is of images; say their --size" in error_of(capsys, *text)

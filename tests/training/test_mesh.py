@@ -101,6 +101,6 @@ def test_hosts_of_one_tensor_axis_read_the_same_rows():
 def test_a_batch_lies_as_it_was_read(mesh):
     grid, rows = mesh.make(), np.arange(16 * 4).reshape(16, 4)
     assert rows_of_hosts(grid, 16) == {0: [range(16)]}
-    placed = place_batch(rows, batch_sharding(grid))
+    placed = place_batch({"tokens": rows}, batch_sharding(grid))["tokens"]
     np.testing.assert_array_equal(placed, rows)
     assert placed.sharding == batch_sharding(grid)

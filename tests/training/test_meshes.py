@@ -7,16 +7,19 @@ import re
 from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5
+from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5, vit
+from jaxssl.models.residual_network import ResNet
+from jaxssl.models.vision_transformer import VisionTransformer
 from jaxssl.objectives import (
     CausalLM,
     Denoising,
     Electra,
+    ImageAutoencoder,
+    MaskedAutoencoder,
     MaskedEmbedding,
     MaskedLM,
     NextSentence,
@@ -25,12 +28,20 @@ from jaxssl.objectives import (
     WordVectors,
 )
 from jaxssl.training.mesh import Mesh, batch_sharding
-from jaxssl.training.step import abstract_state, create_state, make_step, place_batch
-from tests.tiny import tiny_rows, tiny_spec
+from jaxssl.training.step import (
+    abstract_batch,
+    abstract_state,
+    create_state,
+    make_step,
+    place_batch,
+)
+from tests.tiny import tiny_image_spec, tiny_images, tiny_rows, tiny_spec
 
 SPEC = tiny_spec(batch=16, length=32, vocab_size=96)
+PICTURES = tiny_image_spec(batch=16)
 SHAPE = {"depth": 2, "width": 64, "heads": 8, "max_length": 32, "dropout": 0.1}
 HALF = {**SHAPE, "depth": 1}
+BLOCK = vit(depth=1, width=64, heads=8, dropout=0.1)
 OBJECTIVES = {
     "words": MaskedLM(encoder=modernbert(**SHAPE), masking="words"),
     "spans": MaskedLM(encoder=modern(**SHAPE), masking="spans"),
@@ -43,7 +54,10 @@ OBJECTIVES = {
     "simcse": SimCSE(bert(**SHAPE), "projector", texts=2, masked_lm_weight=0.1, block_size=8),
     "skip-gram": WordVectors(width=64),
     "teacher": MaskedEmbedding(encoder=bert(**SHAPE), last=2, momentum=0.9),
+    "masked-image": MaskedAutoencoder(VisionTransformer(BLOCK, patch=4, registers=1), BLOCK),
+    "image": ImageAutoencoder(ResNet(10, width=8, norm="batch"), code=16, hidden=0.2),
 }
+IMAGES = {"masked-image", "image"}
 MESHES = {
     "8x1x1": Mesh(8),
     "1x8x1": Mesh(1, 8),
@@ -59,26 +73,38 @@ def config(name, **changes):
     return SimpleNamespace(**{**fields, **changes})
 
 
+def spec_of(objective):
+    is_of_images = any(objective is OBJECTIVES[name] for name in IMAGES)
+    return PICTURES if is_of_images else SPEC
+
+
 def train(run, mesh, steps=STEPS):
-    """(losses of every step, the last state)."""
+    """(losses of every step, norms of their gradients, the last state)."""
     optimizer = optax.adamw(1e-3)
-    state = create_state(run, optimizer, SPEC, mesh)
-    step = make_step(run, optimizer, SPEC, mesh)
-    losses = []
+    spec = spec_of(run.objective)
+    state = create_state(run, optimizer, spec, mesh)
+    step = make_step(run, optimizer, spec, mesh)
+    losses, norms = [], []
     for number in range(steps):
-        rows = tiny_rows(number, batch=16, vocab_size=96)
-        state, metrics = step(state, place_batch(rows, batch_sharding(mesh)))
+        batch = {"tokens": tiny_rows(number, batch=16, vocab_size=96)}
+        batch = {"images": tiny_images(number)} if spec is PICTURES else batch
+        state, metrics = step(state, place_batch(batch, batch_sharding(mesh)))
         losses.append(float(metrics["loss"].total / metrics["loss"].weight))
-    return losses, state
+        norms.append(float(metrics["gradient_norm"].total))
+    return losses, norms, state
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_mesh_trains_as_one_device(name):
-    """Losses of 20 steps to 1e-4: masks and the bits of dropout are those of one device."""
-    exact, _ = train(config(name), Mesh().make(jax.devices()[:1]))
+    """Losses of 20 steps to 1e-4: masks and the bits of dropout are those of one device.
+
+    And norms of the first gradients to 1e-3: Adam makes the same step of a gradient of another size.
+    """
+    exact, exact_norms, _ = train(config(name), Mesh().make(jax.devices()[:1]))
     for shape, mesh in MESHES.items():
-        losses, state = train(config(name), mesh.make())
+        losses, norms, state = train(config(name), mesh.make())
+        np.testing.assert_allclose(norms[:3], exact_norms[:3], rtol=1e-3, err_msg=shape)
         np.testing.assert_allclose(losses, exact, rtol=1e-4, err_msg=shape)
         layers = jax.tree.leaves(state.model)
         parts = mesh.fsdp * mesh.tensor
@@ -88,9 +114,9 @@ def test_every_mesh_trains_as_one_device(name):
 def collectives(name, mesh):
     """[(kind, shape of the result)] of the step's optimised program."""
     run, optimizer, mesh = config(name), optax.adamw(1e-3), mesh.make()
-    tokens = jax.ShapeDtypeStruct((16, 32), jnp.int32, sharding=batch_sharding(mesh))
-    state = abstract_state(run, optimizer, SPEC, mesh)
-    program = make_step(run, optimizer, SPEC, mesh).lower(state, tokens).compile().as_text()
+    spec = spec_of(run.objective)
+    state, batch = abstract_state(run, optimizer, spec, mesh), abstract_batch(spec, mesh)
+    program = make_step(run, optimizer, spec, mesh).lower(state, batch).compile().as_text()
     kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
     found = []
     for line in program.splitlines():

@@ -19,7 +19,7 @@ class Pending:
 def test_the_host_stays_a_few_steps_ahead(tmp_path):
     objective = SimpleNamespace(forward_flops=lambda spec: 1.0)
     config = SimpleNamespace(run=tmp_path, steps=100, report_every=50, objective=objective)
-    rows = SimpleNamespace(spec=SimpleNamespace(batch=2, length=4))
+    rows = SimpleNamespace(spec=SimpleNamespace(batch=2, unit="tokens", units=8))
     waited = []
     with Report(config, rows, start=0) as report:
         for step in range(20):

@@ -56,7 +56,10 @@ def memory_of_run(config: Pretraining) -> tuple[int, int, int]:
     tokens = jax.device_put(np.full((16, 32), 7, np.int32), batch_sharding(grid))
     assert device_bytes(state) == count(config, spec, dict(grid.shape)).state_per_device
     stats = (
-        make_step(config, optimizer, spec, grid).lower(state, tokens).compile().memory_analysis()
+        make_step(config, optimizer, spec, grid)
+        .lower(state, {"tokens": tokens})
+        .compile()
+        .memory_analysis()
     )
     whole = stats.argument_size_in_bytes + stats.temp_size_in_bytes
     whole += stats.output_size_in_bytes - stats.alias_size_in_bytes

@@ -25,8 +25,8 @@ def config(tmp_path, monkeypatch):
 
 def test_the_first_host_prepares_and_the_second_waits(config, monkeypatch, capfd):
     prepared = []
-    prepare = module.prepare
-    monkeypatch.setattr(module, "prepare", lambda *a: prepared.append(a) or prepare(*a))
+    into = Prepare.into
+    monkeypatch.setattr(Prepare, "into", lambda *a: prepared.append(a) or into(*a))
     second = threading.Thread(
         target=module.prepare_once, args=(config,), kwargs={"host": 1, "hosts": 2}
     )

@@ -90,7 +90,7 @@ def test_overfits_one_batch():
     step = make_step(run, optimizer, SPEC, mesh)
     rows = jnp.asarray(tiny_rows(batch=16))
     for _ in range(150):
-        state, metrics = step(state, rows)
+        state, metrics = step(state, {"tokens": rows})
     assert float(metrics["loss"].total / metrics["loss"].weight) < 0.7
     assert int(state.step) == 150
     moved = relative_difference(state.model, state.average)

@@ -1,0 +1,31 @@
+"""A denoising autoencoder on CIFAR-10 (Vincent et al. 2008): ResNet-10 by 16, a code of 128 numbers.
+
+    jaxssl prepare SOURCE --size 32 --into prepared/cifar10
+    python train.py --config configs/autoencoder_cifar10.py
+    python train.py --config configs/autoencoder_cifar10.py --objective.hidden 0 --run runs/plain
+
+`explained` is the share of the images' variance about their own means. Time and score: not yet measured.
+"""
+
+from jaxssl.data.images import Images
+from jaxssl.models.residual_network import ResNet
+from jaxssl.objectives import ImageAutoencoder
+from jaxssl.objectives.views import Views
+from jaxssl.training.config import Pretraining
+from jaxssl.training.optimizer import AdamW
+
+config = Pretraining(
+    data=Images("prepared/cifar10", batch=64),
+    objective=ImageAutoencoder(
+        encoder=ResNet(10, width=16),
+        code=128,
+        hidden=0.25,
+        decoder_width=8,
+        views=Views(crop=None, flip=0.5),
+    ),
+    optimizer=AdamW(peak=2e-3, warmup=100, schedule="cosine"),
+    steps=1_000,
+    evaluate_every=250,
+    evaluate_batches=20,
+    save_every=250,
+)

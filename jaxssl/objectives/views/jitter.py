@@ -1,0 +1,98 @@
+"""Colour jitter: brightness, contrast, saturation and hue, each changed at random, in random order.
+
+    brightness   f x                           contrast     f x + (1 - f) mean(gray(x))
+    saturation   f x + (1 - f) gray(x)         hue          turned by a part of the circle, in HSV
+
+Each result is cut to 0 to 1, as in torchvision. The first three are one formula with another target, so
+that any order costs the same: three of them before the hue and three behind it, some of which do nothing.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxssl.errors import InputError
+from jaxssl.objectives.views.colours import gray_of, hue_chroma_value, rgb_of
+from jaxssl.objectives.views.crop import Planes
+from jaxssl.objectives.views.draws import JITTER, between, take, uniform
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """Factors between 1 - s and 1 + s of a strength s; the hue by at most so much of the circle."""
+
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    probability: float = 0.8
+    shuffled: bool = True  # else in the order of the fields
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}={getattr(self, name)} must not be negative")
+        if not 0 <= self.hue <= 0.5:
+            raise InputError(f"hue={self.hue} must lie between 0 and 0.5, half the circle")
+        if not 0 <= self.probability <= 1:
+            raise InputError(f"probability={self.probability} must lie between 0 and 1")
+
+
+def jitter(images: Planes, keys: Array, config: ColorJitter) -> Planes:
+    """Images with their colours changed; those with one channel in brightness and contrast alone."""
+    shares = uniform(keys, JITTER, 9)
+    strengths = (config.brightness, config.contrast, config.saturation)
+    changed = shares[:, 8] < config.probability
+    factors = jnp.stack(
+        [between(shares[:, i], max(0.0, 1 - s), 1 + s) for i, s in enumerate(strengths)], axis=1
+    )
+    factors = jnp.where(changed[:, None], factors, 1.0)
+    turn = jnp.where(changed, between(shares[:, 3], -config.hue, config.hue), 0.0)
+    if not config.shuffled:
+        for kind in (BRIGHTNESS, CONTRAST, SATURATION):
+            images = blend(images, factors[:, kind], jnp.full(len(factors), kind))
+        return turn_hue(images, turn) if config.hue else images
+    order = jnp.argsort(shares[:, 4:8], axis=1)  # what is done first, second, third and last
+    before = jnp.argmax(order == HUE, axis=1)  # how many come before the hue
+    order = jnp.argsort(shares[:, 4:7], axis=1)  # the same order without the hue
+    factors = take(factors, order)
+    for place in range(3):
+        factor = jnp.where(place < before, factors[:, place], 1.0)
+        images = blend(images, factor, order[:, place])
+    if config.hue:
+        images = turn_hue(images, turn)
+    for place in range(3):
+        factor = jnp.where(place < before, 1.0, factors[:, place])
+        images = blend(images, factor, order[:, place])
+    return images
+
+
+def blend(images: Planes, factor: Float[Array, " batch"], kind: Array) -> Planes:
+    """f x + (1 - f) target, cut to 0 to 1; the target by the kind: black, the mean of gray, gray."""
+    gray = gray_planes(images)
+    mean = gray.mean(axis=(1, 2, 3), keepdims=True)
+    kind, factor = (array[:, None, None, None] for array in (kind, factor))
+    target = jnp.where(kind == SATURATION, gray, jnp.where(kind == CONTRAST, mean, 0.0))
+    return jnp.clip(factor * images + (1 - factor) * target, 0.0, 1.0)
+
+
+def turn_hue(images: Planes, turn: Float[Array, " batch"]) -> Planes:
+    """The hue turned by a part (-1/2 to 1/2) of the circle; gray and what is not turned stay exactly."""
+    if images.shape[1] == 1:
+        return images
+    hue, chroma, value = hue_chroma_value(*(images[:, i] for i in range(3)))
+    turn = turn[:, None, None]
+    hue = hue + 6 * turn
+    hue = jnp.where(hue < 0, hue + 6, jnp.where(hue >= 6, hue - 6, hue))
+    turned = jnp.stack(rgb_of(hue, chroma, value), axis=1)
+    return jnp.where(turn[:, None] == 0, images, turned)
+
+
+def gray_planes(images: Planes) -> Float[Array, "batch 1 height width"]:
+    """Gray of red, green and blue; one channel as it is."""
+    if images.shape[1] == 1:
+        return images
+    return gray_of(*(images[:, i : i + 1] for i in range(3)))

@@ -120,7 +120,7 @@ def test_flops_of_bert_base_are_those_of_the_textbook():
     counts = count(config, spec, {"data": 1, "fsdp": 1, "tensor": 1})
     layers = 6 * 12 * 12 * 768**2 + 12 * 12 * 768 * 512
     head = 0.15 * 6 * (768**2 + 768 * 32_768)
-    assert counts.flops / counts.tokens == pytest.approx(layers + head, rel=0.01)
+    assert counts.flops / counts.units == pytest.approx(layers + head, rel=0.01)
     assert counts.parameters == pytest.approx(112.4e6, rel=0.01)  # 110 M with 30,522 tokens
 
 
@@ -294,6 +294,6 @@ def test_roofline_by_hand():
     of = {"flops": 0.5 * 197e12, "executed": 197e12, "tokens": 1000}
     found = estimate(target, [Device((0, 0, 0))], [], traffic=0.25 * 0.819e12, **of)
     assert (found.step, found.memory, found.bound_by) == (1.0, 0.25, "arithmetic")
-    assert (found.utilisation, found.tokens_per_second) == (0.5, 1000)
+    assert (found.utilisation, found.units_per_second) == (0.5, 1000)
     found = estimate(target, [Device((0, 0, 0))], [], traffic=2 * 0.819e12, **of)
     assert (found.step, found.bound_by, found.utilisation) == (2.0, "memory", 0.25)

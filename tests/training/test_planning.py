@@ -332,7 +332,7 @@ def test_speed_of_links():
 def test_roofline_by_hand():
     """1.97e14 FLOPs on one chip take a second; so do 0.819 TB of memory."""
     target = read_target("v5e:1x1")
-    of = {"flops": 0.5 * 197e12, "executed": 197e12, "tokens": 1000}
+    of = {"flops": 0.5 * 197e12, "executed": 197e12, "units": 1000}
     found = estimate(target, [Device((0, 0, 0))], [], traffic=0.25 * 0.819e12, **of)
     assert (found.step, found.memory, found.bound_by) == (1.0, 0.25, "arithmetic")
     assert (found.utilisation, found.units_per_second) == (0.5, 1000)

@@ -7,6 +7,7 @@ Flags behind the options change fields of the recipe, as with train.py.
   jaxssl plan configs/gpt2_small.py --on v5p:8x8x8 --slices 2 --length 1024 --mesh.fsdp 16
   jaxssl plan configs/bert_base.py --on h100:8x8 --json plan.json     8 nodes of 8 GPUs
   jaxssl plan configs/bert_tiny.py --on cpu:8                         devices simulated here
+  jaxssl plan IMAGES.py --on v5e:16x16 --size 256                     a recipe with data=Images(…)
 
 TPUs need libtpu (pip install 'jaxssl[tpu]'), GPUs JAX's CUDA plugin (pip install 'jaxssl[cuda]'): no
 TPU, no GPU. Without them the plan counts what shapes tell.
@@ -19,6 +20,7 @@ import jax
 
 from jaxssl.data.manifest import write_json
 from jaxssl.tools.plan_text import as_json, as_text
+from jaxssl.tools.prepare_images import size_of
 from jaxssl.training.config import Pretraining, read_config
 from jaxssl.training.planning import Plan, largest_microbatch, make_plan
 from jaxssl.training.targets import EXAMPLES, known_targets, read_target
@@ -37,9 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--slices", type=int, default=1, help="of TPUs, over the data center's network (default: 1)"
     )
     parser.add_argument(
-        "--length", type=int, help="tokens of a row (default: of the prepared rows)"
+        "--length", type=int, help="tokens of a row, or a caption (default: of the prepared set)"
     )
     parser.add_argument("--vocab-size", type=int, help="of the tokenizer (default: likewise)")
+    parser.add_argument(
+        "--size", metavar="PIXELS", help="of images: a square, or HEIGHTxWIDTH (default: likewise)"
+    )
     parser.add_argument(
         "--search",
         action="store_true",
@@ -56,6 +61,7 @@ def run(options: argparse.Namespace) -> Plan:
     )
     target = read_target(options.on, options.slices)
     rows = {"length": options.length, "vocab_size": options.vocab_size}
+    rows |= {"size": None if options.size is None else size_of(options.size)}
     if options.search:
         config = largest_microbatch(config, target, **rows)
         print(f"the fewest microbatches that fit: {config.microbatches}")

@@ -21,13 +21,13 @@ def as_text(plan: Plan, name: str) -> str:
     mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
     lines = [
         f"{name} on {target.text}{slices}: {target.device_count} devices, mesh {mesh}",
-        f"  rows        {plan.length} tokens, vocabulary {plan.vocab_size:,} ({plan.rows_from})",
+        f"  rows        {plan.rows} ({plan.rows_from})",
         f"  batch       {plan.batch:,} rows in {plan.microbatches} microbatches, "
-        f"{counts.tokens:,} tokens; {rows_of_device(plan)} rows of a device at a time",
+        f"{counts.units:,} {plan.unit}; {rows_of_device(plan)} rows of a device at a time",
         f"  parameters  {counts.parameters / 1e6:,.1f} M, {counts.flops:.3g} FLOPs a step, "
-        f"{counts.flops / counts.tokens / counts.parameters:.2f} a parameter and token",
+        f"{counts.flops / counts.units / counts.parameters:.2f} a parameter and {plan.unit[:-1]}",
         f"  checkpoint  {counts.state / 1e9:,.2f} GB",
-        f"  training    {plan.steps:,} steps, {plan.steps * counts.tokens:.3g} tokens",
+        f"  training    {plan.steps:,} steps, {plan.steps * counts.units:.3g} {plan.unit}",
     ]
     if plan.measured is None:
         lines += [
@@ -92,7 +92,7 @@ def _estimate(plan: Plan, found: Estimate) -> list[str]:
         f"  time        at best {found.step * 1e3:,.2f} ms a step, bound by {found.bound_by}: "
         f"arithmetic {found.arithmetic * 1e3:.2f}, memory {found.memory * 1e3:.2f}, collectives "
         f"{found.collectives * 1e3:.2f} of which {found.exposed * 1e3:.2f} are not hidden",
-        f"              {found.utilisation:.0%} of peak, {found.tokens_per_second:,.0f} tokens/s, "
+        f"              {found.utilisation:.0%} of peak, {found.units_per_second:,.0f} {plan.unit}/s, "
         f"{seconds / 86400:,.2f} days",
         "  a roofline, which assumes:",
         *(f"    - {assumption}" for assumption in ASSUMPTIONS),
@@ -117,14 +117,14 @@ def as_json(plan: Plan, name: str) -> dict[str, Any]:
                 "batch",
                 "microbatches",
                 "steps",
-                "length",
-                "vocab_size",
                 "rows_from",
             )
         },
+        **plan.shape,
         "rows_per_device": rows_of_device(plan),
         **dataclasses.asdict(counts),
-        "training_tokens": plan.steps * counts.tokens,
+        plan.unit: counts.units,
+        f"training_{plan.unit}": plan.steps * counts.units,
         "checkpoint_bytes": counts.state,
         "memory_limit": target.memory,
         "not_compiled": plan.not_compiled or None,
@@ -135,6 +135,7 @@ def as_json(plan: Plan, name: str) -> dict[str, Any]:
     content |= dataclasses.asdict(measured)
     content["memory"]["total"] = measured.memory.total
     if measured.estimate is not None:
+        content["estimate"][f"{plan.unit}_per_second"] = measured.estimate.units_per_second
         content["days"] = plan.steps * measured.estimate.step / 86400
         content["assumptions"] = list(ASSUMPTIONS)
     return content

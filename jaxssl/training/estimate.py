@@ -37,7 +37,7 @@ class Estimate:
     step: float
     utilisation: float  # model FLOPs (without recomputation) of all devices' peak
     bound_by: str
-    tokens_per_second: float
+    units_per_second: float  # tokens, or images
 
 
 def estimate(
@@ -48,7 +48,7 @@ def estimate(
     flops: float,
     executed: float,
     traffic: float,
-    tokens: int,
+    units: int,
 ) -> Estimate | None:
     """`flops` and `executed` (with recomputation) of a whole step, `traffic` of one device.
 
@@ -74,7 +74,7 @@ def estimate(
         step=step,
         utilisation=flops / (step * peak * len(devices)),
         bound_by=max(parts, key=lambda name: parts[name]),
-        tokens_per_second=tokens / step,
+        units_per_second=units / step,
     )
 
 

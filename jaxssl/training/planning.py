@@ -16,6 +16,7 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh
 
+from jaxssl.data.images import ImageSpec
 from jaxssl.data.loader import TextSpec
 from jaxssl.errors import InputError
 from jaxssl.models.attention_choice import Choice, choices_made
@@ -31,6 +32,8 @@ from jaxssl.training.step import TrainState, abstract_batch, abstract_state, mak
 from jaxssl.training.targets import NoCompiler, Target, check_compiler, target_devices
 from jaxssl.training.traffic import memory_traffic
 
+Spec = TextSpec | ImageSpec
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -41,7 +44,7 @@ class Counts:
     executed: float  # with what remat computes twice
     state: int  # bytes of the whole state: that of a checkpoint
     state_per_device: int
-    tokens: int  # of a step
+    units: int  # tokens of a step, or images
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ class Plan:
     batch: int
     microbatches: int
     steps: int
-    length: int
-    vocab_size: int
+    rows: str  # in words
+    shape: dict[str, int]  # of a row
+    unit: str  # what is counted: tokens or images
     rows_from: str
     counts: Counts
     measured: Measured | None
@@ -91,10 +95,15 @@ class Plan:
 
 
 def make_plan(
-    config: Pretraining, target: Target, *, length: int | None = None, vocab_size: int | None = None
+    config: Pretraining,
+    target: Target,
+    *,
+    length: int | None = None,
+    vocab_size: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Plan:
     """Raises InputError for what cannot work, with the reason and a way out."""
-    spec, rows_from = assumed_rows(config, length, vocab_size)
+    spec, rows_from = assumed_rows(config, length, vocab_size, size)
     sizes = mesh_sizes(config, target)
     refusals.check_batch(config, sizes)
     refusals.check_heads(config, sizes)
@@ -116,8 +125,9 @@ def make_plan(
         batch=config.data.batch,
         microbatches=config.microbatches,
         steps=config.steps,
-        length=spec.length,
-        vocab_size=spec.vocab_size,
+        rows=spec.in_words,
+        shape=shape_of(spec),
+        unit=spec.unit,
         rows_from=rows_from,
         counts=counts,
         measured=measured,
@@ -126,7 +136,12 @@ def make_plan(
 
 
 def largest_microbatch(
-    config: Pretraining, target: Target, *, length: int | None = None, vocab_size: int | None = None
+    config: Pretraining,
+    target: Target,
+    *,
+    length: int | None = None,
+    vocab_size: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Pretraining:
     """The config with as few microbatches as fit, by bisection: log2(divisors) compilations.
 
@@ -140,7 +155,7 @@ def largest_microbatch(
     def attempt(index: int) -> InputError | None:
         try:
             candidate = replace(config, microbatches=counts[index])
-            plan = make_plan(candidate, target, length=length, vocab_size=vocab_size)
+            plan = make_plan(candidate, target, length=length, vocab_size=vocab_size, size=size)
         except refusals.DoesNotFit as error:
             return error
         if plan.measured is None:
@@ -156,12 +171,20 @@ def largest_microbatch(
     return replace(config, microbatches=counts[low])
 
 
+def shape_of(spec: Spec) -> dict[str, int]:
+    """The numbers that describe a row of text, or an image with its caption."""
+    if isinstance(spec, TextSpec):
+        return {"length": spec.length, "vocab_size": spec.vocab_size}
+    captions = {} if spec.captions is None else shape_of(spec.captions)
+    return {"height": spec.height, "width": spec.width, "channels": spec.channels, **captions}
+
+
 def mesh_sizes(config: Pretraining, target: Target) -> dict[str, int]:
     """Devices on each axis of the target."""
     return config.mesh.sizes(target.device_count, target.text)
 
 
-def count(config: Pretraining, spec: TextSpec, sizes: dict[str, int]) -> Counts:
+def count(config: Pretraining, spec: Spec, sizes: dict[str, int]) -> Counts:
     """Parameters, FLOPs and bytes by the shapes of the state and the tables of axes."""
     mesh: Any = AbstractMesh(tuple(sizes.values()), tuple(sizes))
     state = abstract_state(config, config.optimizer.make(config.steps), spec, mesh)
@@ -173,7 +196,7 @@ def count(config: Pretraining, spec: TextSpec, sizes: dict[str, int]) -> Counts:
         executed=(4 if "full" in remats else 3) * forward,
         state=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)),
         state_per_device=device_bytes(state),
-        tokens=spec.batch * spec.length,
+        units=spec.units,
     )
 
 
@@ -186,7 +209,7 @@ def device_bytes(tree: Any) -> int:
     )
 
 
-def measure_apart(config: Pretraining, spec: TextSpec, target: Target, counts: Counts) -> Measured:
+def measure_apart(config: Pretraining, spec: Spec, target: Target, counts: Counts) -> Measured:
     """`measure` in a process of its own: there are programs of which libtpu dies, and takes it along.
 
     Raises NoCompiler where it does.
@@ -214,7 +237,7 @@ def _without_devices() -> None:
     jax.config.update("jax_platforms", "cpu")  # asks for no accelerator, also where there is one
 
 
-def measure(config: Pretraining, spec: TextSpec, target: Target, counts: Counts) -> Measured:
+def measure(config: Pretraining, spec: Spec, target: Target, counts: Counts) -> Measured:
     """Compiles the step for the target's devices, and reads the program."""
     began = time.perf_counter()
     sizes = mesh_sizes(config, target)
@@ -224,11 +247,12 @@ def measure(config: Pretraining, spec: TextSpec, target: Target, counts: Counts)
         state, compiled = compile_step(config, spec, mesh, target, counts)
     memory = memory_of(compiled, target)
     refusals.check_memory(memory.total, counts.state_per_device, config, sizes, target)
-    rows = spec.batch * spec.length * 4 // (sizes["data"] * sizes["fsdp"])
+    rows = device_bytes(abstract_batch(spec, mesh))
     refusals.check_layout(memory.arguments, memory.output, counts.state_per_device + rows)
     program = read_program(compiled.as_text())
     collectives = collectives_of(program, mesh.size)
-    refusals.check_sharding(program, collectives, state.model, config, sizes, spec.length)
+    length = spec.length if isinstance(spec, TextSpec) else None
+    refusals.check_sharding(program, collectives, state.model, config, sizes, length)
     traffic = memory_traffic(program)
     return Measured(
         memory=memory,
@@ -242,7 +266,7 @@ def measure(config: Pretraining, spec: TextSpec, target: Target, counts: Counts)
             flops=counts.flops,
             executed=counts.executed,
             traffic=traffic,
-            tokens=counts.tokens,
+            units=counts.units,
         ),
         host_rows=max(sum(map(len, parts)) for parts in hosts),
         seconds=time.perf_counter() - began,
@@ -250,7 +274,7 @@ def measure(config: Pretraining, spec: TextSpec, target: Target, counts: Counts)
 
 
 def compile_step(
-    config: Pretraining, spec: TextSpec, mesh: Any, target: Target, counts: Counts
+    config: Pretraining, spec: Spec, mesh: Any, target: Target, counts: Counts
 ) -> tuple[TrainState, Any]:
     """The abstract state, and the compiled step that takes it."""
     optimizer = config.optimizer.make(config.steps)

@@ -27,7 +27,10 @@ class DoesNotFit(InputError):
 
 
 def networks(objective: Any) -> dict[str, Transformer]:
-    """The networks of an objective by the field that holds them or the property that makes them."""
+    """The networks of an objective by the field that holds them or the property that makes them.
+
+    Also those within a field, as the blocks of a vision transformer: `encoder.blocks`.
+    """
     found: dict[str, Transformer] = {}
     fields = [field.name for field in dataclasses.fields(objective)]
     properties = [n for n, value in vars(type(objective)).items() if isinstance(value, property)]
@@ -35,6 +38,11 @@ def networks(objective: Any) -> dict[str, Transformer]:
         value = getattr(objective, name)
         if isinstance(value, Transformer) and (name in fields or value not in found.values()):
             found[name] = value
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            inner = (
+                (field.name, getattr(value, field.name)) for field in dataclasses.fields(value)
+            )
+            found |= {f"{name}.{of}": part for of, part in inner if isinstance(part, Transformer)}
     return found
 
 
@@ -140,7 +148,7 @@ def ways_out(config: Pretraining, sizes: dict[str, int], target: Target, state: 
         ways.append(f"--microbatches {more[0]}")
     fields = {field.name for field in dataclasses.fields(config.objective)}
     for name, network in networks(config.objective).items():
-        if name in fields and network.remat != "full" and state <= target.memory:
+        if name.partition(".")[0] in fields and network.remat != "full" and state <= target.memory:
             ways.append(f"--objective.{name}.remat full")
     return (
         f"pass {', or '.join(ways)}"
@@ -155,17 +163,19 @@ def check_sharding(
     model: Any,
     config: Pretraining,
     sizes: dict[str, int],
-    length: int,
+    length: int | None,
 ) -> None:
     """Raises InputError where the partitioner copied what the table of axes says to cut.
 
-    `model` has the shape and the sharding of every parameter.
+    `model` has the shape and the sharding of every parameter; `length` is that of rows of text, and
+    None of images.
     """
     fsdp = sizes["fsdp"]
     way = f"pass a smaller --mesh.fsdp than {fsdp}, and the rest to --mesh.data"
     if rows := gathered_rows(program, model, config, sizes, length):
+        things = "images" if length is None else "tokens"
         raise InputError(
-            f"the partitioner turned fsdp of {fsdp} into replication: states of {rows:,} tokens meet "
+            f"the partitioner turned fsdp of {fsdp} into replication: states of {rows:,} {things} meet "
             f"on one device instead of the parameters of one layer; {way}"
         )
     if fsdp == 1:
@@ -204,13 +214,14 @@ def check_layout(arguments: float, output: float, expected: float) -> None:
 
 
 def gathered_rows(
-    program: Program, model: Any, config: Pretraining, sizes: dict[str, int], length: int
+    program: Program, model: Any, config: Pretraining, sizes: dict[str, int], length: int | None
 ) -> int:
-    """Tokens of states that are put together from several devices; 0 where there are none.
+    """Tokens (or images) of states that are put together from several devices; 0 where there are none.
 
     That is a float array of [rows, length, …] or [rows x length, …] with the rows of more than one
     device, at least twice as large as the states of a device's own rows: a lookup in a table whose
-    width is cut gives all rows and a part of the width, which is as large as they are.
+    width is cut gives all rows and a part of the width, which is as large as they are. Of images it is
+    one of [rows, any, any, …]: embeddings, which meet in contrastive losses, have two axes.
     """
     rows = config.data.batch // config.microbatches
     own = rows // (sizes["data"] * sizes["fsdp"])
@@ -222,6 +233,10 @@ def gathered_rows(
         if instruction.opcode.removesuffix("-start") not in ("all-gather", "all-reduce"):
             continue
         for kind, shape, _ in instruction.shapes:
+            if length is None:
+                if kind[0] in "bf" and len(shape) > 2 and shape[0] in several:
+                    return shape[0]
+                continue
             if kind[0] not in "bf" or math.prod(shape) < 2 * own * length * width:
                 continue
             for count in several:

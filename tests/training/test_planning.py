@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxssl.data.image_sources import ImageFiles
+from jaxssl.data.images import Images
 from jaxssl.data.loader import Rows
 from jaxssl.data.prepare import Prepare, prepare
+from jaxssl.data.prepare_images import Captions, PrepareImages
 from jaxssl.data.sources import TextFiles
 from jaxssl.data.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
 from jaxssl.models.attention_choice import Choice
 from jaxssl.models.recipes import bert, gpt2
 from jaxssl.objectives import CausalLM, MaskedLM
+from jaxssl.tools.plan_text import as_json, as_text
 from jaxssl.training import refusals
 from jaxssl.training.assumed_rows import assumed_rows
 from jaxssl.training.collectives import Collective, collectives_of
@@ -37,10 +41,12 @@ from jaxssl.training.planning import (
 from jaxssl.training.program_text import read_program
 from jaxssl.training.step import create_state, make_step
 from jaxssl.training.targets import NoCompiler, read_target
+from tests.test_train_images import Shade
 
 SHAPE = {"depth": 3, "width": 32, "heads": 4, "max_length": 32, "dropout": 0.0}
 MASKED = Pretraining(data=Rows("nowhere", batch=16), objective=MaskedLM(encoder=bert(**SHAPE)))
 CAUSAL = Pretraining(data=Rows("nowhere", batch=16), objective=CausalLM(decoder=gpt2(**SHAPE)))
+SHADES = Pretraining(data=Images("nowhere", batch=16), objective=Shade())
 SIZES = {"data": 1, "fsdp": 8, "tensor": 1}
 
 
@@ -120,8 +126,41 @@ def test_flops_of_bert_base_are_those_of_the_textbook():
     counts = count(config, spec, {"data": 1, "fsdp": 1, "tensor": 1})
     layers = 6 * 12 * 12 * 768**2 + 12 * 12 * 768 * 512
     head = 0.15 * 6 * (768**2 + 768 * 32_768)
-    assert counts.flops / counts.tokens == pytest.approx(layers + head, rel=0.01)
+    assert counts.flops / counts.units == pytest.approx(layers + head, rel=0.01)
     assert counts.parameters == pytest.approx(112.4e6, rel=0.01)  # 110 M with 30,522 tokens
+
+
+def test_images_are_those_of_flags_or_of_the_recipe_or_assumed():
+    spec, source = assumed_rows(SHADES)
+    assert (spec.in_words, source) == ("224x224x3 pixels", "assumed")
+    spec, source = assumed_rows(SHADES, size=(8, 6))
+    assert (spec.in_words, source) == ("8x6x3 pixels", "from --size")
+    captions, source = assumed_rows(SHADES, length=16)
+    assert (captions.captions.length, source) == (16, "assumed, but --length")
+    how = PrepareImages(ImageFiles("files"), 8, 6, channels=1, captions=Captions(length=12))
+    recipe = dataclasses.replace(SHADES, data=Images("nowhere", prepare=how))
+    spec, source = assumed_rows(recipe, vocab_size=64)
+    assert spec.in_words == "8x6x1 pixels, captions of 12 tokens, vocabulary 64"
+    assert source == "from the recipe, but --vocab-size"
+    with pytest.raises(InputError, match="there are none; pass --length"):
+        assumed_rows(SHADES, vocab_size=64)
+    with pytest.raises(InputError, match="--size is of images"):
+        assumed_rows(MASKED, size=(8, 6))
+
+
+def test_a_run_on_images_is_planned():
+    plan = make_plan(SHADES, read_target("cpu:8"), size=(8, 6))
+    assert plan.counts.flops == 3 * 16 * 2 * 8 * 6 * 3
+    # model, two moments and counters, and the two images of a device
+    assert plan.measured.memory.arguments == pytest.approx(
+        3 * 4 * 8 * 6 * 3 + 2 * 8 * 6 * 3, abs=32
+    )
+    assert {total.kind for total in plan.measured.collectives} == {"all-reduce"}
+    page = as_text(plan, "shades.py")
+    assert "rows        8x6x3 pixels (from --size)" in page
+    assert "16 images; 2 rows of a device" in page
+    assert "a parameter and image" in page
+    assert as_json(plan, "shades.py")["height"] == 8
 
 
 def test_rows_are_those_of_the_manifest(tmp_path):
@@ -205,7 +244,7 @@ def sharded_model(spec: PartitionSpec):
     return {"layers": {"kernel": kernel}}, mesh
 
 
-def refusal_of(function, *arrays, config=MASKED):
+def refusal_of(function, *arrays, config=MASKED, length=32):
     """What `check_sharding` says of a program that takes the model and `arrays`."""
     model, mesh = sharded_model(PartitionSpec(None, "fsdp", None))
     rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
@@ -213,7 +252,7 @@ def refusal_of(function, *arrays, config=MASKED):
     compiled = jax.jit(function, out_shardings=rows).lower(model, *arrays).compile()
     program = read_program(compiled.as_text())
     found = collectives_of(program, 8)
-    refusals.check_sharding(program, found, model, config, SIZES, length=32)
+    refusals.check_sharding(program, found, model, config, SIZES, length=length)
 
 
 def layer_by_layer(model, x):
@@ -242,6 +281,8 @@ def test_states_that_are_gathered_are_found():
 
     with pytest.raises(InputError, match="states of 512 tokens meet on one device"):
         refusal_of(gathered, (16, 32, 64))
+    with pytest.raises(InputError, match="states of 16 images meet on one device"):
+        refusal_of(gathered, (16, 8, 64), config=SHADES, length=None)
 
 
 def test_parameters_that_never_reach_the_rows_are_found():
@@ -291,9 +332,9 @@ def test_speed_of_links():
 def test_roofline_by_hand():
     """1.97e14 FLOPs on one chip take a second; so do 0.819 TB of memory."""
     target = read_target("v5e:1x1")
-    of = {"flops": 0.5 * 197e12, "executed": 197e12, "tokens": 1000}
+    of = {"flops": 0.5 * 197e12, "executed": 197e12, "units": 1000}
     found = estimate(target, [Device((0, 0, 0))], [], traffic=0.25 * 0.819e12, **of)
     assert (found.step, found.memory, found.bound_by) == (1.0, 0.25, "arithmetic")
-    assert (found.utilisation, found.tokens_per_second) == (0.5, 1000)
+    assert (found.utilisation, found.units_per_second) == (0.5, 1000)
     found = estimate(target, [Device((0, 0, 0))], [], traffic=2 * 0.819e12, **of)
     assert (found.step, found.bound_by, found.utilisation) == (2.0, "memory", 0.25)

@@ -66,7 +66,7 @@ def convolve(images: Planes, weights: Float[Array, "batch side"], axis: int) -> 
         return jax.lax.slice_in_dim(wide, radius + by, radius + by + length, axis=axis)
 
     weights = weights[:, :, None, None, None]
-    total = weights[:, 0] * images
+    total = weights[:, 0] * shifted(0)
     for by in range(1, radius + 1):
         total += weights[:, by] * (shifted(by) + shifted(-by))
     return total

@@ -9,8 +9,9 @@ that any order costs the same: three of them before the hue and three behind it,
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
 from jaxssl.objectives.views.colours import gray_of, hue_chroma_value, rgb_of
@@ -51,23 +52,38 @@ def jitter(images: Planes, keys: Array, config: ColorJitter) -> Planes:
     )
     factors = jnp.where(changed[:, None], factors, 1.0)
     turn = jnp.where(changed, between(shares[:, 3], -config.hue, config.hue), 0.0)
-    if not config.shuffled:
-        for kind in (BRIGHTNESS, CONTRAST, SATURATION):
-            images = blend(images, factors[:, kind], jnp.full(len(factors), kind))
-        return turn_hue(images, turn) if config.hue else images
-    order = jnp.argsort(shares[:, 4:8], axis=1)  # what is done first, second, third and last
-    before = jnp.argmax(order == HUE, axis=1)  # how many come before the hue
-    order = jnp.argsort(shares[:, 4:7], axis=1)  # the same order without the hue
+    order, before = orders(shares, config)
     factors = take(factors, order)
-    for place in range(3):
-        factor = jnp.where(place < before, factors[:, place], 1.0)
-        images = blend(images, factor, order[:, place])
+    early = jnp.arange(3)[None] < before[:, None]
+    images = blend_all(images, jnp.where(early, factors, 1.0), order)
     if config.hue:
         images = turn_hue(images, turn)
-    for place in range(3):
-        factor = jnp.where(place < before, 1.0, factors[:, place])
-        images = blend(images, factor, order[:, place])
-    return images
+    return blend_all(images, jnp.where(early, 1.0, factors), order) if config.shuffled else images
+
+
+def orders(
+    shares: Float[Array, "batch 9"], config: ColorJitter
+) -> tuple[Int[Array, "batch 3"], Int[Array, " batch"]]:
+    """The order of brightness, contrast and saturation, and how many of them come before the hue."""
+    if not config.shuffled:
+        return jnp.tile(jnp.arange(3), (len(shares), 1)), jnp.full(len(shares), 3)
+    order = jnp.argsort(shares[:, 4:8], axis=1)  # what is done first, second, third and last
+    return jnp.argsort(shares[:, 4:7], axis=1), jnp.argmax(order == HUE, axis=1)
+
+
+def blend_all(
+    images: Planes, factors: Float[Array, "batch place"], kinds: Int[Array, "batch place"]
+) -> Planes:
+    """One `blend` after another.
+
+    A loop, because a compiler may work out again whatever lies before for every use of it: of six
+    blends in a row, the last would have cost as much as all of them.
+    """
+
+    def step(images: Planes, place: tuple[Array, Array]) -> tuple[Planes, None]:
+        return blend(images, *place), None
+
+    return jax.lax.scan(step, images, (factors.T, kinds.T))[0]
 
 
 def blend(images: Planes, factor: Float[Array, " batch"], kind: Array) -> Planes:

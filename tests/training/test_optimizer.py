@@ -8,9 +8,9 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models.layout import path_of
-from jaxssl.training.optimizer import Adafactor, AdamW, Lamb, Lion, Muon, decays
+from jaxssl.training.optimizer import Adafactor, AdamW, Lamb, Lars, Lion, Muon, decays
 
-RECIPES = [AdamW(), Lamb(), Lion(), Adafactor(), Muon()]
+RECIPES = [AdamW(), Lamb(), Lars(), Lion(), Adafactor(), Muon()]
 
 
 def parameters(key, depth=3):

@@ -1,4 +1,4 @@
-"""How embeddings lie: what tells a healthy contrast of two views from a collapse, the same for every objective.
+"""How embeddings lie: what tells a healthy contrast of two views from a collapse, for every objective.
 
     z_i, z_i'  unit vectors of the two views of row i,   n rows,   C the covariance of z, dim x dim
 

@@ -1,0 +1,88 @@
+"""SimSiam: predict how the same network, held fixed, embeds another view of the same image.
+
+    z, z' = projector(encoder(view)) of an image's two views,   p = predictor(z)
+    loss  = - mean over images of (cos(p, stop_gradient(z')) + cos(p', stop_gradient(z))) / 2
+
+Chen & He 2021, "Exploring simple siamese representation learning", equations 1 to 4. With
+`stop_gradient=False` (their figure 2) all embeddings become one and the loss -1. Shapes: `two_views.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float
+
+from jaxssl.losses.unit_vectors import to_unit
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm
+from jaxssl.objectives.batch import Images
+from jaxssl.objectives.two_views import (
+    Examples,
+    Metrics,
+    check_widths,
+    draw,
+    forward_flops,
+    halves,
+    make_views,
+    metrics_of,
+    moved_statistics,
+)
+from jaxssl.objectives.views import Views
+from jaxssl.objectives.views.recipes import simclr_views
+
+
+@dataclass(frozen=True)
+class SimSiam:
+    """Predict the embedding of another view, which is held fixed (Chen & He 2021, section 3)."""
+
+    encoder: Encoder
+    views: Views = simclr_views()
+    projector: tuple[int, ...] = (2048, 2048, 2048)  # widths of its layers
+    predictor: tuple[int, ...] = (512, 2048)
+    norm: Norm = "batch"  # of projector and predictor; batch: over a microbatch
+    stop_gradient: bool = True  # False: it collapses
+
+    def __post_init__(self) -> None:
+        check_widths("projector", self.projector)
+        check_widths("predictor", self.predictor, last=self.projector[-1])
+
+    def init(self, key: Array, spec: Any) -> JointEmbedding:
+        """Encoder, projector and predictor, for images as `spec` describes them."""
+        return JointEmbedding(
+            key,
+            self.encoder,
+            spec.channels,
+            projector=self.projector,
+            predictor=self.predictor,
+            norm=self.norm,
+        )
+
+    def init_state(self, model: JointEmbedding) -> Any:
+        """Running statistics of batch norms."""
+        return {"statistics": model.first_statistics()}
+
+    def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
+        """`loss` has moved the statistics on."""
+        return state
+
+    def corrupt(self, batch: Images, key: Array) -> Examples:
+        """Keys of the views; weights are normalised over the global batch."""
+        return draw(batch, key)
+
+    def loss(
+        self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
+    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
+        """The weighted sum over these images."""
+        views = make_views(examples, self.views, self.views)
+        statistics = None if key is not None else state["statistics"]
+        projected, predicted, moments = model(views, key, statistics)
+        targets = jax.lax.stop_gradient(projected) if self.stop_gradient else projected
+        (first, second), (target, other) = halves(to_unit(predicted)), halves(to_unit(targets))
+        cosines = ((first * other).sum(axis=1) + (second * target).sum(axis=1)) / 2
+        loss = -(examples.weights @ cosines)
+        metrics = metrics_of(loss, examples, *halves(projected))
+        return loss, (moved_statistics(state, moments, key), metrics)
+
+    def forward_flops(self, spec: Any) -> float:
+        """Of one image: both views."""
+        return forward_flops(self, spec)

@@ -16,6 +16,7 @@ from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm
 from jaxssl.objectives.batch import Images
+from jaxssl.objectives.statistics import first_statistics, moved, over_rows
 from jaxssl.objectives.two_views import (
     Embeddings,
     Examples,
@@ -23,9 +24,8 @@ from jaxssl.objectives.two_views import (
     check_widths,
     draw,
     embed_views,
-    forward_flops,
     metrics_of,
-    with_moments,
+    view_flops,
 )
 from jaxssl.objectives.views import Views
 from jaxssl.objectives.views.recipes import byol_views
@@ -44,9 +44,7 @@ class BarlowTwins:
     def __post_init__(self) -> None:
         check_widths("projector", self.projector)
         if self.off_diagonal_weight < 0:
-            raise InputError(
-                f"off_diagonal_weight={self.off_diagonal_weight} must not be negative"
-            )
+            raise InputError(f"off_diagonal_weight={self.off_diagonal_weight} must not be negative")
 
     def init(self, key: Array, spec: Any) -> JointEmbedding:
         """Encoder and projector, for images as `spec` describes them."""
@@ -56,7 +54,7 @@ class BarlowTwins:
 
     def init_state(self, model: JointEmbedding) -> Any:
         """Running statistics of batch norms."""
-        return {"statistics": model.first_statistics()}
+        return {"statistics": first_statistics(model)}
 
     def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
         """`contrast` has moved the statistics on."""
@@ -80,7 +78,7 @@ class BarlowTwins:
         loss = losses.barlow_twins(
             first, second, examples.weights, off_diagonal_weight=self.off_diagonal_weight
         )
-        return loss, (with_moments(state, moments), metrics_of(loss, examples, first, second))
+        return loss, (moved(state, over_rows(moments)), metrics_of(loss, examples, first, second))
 
     def loss(
         self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
@@ -90,4 +88,4 @@ class BarlowTwins:
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""
-        return forward_flops(self, spec)
+        return sum(view_flops(self.encoder, kind, spec, *self.projector) for kind in self.views)

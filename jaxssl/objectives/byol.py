@@ -11,23 +11,28 @@ compared with negatives. Shapes: `two_views.py`.
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm
+from jaxssl.models.joint_embedding import (
+    Encoder,
+    JointEmbedding,
+    Norm,
+    project,
+    project_and_predict,
+)
 from jaxssl.objectives.batch import Images
-from jaxssl.objectives.contract import Momentum
+from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
+from jaxssl.objectives.teacher import Momentum, follow, teacher_of
 from jaxssl.objectives.two_views import (
     Examples,
     Metrics,
     check_widths,
     draw,
-    forward_flops,
     halves,
     make_views,
     metrics_of,
-    moved_statistics,
+    view_flops,
 )
 from jaxssl.objectives.views import Views
 from jaxssl.objectives.views.recipes import byol_views
@@ -61,11 +66,11 @@ class BYOL:
 
     def init_state(self, model: JointEmbedding) -> Any:
         """The teacher, which begins as the student, and running statistics of batch norms."""
-        return {"teacher": model.copy_of(), "statistics": model.first_statistics()}
+        return {"teacher": teacher_of(model), "statistics": first_statistics(model)}
 
     def follow(self, state: Any, model: JointEmbedding, step: Int[Array, ""]) -> Any:
         """The teacher comes a little nearer to the student."""
-        return {**state, "teacher": self.momentum.follow(state["teacher"], model, step)}
+        return {**state, "teacher": follow(state["teacher"], model, self.momentum.at(step))}
 
     def corrupt(self, batch: Images, key: Array) -> Examples:
         """Keys of the views; weights are normalised over the global batch."""
@@ -76,15 +81,17 @@ class BYOL:
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The weighted sum over these images; the targets are not differentiated."""
         views = make_views(examples, *self.views)
-        statistics = None if key is not None else state["statistics"]
-        projected, predicted, moments = model(views, key, statistics)
-        targets, _ = state["teacher"].project(views)
+        projected, predicted, moments = project_and_predict(
+            model, views, key=key, statistics=statistics_for(state, key)
+        )
+        targets, _ = project(state["teacher"], views)
         (first, second), (target, other) = halves(predicted), halves(targets)
         error = losses.byol(first, other, examples.weights, normalize=False)
         error += losses.byol(second, target, examples.weights, normalize=False)
         metrics = metrics_of(error, examples, *halves(projected))
-        return error, (moved_statistics(state, moments, key), metrics)
+        return error, (moved(state, moments), metrics)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views, and a third for the teacher, which has no backward pass."""
-        return 4 / 3 * forward_flops(self, spec)
+        heads = (*self.projector, *self.predictor)
+        return 4 / 3 * sum(view_flops(self.encoder, kind, spec, *heads) for kind in self.views)

@@ -1,6 +1,6 @@
 """DINO: a student that sees any crop agrees with its teacher, a slow copy that sees another large crop.
 
-    s = scores of prototypes for each crop of an image by the student,   t those of its large crops by the teacher
+    s = the student's scores of prototypes for each crop of an image,   t the teacher's for its large crops
     loss    = mean over images and pairs of different crops of - sum_d p_d log q_d
               p = softmax((t - center) / teacher_temperature),   q = softmax(s / temperature)
     center  <- center_momentum center + (1 - center_momentum) mean of t over the global batch
@@ -24,10 +24,17 @@ from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm, project
 from jaxssl.objectives.batch import Images, Ratio
-from jaxssl.objectives.statistics import first_statistics, moved_statistics, statistics_for
+from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
 from jaxssl.objectives.teacher import Momentum, follow, teacher_of
-from jaxssl.objectives.two_views import Examples, Metrics, check_widths, draw, metrics_of
-from jaxssl.objectives.views import MultiCrop
+from jaxssl.objectives.two_views import (
+    Examples,
+    Metrics,
+    check_widths,
+    draw,
+    metrics_of,
+    view_flops,
+)
+from jaxssl.objectives.views import MultiCrop, Views
 from jaxssl.objectives.views.recipes import dino_views
 
 
@@ -96,13 +103,12 @@ class DINO:
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The weighted sum over these images; the teacher is not differentiated."""
         large, small = self.crops(examples.pixels, examples.keys)
-        seen, moments = _project(model, large, key, statistics_for(state, key))
+        statistics = statistics_for(state, key)
+        seen, scores, moments = _scores(model, large, key, statistics)
         if self.crops.small_count:
-            more, _ = _project(model, small, key, statistics_for(state, key))
-            seen = jnp.concatenate([seen, more])
-        taught, _ = _project(state["teacher"], large, None, None)
-        scores, targets = model.prototypes(seen), state["teacher"].prototypes(taught)
-        targets = jax.lax.stop_gradient(targets)
+            more, small_scores, _ = _scores(model, small, key, statistics)
+            seen, scores = jnp.concatenate([seen, more]), jnp.concatenate([scores, small_scores])
+        targets = jax.lax.stop_gradient(_scores(state["teacher"], large, None, None)[1])
         loss = losses.dino(
             scores,
             targets,
@@ -115,7 +121,7 @@ class DINO:
         metrics = metrics_of(loss, examples, seen[0], seen[1])
         metrics["teacher_entropy"] = self._entropy(targets, state["center"], examples)
         outputs = state["outputs"] + examples.weights @ targets.mean(axis=0)
-        return loss, (moved_statistics({**state, "outputs": outputs}, moments, key), metrics)
+        return loss, (moved({**state, "outputs": outputs}, moments), metrics)
 
     def _entropy(self, targets: Array, center: Array, examples: Examples) -> Ratio:
         """Nats of the teacher's choice: log(prototypes) where all are alike, 0 where one takes all."""
@@ -125,18 +131,26 @@ class DINO:
         return Ratio(examples.weights @ nats * total, examples.weights.sum() * total)
 
     def forward_flops(self, spec: Any) -> float:
-        """Of one image: all crops by the student; a third of the large ones, by the teacher, without backward."""
-        def of(views: Any, count: int) -> float:
-            return count * project_flops(self, views, spec)
+        """Of one image: all crops by the student, and for the teacher a third of the large ones."""
+
+        def of(views: Views, count: int) -> float:
+            heads = (*self.projector, self.prototypes)
+            return count * view_flops(self.encoder, views, spec, *heads)
 
         large = of(self.crops.large, self.crops.large_count)
         return 4 / 3 * large + of(self.crops.small, self.crops.small_count)
 
 
-def _project(
-    parts: Any, crops: Float[Array, "batch crops height width channels"], key: Array | None, statistics: Any
-) -> tuple[Float[Array, "crops batch width"], Any]:
-    """Projections of crops of one size, crop by crop."""
+def _scores(
+    parts: Any,
+    crops: Float[Array, "batch crops height width channels"],
+    key: Array | None,
+    statistics: Any,
+) -> tuple[Float[Array, "crops batch width"], Float[Array, "crops batch prototypes"], Any]:
+    """Projections of crops of one size, their scores, and moments of batch norms; crop by crop."""
     batch, count = crops.shape[:2]
-    rows, moments = project(parts, crops.reshape(-1, *crops.shape[2:]), key, statistics)
-    return jnp.moveaxis(rows.reshape(batch, count, -1), 1, 0), moments
+    rows = crops.reshape(-1, *crops.shape[2:])
+    projections, moments = project(parts, rows, key=key, statistics=statistics)
+    projections = jnp.moveaxis(projections.reshape(batch, count, -1), 1, 0)
+    scores = parts.prototypes(projections.reshape(batch * count, -1))
+    return projections, scores.reshape(count, batch, -1), moments

@@ -2,10 +2,11 @@
 
     u_i = image projection(encoder(view of image i)),   v_j = text projection(text encoder(caption j))
     clip      mean over i of the two cross-entropies of cos(u, v) / t, by rows and by columns
-    siglip    1/n sum over i, j of log(1 + exp(-y_ij (cos(u_i, v_j) / t + b))),   y = 1 for a pair, -1 for others
+    siglip    1/n sum over i, j of log(1 + exp(-y_ij (cos(u_i, v_j) / t + b))),   y = 1 for a pair, else -1
 
-Radford et al. 2021, "Learning transferable visual models from natural language supervision", figure 3; Zhai et
-al. 2023, "Sigmoid loss for language image pre-training", equation 1. Temperature t and bias b are trained.
+Radford et al. 2021, "Learning transferable visual models from natural language supervision" (CLIP), figure 3;
+Zhai et al. 2023, "Sigmoid loss for language image pre-training", equation 1. Temperature t and bias b are
+trained.
 
     batch    images and their captions    length   tokens of a caption    width   of an embedding
 """
@@ -28,6 +29,13 @@ from jaxssl.models.transformer import Transformer
 from jaxssl.objectives.all_pairs import over_all_rows
 from jaxssl.objectives.batch import Images, Ratio, share_evenly
 from jaxssl.objectives.geometry import geometry
+from jaxssl.objectives.statistics import (
+    first_statistics,
+    in_every_row,
+    moved,
+    over_rows,
+    statistics_for,
+)
 from jaxssl.objectives.two_views import Embeddings, Metrics
 from jaxssl.objectives.views import RandomResizedCrop, Views, example_keys
 
@@ -109,7 +117,7 @@ class ImageText:
             raise InputError("the images have no captions; prepare them with --captions")
         tokens, vocabulary = batch.captions
         segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
-        has_words = ~vocabulary.special[tokens] 
+        has_words = ~vocabulary.special[tokens]
         weights, total = share_evenly(has_words.any(axis=1))
         rows = tokens.shape[0]
         return Examples(
@@ -126,10 +134,11 @@ class ImageText:
     ) -> Embeddings:
         """Images and captions, each by its own encoder."""
         image_key, text_key = (None, None) if key is None else jax.random.split(key)
+        statistics = statistics_for(state, key)
         features, moments = model.encoder(
             self.views(examples.pixels, examples.keys),
             key=image_key,
-            statistics=statistics_for(state, key),
+            statistics=None if statistics is None else statistics["encoder"],
         )
         states = model.text(examples.tokens, examples.segments, key=text_key)
         pooled = pool_pieces(states, examples.segments, pieces=1, pooling=self.pooling)[:, 0]
@@ -162,7 +171,7 @@ class ImageText:
             **geometry(images, texts, examples.weights > 0),
             "temperature": Ratio(temperature, jnp.ones(())),
         }
-        return nats, (with_moments(state, moments), metrics)
+        return nats, (moved(state, {"encoder": over_rows(moments)}), metrics)
 
     def loss(
         self, model: ImageTextModel, state: Any, examples: Examples, key: Array | None

@@ -1,7 +1,7 @@
 """SimCLR: a view of an image is recognised among the views of all others by another view of the same image.
 
     z_i, z_i' = projector(encoder(view)) of an image's two views,   t the temperature
-    loss      = mean over all 2 n of them of -log(exp(cos(z, z')/t) / sum over the 2 n - 1 others of exp(cos/t))
+    loss      = mean over all 2 n of them of -log(exp(cos(z, z')/t) / sum over the others of exp(cos/t))
 
 Chen et al. 2020, "A simple framework for contrastive learning of visual representations", equation 1. The
 projector is trained with and left out of use (section 4.2). Shapes: `two_views.py`.
@@ -17,6 +17,7 @@ from jaxssl.errors import InputError
 from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm
 from jaxssl.objectives.all_pairs import over_all_rows
 from jaxssl.objectives.batch import Images
+from jaxssl.objectives.statistics import first_statistics, moved, over_rows
 from jaxssl.objectives.two_views import (
     Embeddings,
     Examples,
@@ -24,9 +25,8 @@ from jaxssl.objectives.two_views import (
     check_widths,
     draw,
     embed_views,
-    forward_flops,
     metrics_of,
-    with_moments,
+    view_flops,
 )
 from jaxssl.objectives.views import Views
 from jaxssl.objectives.views.recipes import simclr_views
@@ -58,7 +58,7 @@ class SimCLR:
 
     def init_state(self, model: JointEmbedding) -> Any:
         """Running statistics of batch norms."""
-        return {"statistics": model.first_statistics()}
+        return {"statistics": first_statistics(model)}
 
     def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
         """`contrast` has moved the statistics on."""
@@ -87,7 +87,7 @@ class SimCLR:
             temperature=self.temperature,
             block_size=self.block_size,
         )
-        return nats, (with_moments(state, moments), metrics_of(nats, examples, first, second))
+        return nats, (moved(state, over_rows(moments)), metrics_of(nats, examples, first, second))
 
     def loss(
         self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
@@ -97,4 +97,4 @@ class SimCLR:
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""
-        return forward_flops(self, spec)
+        return 2 * view_flops(self.encoder, self.views, spec, *self.projector)

@@ -14,18 +14,18 @@ import jax
 from jaxtyping import Array, Float
 
 from jaxssl.losses.unit_vectors import to_unit
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm, project_and_predict
 from jaxssl.objectives.batch import Images
+from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
 from jaxssl.objectives.two_views import (
     Examples,
     Metrics,
     check_widths,
     draw,
-    forward_flops,
     halves,
     make_views,
     metrics_of,
-    moved_statistics,
+    view_flops,
 )
 from jaxssl.objectives.views import Views
 from jaxssl.objectives.views.recipes import simclr_views
@@ -59,7 +59,7 @@ class SimSiam:
 
     def init_state(self, model: JointEmbedding) -> Any:
         """Running statistics of batch norms."""
-        return {"statistics": model.first_statistics()}
+        return {"statistics": first_statistics(model)}
 
     def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
         """`loss` has moved the statistics on."""
@@ -74,15 +74,17 @@ class SimSiam:
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The weighted sum over these images."""
         views = make_views(examples, self.views, self.views)
-        statistics = None if key is not None else state["statistics"]
-        projected, predicted, moments = model(views, key, statistics)
+        projected, predicted, moments = project_and_predict(
+            model, views, key=key, statistics=statistics_for(state, key)
+        )
         targets = jax.lax.stop_gradient(projected) if self.stop_gradient else projected
         (first, second), (target, other) = halves(to_unit(predicted)), halves(to_unit(targets))
         cosines = ((first * other).sum(axis=1) + (second * target).sum(axis=1)) / 2
         loss = -(examples.weights @ cosines)
         metrics = metrics_of(loss, examples, *halves(projected))
-        return loss, (moved_statistics(state, moments, key), metrics)
+        return loss, (moved(state, moments), metrics)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""
-        return forward_flops(self, spec)
+        heads = (*self.projector, *self.predictor)
+        return 2 * view_flops(self.encoder, self.views, spec, *heads)

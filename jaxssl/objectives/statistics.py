@@ -15,6 +15,13 @@ from jaxssl.objectives.contract import moving_average
 DECAY = 0.9
 
 
+def first_statistics(model: Any) -> Any:
+    """Of a new model, by the parts that may have batch norms: mean 0 and variance 1."""
+    parts = ("encoder", "projector", "predictor")
+    found = {name: getattr(model, name, None) for name in parts}
+    return {name: part.first_statistics() for name, part in found.items() if part is not None}
+
+
 def statistics_for(state: Any, key: Array | None) -> Any:
     """What a network is given: nothing in training, so that it takes the batch's own."""
     return state["statistics"] if key is None else None

@@ -15,6 +15,7 @@ from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm
 from jaxssl.objectives.batch import Images
+from jaxssl.objectives.statistics import first_statistics, moved, over_rows
 from jaxssl.objectives.two_views import (
     Embeddings,
     Examples,
@@ -22,9 +23,8 @@ from jaxssl.objectives.two_views import (
     check_widths,
     draw,
     embed_views,
-    forward_flops,
     metrics_of,
-    with_moments,
+    view_flops,
 )
 from jaxssl.objectives.views import Views
 from jaxssl.objectives.views.recipes import byol_views
@@ -56,7 +56,7 @@ class VICReg:
 
     def init_state(self, model: JointEmbedding) -> Any:
         """Running statistics of batch norms."""
-        return {"statistics": model.first_statistics()}
+        return {"statistics": first_statistics(model)}
 
     def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
         """`contrast` has moved the statistics on."""
@@ -85,7 +85,7 @@ class VICReg:
             variance_weight=self.variance_weight,
             covariance_weight=self.covariance_weight,
         )
-        return loss, (with_moments(state, moments), metrics_of(loss, examples, first, second))
+        return loss, (moved(state, over_rows(moments)), metrics_of(loss, examples, first, second))
 
     def loss(
         self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
@@ -95,4 +95,4 @@ class VICReg:
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""
-        return forward_flops(self, spec)
+        return sum(view_flops(self.encoder, kind, spec, *self.projector) for kind in self.views)

@@ -14,17 +14,19 @@ from jaxtyping import Array, Float
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm
+from jaxssl.models.heads import HeadNorm
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batch import Images
-from jaxssl.objectives.statistics import first_statistics, moved, over_rows
+from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.statistics import first_statistics
 from jaxssl.objectives.two_views import (
     Embeddings,
-    Examples,
-    Metrics,
+    check_sizes,
     check_widths,
-    draw,
     embed_views,
+    make_views,
     metrics_of,
+    run_heads,
     view_flops,
 )
 from jaxssl.objectives.views import Views
@@ -38,10 +40,11 @@ class BarlowTwins:
     encoder: Encoder
     views: tuple[Views, Views] = byol_views()
     projector: tuple[int, ...] = (8192, 8192, 8192)  # widths of its layers
-    norm: Norm = "batch"  # of the projector; batch: over a microbatch
+    norm: HeadNorm = "batch"  # of the projector; batch: over all views of the global batch
     off_diagonal_weight: float = 5e-3
 
     def __post_init__(self) -> None:
+        check_sizes(self.views)
         check_widths("projector", self.projector)
         if self.off_diagonal_weight < 0:
             raise InputError(f"off_diagonal_weight={self.off_diagonal_weight} must not be negative")
@@ -60,28 +63,29 @@ class BarlowTwins:
         """`contrast` has moved the statistics on."""
         return state
 
-    def corrupt(self, batch: Images, key: Array) -> Examples:
+    def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the views; weights are normalised over the global batch."""
         return draw(batch, key)
 
     def embed(
-        self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
     ) -> Embeddings:
-        """Projections of both views of every image."""
-        return embed_views(model, state, examples, self.views, key)
+        """Features of both views of every image."""
+        return embed_views(model, state, make_views(examples, self.views), key)
 
     def contrast(
-        self, model: JointEmbedding, state: Any, embeddings: Embeddings, examples: Examples
+        self, model: JointEmbedding, state: Any, embeddings: Embeddings, examples: KeyedImages
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The loss on the correlation over the global batch."""
-        first, second, moments = embeddings
+        projected, _, state = run_heads(model, state, embeddings)
+        first, second = projected[:, 0], projected[:, 1]
         loss = losses.barlow_twins(
             first, second, examples.weights, off_diagonal_weight=self.off_diagonal_weight
         )
-        return loss, (moved(state, over_rows(moments)), metrics_of(loss, examples, first, second))
+        return loss, (state, metrics_of(loss, examples, first, second))
 
     def loss(
-        self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """Both parts at once, for a batch that is not cut into microbatches."""
         return self.contrast(model, state, self.embed(model, state, examples, key), examples)

@@ -9,33 +9,40 @@ compared with negatives. Shapes: `two_views.py`.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.models.joint_embedding import (
-    Encoder,
-    JointEmbedding,
-    Norm,
-    project,
-    project_and_predict,
-)
+from jaxssl.models.heads import HeadNorm
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives import two_views
 from jaxssl.objectives.batch import Images
-from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
+from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.statistics import first_statistics
 from jaxssl.objectives.teacher import Momentum, follow, teacher_of
 from jaxssl.objectives.two_views import (
-    Examples,
-    Metrics,
+    Pairs,
+    check_sizes,
     check_widths,
-    draw,
-    halves,
+    embed_views,
+    in_pairs,
     make_views,
     metrics_of,
+    run_head,
+    run_heads,
     view_flops,
 )
 from jaxssl.objectives.views import Views
 from jaxssl.objectives.views.recipes import byol_views
+
+
+class Embeddings(NamedTuple):
+    """What each row gives: features of its two views by both networks."""
+
+    student: two_views.Embeddings
+    teacher: Pairs
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,13 @@ class BYOL:
     views: tuple[Views, Views] = byol_views()
     projector: tuple[int, ...] = (4096, 256)  # widths of its layers
     predictor: tuple[int, ...] = (4096, 256)
-    norm: Norm = "batch"  # of projector and predictor; batch: over a microbatch
+    norm: HeadNorm = (
+        "batch"  # of projector and predictor; batch: over all views of the global batch
+    )
     momentum: Momentum = Momentum(0.996)  # of the teacher
 
     def __post_init__(self) -> None:
+        check_sizes(self.views)
         check_widths("projector", self.projector)
         check_widths("predictor", self.predictor, last=self.projector[-1])
 
@@ -72,24 +82,36 @@ class BYOL:
         """The teacher comes a little nearer to the student."""
         return {**state, "teacher": follow(state["teacher"], model, self.momentum.at(step))}
 
-    def corrupt(self, batch: Images, key: Array) -> Examples:
+    def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the views; weights are normalised over the global batch."""
         return draw(batch, key)
 
-    def loss(
-        self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
+    def embed(
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
+    ) -> Embeddings:
+        """Features of both views of every image; the teacher's batch norms always take those at hand."""
+        views = make_views(examples, self.views)
+        features, _ = state["teacher"].encoder(views)
+        targets = jax.lax.stop_gradient(in_pairs(features))
+        return Embeddings(embed_views(model, state, views, key), targets)
+
+    def contrast(
+        self, model: JointEmbedding, state: Any, embeddings: Embeddings, examples: KeyedImages
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The weighted sum over these images; the targets are not differentiated."""
-        views = make_views(examples, *self.views)
-        projected, predicted, moments = project_and_predict(
-            model, views, key=key, statistics=statistics_for(state, key)
+        """The weighted sum over the global batch; the targets are not differentiated."""
+        projected, predicted, state = run_heads(model, state, embeddings.student)
+        targets, _ = run_head(state["teacher"].projector, embeddings.teacher)
+        error = sum(
+            losses.byol(predicted[:, i], targets[:, 1 - i], examples.weights, normalize=False)
+            for i in range(2)
         )
-        targets, _ = project(state["teacher"], views)
-        (first, second), (target, other) = halves(predicted), halves(targets)
-        error = losses.byol(first, other, examples.weights, normalize=False)
-        error += losses.byol(second, target, examples.weights, normalize=False)
-        metrics = metrics_of(error, examples, *halves(projected))
-        return error, (moved(state, moments), metrics)
+        return error, (state, metrics_of(error, examples, projected[:, 0], projected[:, 1]))
+
+    def loss(
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
+    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
+        """Both parts at once, for a batch that is not cut into microbatches."""
+        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views, and a third for the teacher, which has no backward pass."""

@@ -22,15 +22,13 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm, project
-from jaxssl.objectives.batch import Images, Ratio
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives.batch import Images
+from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw, mean_metrics
 from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
-from jaxssl.objectives.teacher import Momentum, follow, teacher_of
+from jaxssl.objectives.teacher import Momentum, Teacher, follow, teacher_of
 from jaxssl.objectives.two_views import (
-    Examples,
-    Metrics,
     check_widths,
-    draw,
     metrics_of,
     view_flops,
 )
@@ -45,7 +43,6 @@ class DINO:
     encoder: Encoder
     crops: MultiCrop = dino_views()
     projector: tuple[int, ...] = (2048, 2048, 256)  # widths of its layers
-    norm: Norm = "none"  # of the projector; batch: over the crops of a size in a microbatch
     prototypes: int = 65_536
     temperature: float = 0.1
     teacher_temperature: float = 0.04
@@ -72,7 +69,6 @@ class DINO:
             spec.channels,
             projector=self.projector,
             prototypes=self.prototypes,
-            norm=self.norm,
         )
 
     def init_state(self, model: JointEmbedding) -> Any:
@@ -94,21 +90,21 @@ class DINO:
             "outputs": jnp.zeros_like(state["outputs"]),
         }
 
-    def corrupt(self, batch: Images, key: Array) -> Examples:
+    def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the crops; weights are normalised over the global batch."""
         return draw(batch, key)
 
     def loss(
-        self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The weighted sum over these images; the teacher is not differentiated."""
         large, small = self.crops(examples.pixels, examples.keys)
-        statistics = statistics_for(state, key)
-        seen, scores, moments = _scores(model, large, key, statistics)
+        own = statistics_for(state, key)
+        seen, scores, moments = _scores(model, large, key, own)
         if self.crops.small_count:
-            more, small_scores, _ = _scores(model, small, key, statistics)
-            seen, scores = jnp.concatenate([seen, more]), jnp.concatenate([scores, small_scores])
-        targets = jax.lax.stop_gradient(_scores(state["teacher"], large, None, None)[1])
+            more = _scores(model, small, key, own)
+            seen, scores = (jnp.concatenate(both) for both in ((seen, more[0]), (scores, more[1])))
+        targets = jax.lax.stop_gradient(_scores(state["teacher"], large)[1])
         loss = losses.dino(
             scores,
             targets,
@@ -119,16 +115,17 @@ class DINO:
             normalize=False,
         )
         metrics = metrics_of(loss, examples, seen[0], seen[1])
-        metrics["teacher_entropy"] = self._entropy(targets, state["center"], examples)
-        outputs = state["outputs"] + examples.weights @ targets.mean(axis=0)
-        return loss, (moved({**state, "outputs": outputs}, moments), metrics)
+        entropy = examples.weights @ self._entropy(targets, state["center"])
+        metrics |= mean_metrics(examples, teacher_entropy=entropy)
+        if key is not None:
+            outputs = state["outputs"] + examples.weights @ targets.mean(axis=0)
+            state = moved({**state, "outputs": outputs}, moments)
+        return loss, (state, metrics)
 
-    def _entropy(self, targets: Array, center: Array, examples: Examples) -> Ratio:
-        """Nats of the teacher's choice: log(prototypes) where all are alike, 0 where one takes all."""
+    def _entropy(self, targets: Array, center: Array) -> Float[Array, " batch"]:
+        """Nats of the teacher's choices: log(prototypes) where all are alike, 0 where one takes all."""
         logs = jax.nn.log_softmax((targets - center[None, None]) / self.teacher_temperature)
-        nats = -(jnp.exp(logs) * logs).sum(axis=-1).mean(axis=0)
-        total = examples.total[0]
-        return Ratio(examples.weights @ nats * total, examples.weights.sum() * total)
+        return -(jnp.exp(logs) * logs).sum(axis=-1).mean(axis=0)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: all crops by the student, and for the teacher a third of the large ones."""
@@ -142,15 +139,20 @@ class DINO:
 
 
 def _scores(
-    parts: Any,
+    parts: JointEmbedding | Teacher,
     crops: Float[Array, "batch crops height width channels"],
-    key: Array | None,
-    statistics: Any,
+    key: Array | None = None,
+    statistics: Any = None,
 ) -> tuple[Float[Array, "crops batch width"], Float[Array, "crops batch prototypes"], Any]:
     """Projections of crops of one size, their scores, and moments of batch norms; crop by crop."""
     batch, count = crops.shape[:2]
-    rows = crops.reshape(-1, *crops.shape[2:])
-    projections, moments = project(parts, rows, key=key, statistics=statistics)
-    projections = jnp.moveaxis(projections.reshape(batch, count, -1), 1, 0)
-    scores = parts.prototypes(projections.reshape(batch * count, -1))
-    return projections, scores.reshape(count, batch, -1), moments
+    own = statistics or {"encoder": None, "projector": None}
+    features, encoder = parts.encoder(
+        crops.reshape(-1, *crops.shape[2:]), key=key, statistics=own["encoder"]
+    )
+    projections, projector = parts.projector(features, statistics=own["projector"])
+    seen, scores = (
+        jnp.moveaxis(rows.reshape(batch, count, -1), 1, 0)
+        for rows in (projections, parts.prototypes(projections))
+    )
+    return seen, scores, {"encoder": encoder, "projector": projector}

@@ -11,6 +11,7 @@ trained.
     batch    images and their captions    length   tokens of a caption    width   of an embedding
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +30,7 @@ from jaxssl.models.transformer import Transformer
 from jaxssl.objectives.all_pairs import over_all_rows
 from jaxssl.objectives.batch import Images, Ratio, share_evenly
 from jaxssl.objectives.geometry import geometry
+from jaxssl.objectives.keyed_images import Metrics
 from jaxssl.objectives.statistics import (
     first_statistics,
     in_every_row,
@@ -36,10 +38,17 @@ from jaxssl.objectives.statistics import (
     over_rows,
     statistics_for,
 )
-from jaxssl.objectives.two_views import Embeddings, Metrics
 from jaxssl.objectives.views import RandomResizedCrop, Views, example_keys
 
 LARGEST_SCALE = 100.0  # of cosines, 1 / t (Radford et al. 2021, section 2.5)
+
+
+class Embeddings(NamedTuple):
+    """What each row gives to a contrast of all rows."""
+
+    images: Float[Array, "batch width"]
+    texts: Float[Array, "batch width"]
+    moments: Any  # of the encoder's batch norms, in every row
 
 
 class Examples(NamedTuple):
@@ -153,7 +162,7 @@ class ImageText:
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The loss over all images and captions of the global batch."""
         images, texts, moments = embeddings
-        temperature = jnp.maximum(jnp.exp(-model.logit_scale[...]), 1 / LARGEST_SCALE)
+        temperature = jnp.exp(-bounded(model.logit_scale[...]))
         trained = {"temperature": temperature}
         if model.logit_bias is not None:
             trained["bias"] = model.logit_bias[...]
@@ -185,3 +194,9 @@ class ImageText:
         image = self.encoder.forward_flops(height, width, spec.channels)
         heads = 2 * self.width * (self.encoder.features + self.text.width)
         return image + forward_flops(self.text, spec.captions.length) + heads
+
+
+def bounded(logarithm: Float[Array, ""]) -> Float[Array, ""]:
+    """At most log(LARGEST_SCALE); its gradient goes on above, so that it comes back where it should."""
+    above = jax.lax.stop_gradient(jnp.maximum(logarithm - math.log(LARGEST_SCALE), 0.0))
+    return logarithm - above

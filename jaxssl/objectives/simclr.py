@@ -14,18 +14,19 @@ from jaxtyping import Array, Float
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm
+from jaxssl.models.heads import HeadNorm
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.all_pairs import over_all_rows
 from jaxssl.objectives.batch import Images
-from jaxssl.objectives.statistics import first_statistics, moved, over_rows
+from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.statistics import first_statistics
 from jaxssl.objectives.two_views import (
     Embeddings,
-    Examples,
-    Metrics,
     check_widths,
-    draw,
     embed_views,
+    make_views,
     metrics_of,
+    run_heads,
     view_flops,
 )
 from jaxssl.objectives.views import Views
@@ -39,7 +40,7 @@ class SimCLR:
     encoder: Encoder
     views: Views = simclr_views()
     projector: tuple[int, ...] = (2048, 128)  # widths of its layers
-    norm: Norm = "layer"  # of the projector; batch: over a microbatch
+    norm: HeadNorm = "layer"  # of the projector; batch: over all views of the global batch
     temperature: float = 0.1
     block_size: int | None = None  # rows at a time; None holds all [2 n, 2 n] cosines
 
@@ -64,21 +65,22 @@ class SimCLR:
         """`contrast` has moved the statistics on."""
         return state
 
-    def corrupt(self, batch: Images, key: Array) -> Examples:
+    def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the views; weights are normalised over the global batch."""
         return draw(batch, key)
 
     def embed(
-        self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
     ) -> Embeddings:
-        """Projections of both views of every image."""
-        return embed_views(model, state, examples, (self.views, self.views), key)
+        """Features of both views of every image."""
+        return embed_views(model, state, make_views(examples, (self.views, self.views)), key)
 
     def contrast(
-        self, model: JointEmbedding, state: Any, embeddings: Embeddings, examples: Examples
+        self, model: JointEmbedding, state: Any, embeddings: Embeddings, examples: KeyedImages
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The loss over all pairs of the global batch."""
-        first, second, moments = embeddings
+        projected, _, state = run_heads(model, state, embeddings)
+        first, second = projected[:, 0], projected[:, 1]
         nats = over_all_rows(
             losses.nt_xent,
             first,
@@ -87,10 +89,10 @@ class SimCLR:
             temperature=self.temperature,
             block_size=self.block_size,
         )
-        return nats, (moved(state, over_rows(moments)), metrics_of(nats, examples, first, second))
+        return nats, (state, metrics_of(nats, examples, first, second))
 
     def loss(
-        self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """Both parts at once, for a batch that is not cut into microbatches."""
         return self.contrast(model, state, self.embed(model, state, examples, key), examples)

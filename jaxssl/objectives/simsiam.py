@@ -14,17 +14,18 @@ import jax
 from jaxtyping import Array, Float
 
 from jaxssl.losses.unit_vectors import to_unit
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding, Norm, project_and_predict
+from jaxssl.models.heads import HeadNorm
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batch import Images
-from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
+from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.statistics import first_statistics
 from jaxssl.objectives.two_views import (
-    Examples,
-    Metrics,
+    Embeddings,
     check_widths,
-    draw,
-    halves,
+    embed_views,
     make_views,
     metrics_of,
+    run_heads,
     view_flops,
 )
 from jaxssl.objectives.views import Views
@@ -39,7 +40,9 @@ class SimSiam:
     views: Views = simclr_views()
     projector: tuple[int, ...] = (2048, 2048, 2048)  # widths of its layers
     predictor: tuple[int, ...] = (512, 2048)
-    norm: Norm = "batch"  # of projector and predictor; batch: over a microbatch
+    norm: HeadNorm = (
+        "batch"  # of projector and predictor; batch: over all views of the global batch
+    )
     stop_gradient: bool = True  # False: it collapses
 
     def __post_init__(self) -> None:
@@ -62,27 +65,34 @@ class SimSiam:
         return {"statistics": first_statistics(model)}
 
     def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
-        """`loss` has moved the statistics on."""
+        """`contrast` has moved the statistics on."""
         return state
 
-    def corrupt(self, batch: Images, key: Array) -> Examples:
+    def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the views; weights are normalised over the global batch."""
         return draw(batch, key)
 
-    def loss(
-        self, model: JointEmbedding, state: Any, examples: Examples, key: Array | None
+    def embed(
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
+    ) -> Embeddings:
+        """Features of both views of every image."""
+        return embed_views(model, state, make_views(examples, (self.views, self.views)), key)
+
+    def contrast(
+        self, model: JointEmbedding, state: Any, embeddings: Embeddings, examples: KeyedImages
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The weighted sum over these images."""
-        views = make_views(examples, self.views, self.views)
-        projected, predicted, moments = project_and_predict(
-            model, views, key=key, statistics=statistics_for(state, key)
-        )
+        """The weighted sum over the global batch."""
+        projected, predicted, state = run_heads(model, state, embeddings)
         targets = jax.lax.stop_gradient(projected) if self.stop_gradient else projected
-        (first, second), (target, other) = halves(to_unit(predicted)), halves(to_unit(targets))
-        cosines = ((first * other).sum(axis=1) + (second * target).sum(axis=1)) / 2
+        cosines = (to_unit(predicted) * to_unit(targets[:, ::-1])).sum(axis=-1).mean(axis=1)
         loss = -(examples.weights @ cosines)
-        metrics = metrics_of(loss, examples, *halves(projected))
-        return loss, (moved(state, moments), metrics)
+        return loss, (state, metrics_of(loss, examples, projected[:, 0], projected[:, 1]))
+
+    def loss(
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
+    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
+        """Both parts at once, for a batch that is not cut into microbatches."""
+        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""

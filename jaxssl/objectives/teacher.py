@@ -48,11 +48,13 @@ class Momentum:
 
 def teacher_of(model: Any) -> Teacher:
     """A copy of the student's parts."""
-    parts = Teacher(model.encoder, model.projector, model.prototypes)
-    return jax.tree.map(jnp.copy, parts)
+    return jax.tree.map(jnp.copy, _parts(model))
 
 
 def follow(teacher: Teacher, model: Any, momentum: Float[Array, ""]) -> Teacher:
     """The teacher a little nearer to the student."""
-    student = Teacher(model.encoder, model.projector, model.prototypes)
-    return moving_average(teacher, student, momentum)
+    return moving_average(teacher, _parts(model), momentum)
+
+
+def _parts(model: Any) -> Teacher:
+    return Teacher(model.encoder, model.projector, model.prototypes)

@@ -1,91 +1,95 @@
 """Two views of every image of a batch, made on the device, and what they are embedded to.
 
-batch    images              first, second   embeddings of an image's two views
-width    of an embedding     total           images of the global batch
+Rows are embedded one by one, and their features travel; the heads run on those of the whole batch at once.
+So the batch norms of projectors and predictors are over all views of the global batch, however it is cut
+into microbatches: they couple its rows as a contrast does.
+
+batch      images                       first, second   projections of an image's two views
+features   of the encoder               width           of a projection
 """
 
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding, head_flops, project
-from jaxssl.objectives.batch import Images, Ratio, share_evenly
+from jaxssl.models.heads import MLP
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding, head_flops
 from jaxssl.objectives.geometry import geometry
-from jaxssl.objectives.statistics import in_every_row, statistics_for
-from jaxssl.objectives.views import Views, example_keys, fold
+from jaxssl.objectives.keyed_images import KeyedImages, Metrics, mean_metrics
+from jaxssl.objectives.statistics import in_every_row, moved, over_rows, statistics_for
+from jaxssl.objectives.views import Views, fold
 
-Metrics = dict[str, Ratio]
-
-
-class Examples(NamedTuple):
-    """Images as they were read, and what their views are drawn from."""
-
-    pixels: UInt8[Array, "batch height width channels"]
-    keys: Key[Array, " batch"]
-    weights: Float[Array, " batch"]  # add up to one over the global batch
-    total: Float[Array, " batch"]  # the same in every row
+Pairs = Float[Array, "batch 2 width"]
 
 
 class Embeddings(NamedTuple):
     """What each row gives to a contrast of all rows."""
 
-    first: Float[Array, "batch width"]
-    second: Float[Array, "batch width"]
+    features: Float[Array, "batch 2 features"]
     moments: (
-        Any  # of batch norms, the same in every row; their mean over the rows is that of all parts
+        Any  # of the encoder's batch norms, in every row; None where those of the state are used
     )
 
 
-def draw(batch: Images, key: Array) -> Examples:
-    """Nothing is made yet: a microbatch makes the views of its own rows."""
-    rows = batch.pixels.shape[0]
-    weights, total = share_evenly(jnp.ones(rows, bool))
-    return Examples(batch.pixels, example_keys(key, rows), weights, jnp.broadcast_to(total, rows))
-
-
 def make_views(
-    examples: Examples, first: Views, second: Views
+    examples: KeyedImages, kinds: tuple[Views, Views]
 ) -> Float[Array, "views height width channels"]:
-    """Both views of every image, beside each other, so that no row is moved: 2 x batch rows."""
-    views = [
-        kind(examples.pixels, fold(examples.keys, number))
-        for number, kind in enumerate((first, second))
-    ]
-    return beside(*views)
-
-
-def beside(first: Array, second: Array) -> Array:
-    """Rows 2 i and 2 i + 1 are rows i of both."""
-    return jnp.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
-
-
-def halves(rows: Array) -> tuple[Array, Array]:
-    """What `beside` was given."""
-    pairs = rows.reshape(-1, 2, *rows.shape[1:])
-    return pairs[:, 0], pairs[:, 1]
+    """Both views of every image, beside each other so that no row is moved: 2 x batch rows."""
+    made = [kind(examples.pixels, fold(examples.keys, i)) for i, kind in enumerate(kinds)]
+    return jnp.stack(made, axis=1).reshape(-1, *made[0].shape[1:])
 
 
 def embed_views(
     model: JointEmbedding,
     state: Any,
-    examples: Examples,
-    kinds: tuple[Views, Views],
+    views: Float[Array, "views height width channels"],
     key: Array | None,
 ) -> Embeddings:
-    """Projections of both views of every image, for a contrast of all rows."""
-    views = make_views(examples, *kinds)
-    projected, moments = project(model, views, key=key, statistics=statistics_for(state, key))
-    first, second = halves(projected)
-    return Embeddings(first, second, in_every_row(moments, len(first)))
+    """Features of what `make_views` has made."""
+    own = statistics_for(state, key)
+    features, moments = model.encoder(
+        views, key=key, statistics=None if own is None else own["encoder"]
+    )
+    pairs = in_pairs(features)
+    return Embeddings(pairs, None if key is None else in_every_row(moments, len(pairs)))
 
 
-def metrics_of(loss: Float[Array, ""], examples: Examples, first: Array, second: Array) -> Metrics:
+def in_pairs(rows: Float[Array, "views width"]) -> Pairs:
+    """Rows 2 i and 2 i + 1 are the views of image i."""
+    return rows.reshape(-1, 2, rows.shape[-1])
+
+
+def run_heads(
+    model: JointEmbedding, state: Any, embeddings: Embeddings
+) -> tuple[Pairs, Pairs, Any]:
+    """Projections of all views, what the predictor makes of them, and the state with its statistics.
+
+    Without a predictor the second is the first.
+    """
+    evaluated = embeddings.moments is None
+    own = state["statistics"] if evaluated else {}
+    projected, found = run_head(model.projector, embeddings.features, own.get("projector"))
+    predicted, moments = projected, {"projector": found}
+    if model.predictor is not None:
+        predicted, moments["predictor"] = run_head(model.predictor, projected, own.get("predictor"))
+    if not evaluated:
+        state = moved(state, {"encoder": over_rows(embeddings.moments), **moments})
+    return projected, predicted, state
+
+
+def run_head(head: MLP, pairs: Pairs, statistics: Any = None) -> tuple[Pairs, Any]:
+    """A head on both views of every image, and moments of its batch norms over all of them."""
+    outputs, moments = head(pairs.reshape(-1, pairs.shape[-1]), statistics=statistics)
+    return in_pairs(outputs), moments
+
+
+def metrics_of(
+    loss: Float[Array, ""], examples: KeyedImages, first: Array, second: Array
+) -> Metrics:
     """The loss, a sum under weights that add up to one, and how the embeddings of these rows lie."""
-    total = examples.total[0]
-    images = examples.weights.sum() * total
-    return {"loss": Ratio(loss * total, images), **geometry(first, second)}
+    return {**mean_metrics(examples, loss=loss), **geometry(first, second)}
 
 
 def check_widths(name: str, widths: tuple[int, ...], last: int | None = None) -> None:
@@ -94,6 +98,13 @@ def check_widths(name: str, widths: tuple[int, ...], last: int | None = None) ->
         raise InputError(f"{name}={widths} must be the widths of its layers, e.g. (2048, 128)")
     if last is not None and widths[-1] != last:
         raise InputError(f"{name}={widths} must end with {last}, the width of the projections")
+
+
+def check_sizes(views: tuple[Views, Views]) -> None:
+    """Raises InputError where the two kinds of views have different sizes."""
+    first, second = (kind.size for kind in views)
+    if first != second:
+        raise InputError(f"views of {first} and {second} cannot be embedded together; set one size")
 
 
 def view_flops(encoder: Encoder, views: Views, spec: Any, *heads: int) -> float:

@@ -23,7 +23,7 @@ from jaxssl.training.narrow_moments import in_bfloat16
 Tree = Any
 Schedule = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 NO_DECAY = re.compile(r"(bias|scale)$")
-STACKED = re.compile(r"(^|/)layers/")
+STACKED = re.compile(r"(^|/)layers/(?!\d)")  # layers/0 is a layer of a perceptron, by itself
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,9 @@ class Lamb(Recipe):
 class Lars(Recipe):
     """Momentum SGD whose step is rescaled per layer to the norm of its parameter (You et al. 2017).
 
-    Biases and scales are neither decayed nor rescaled (Chen et al. 2020, section 2.2; Grill et al. 2020,
-    section 3.3). The published peak is for a batch of 256 and grows with the batch.
+    The chain of `optax.lars`, stacked layers one by one. Biases and scales are neither decayed nor rescaled
+    (Chen et al. 2020, section 2.2; Grill et al. 2020, section 3.3). The published peak is for a batch of 256
+    and grows with the batch.
     """
 
     peak: float = 0.3

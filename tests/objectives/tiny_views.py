@@ -1,14 +1,15 @@
-"""Tiny images and networks, for tests of the objectives on images."""
+"""Tiny joint embeddings and captions, for tests of the objectives on two or more views."""
 
-from types import SimpleNamespace
+import dataclasses
 
 import numpy as np
 
+from jaxssl.data.images import ImageSpec
 from jaxssl.models.recipes import bert
 from jaxssl.models.residual_network import ResNet
 from jaxssl.objectives import BYOL, DINO, BarlowTwins, ImageText, SimCLR, SimSiam, VICReg
 from jaxssl.objectives.views import MultiCrop, RandomResizedCrop, Views
-from tests.tiny import tiny_rows, tiny_spec
+from tests.tiny import tiny_image_spec, tiny_rows, tiny_spec
 
 ENCODER = ResNet(depth=10, width=8)
 GENTLE = Views(crop=RandomResizedCrop((0.4, 1.0)), grayscale=0.2)
@@ -23,35 +24,21 @@ WIDTHS = (16, 8)
 TEXT = bert(depth=1, width=16, heads=2, max_length=16, dropout=0.0, initializer_range=0.2)
 OBJECTIVES = {
     "simclr": SimCLR(ENCODER, GENTLE, WIDTHS),
-    "byol": BYOL(ENCODER, (GENTLE, OTHER), WIDTHS, WIDTHS, "layer"),
-    "simsiam": SimSiam(ENCODER, GENTLE, WIDTHS, WIDTHS, "layer"),
-    "barlow_twins": BarlowTwins(ENCODER, (GENTLE, OTHER), WIDTHS, "layer"),
-    "vicreg": VICReg(ENCODER, (GENTLE, OTHER), WIDTHS, "layer"),
+    "byol": BYOL(ENCODER, (GENTLE, OTHER), WIDTHS, WIDTHS),
+    "simsiam": SimSiam(ENCODER, GENTLE, WIDTHS, WIDTHS),
+    "barlow_twins": BarlowTwins(ENCODER, (GENTLE, OTHER), WIDTHS),
+    "vicreg": VICReg(ENCODER, (GENTLE, OTHER), WIDTHS),
     "dino": DINO(ENCODER, CROPS, WIDTHS, prototypes=24),
     "clip": ImageText(ENCODER, TEXT, width=8, views=GENTLE),
     "siglip": ImageText(ENCODER, TEXT, "siglip", width=8, views=GENTLE, temperature=0.1),
 }
 
 
-def tiny_image_spec(batch: int = 16, size: int = 16) -> SimpleNamespace:
+def tiny_pairs_spec(batch: int = 16) -> ImageSpec:
     """Colour images with captions of 16 tokens."""
-    return SimpleNamespace(
-        batch=batch,
-        height=size,
-        width=size,
-        channels=3,
-        labels=(),
-        captions=tiny_spec(batch=batch, length=16),
+    return dataclasses.replace(
+        tiny_image_spec(batch=batch), captions=tiny_spec(batch=batch, length=16)
     )
-
-
-def tiny_images(seed: int = 0, batch: int = 16, size: int = 16) -> np.ndarray:
-    """Waves of a direction, frequency and colour of their own, uint8 [batch, size, size, 3]."""
-    random = np.random.default_rng(seed)
-    down, across, phase = random.uniform(-1, 1, (3, batch, 1, 1, 3))
-    place = np.arange(size)
-    waves = np.sin(down * place[:, None, None] + across * place[None, :, None] + 6 * phase)
-    return (127.5 + 127 * waves * random.uniform(0.3, 1, (batch, 1, 1, 3))).astype(np.uint8)
 
 
 def tiny_captions(seed: int = 0, batch: int = 16) -> np.ndarray:

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxssl.models.attention_choice import platform_of_mesh
+from jaxssl.models.convolution_on_cpu import convolve, convolve_on_cpu
 from jaxssl.models.layers import along_last
 from jaxssl.models.layout import constrain
 
@@ -48,16 +50,9 @@ class Convolution(nnx.Module):
         self.kernel = nnx.Param(deviation * jax.random.normal(key, shape))
 
     def __call__(self, x: Maps) -> Maps:
-        kernel = self.kernel[...].astype(x.dtype)
-        side = kernel.shape[0] // 2
-        y = jax.lax.conv_general_dilated(
-            by_image(x),
-            kernel,
-            (self.stride, self.stride),
-            ((side, side), (side, side)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return by_image(y)
+        on_cpu = platform_of_mesh() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
+        apply = convolve_on_cpu if on_cpu else convolve
+        return by_image(apply(by_image(x), self.kernel[...].astype(x.dtype), self.stride))
 
 
 class GroupNorm(nnx.Module):
@@ -71,10 +66,16 @@ class GroupNorm(nnx.Module):
 
     def __call__(self, x: Maps, statistics: Statistics = None) -> tuple[Maps, Statistics]:
         batch, height, width, channels = x.shape
-        size = channels // self.groups
-        grouped = x.astype(jnp.float32).reshape(batch, height * width, self.groups, size)
-        centred = grouped - grouped.mean(axis=(1, 3), keepdims=True)
-        variance = jnp.square(centred).mean(axis=(1, 3), keepdims=True)
+
+        def over_groups(means: Float[Array, "batch channels"]) -> Float[Array, "batch 1 channels"]:
+            """The mean over the channels of each group, at every one of them."""
+            grouped = means.reshape(batch, self.groups, -1).mean(axis=2)
+            return jnp.repeat(grouped, channels // self.groups, axis=1)[:, None]
+
+        # Over the places first, where channels lie side by side, then over the few means that are left.
+        rows = x.astype(jnp.float32).reshape(batch, height * width, channels)
+        centred = rows - over_groups(rows.mean(axis=1))
+        variance = over_groups(jnp.square(centred).mean(axis=1))
         exact = (centred * jax.lax.rsqrt(variance + self.epsilon)).reshape(x.shape)
         return affine(exact, self.scale[...], self.bias[...]).astype(x.dtype), ()
 

@@ -21,7 +21,6 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.flops import forward_flops
 from jaxssl.models.masked_language_model import MaskedLanguageModel
 from jaxssl.models.packing import segments_of
@@ -30,8 +29,7 @@ from jaxssl.models.transformer import Transformer
 from jaxssl.objectives import masked_lm
 from jaxssl.objectives.all_pairs import over_all_rows
 from jaxssl.objectives.batch import Ratio, Text, share_evenly
-
-MEASURED_TEXTS = 1024  # alignment, uniformity and accuracy are of as many texts of a batch
+from jaxssl.objectives.geometry import geometry
 
 Metrics = dict[str, Ratio]
 
@@ -195,31 +193,3 @@ class SimCSE:
         """Of one row: the encoder twice, and masked LM where there is one."""
         language = self.language_task.forward_flops(spec) if self.masked_lm_weight else 0.0
         return 2 * forward_flops(self.encoder, spec.length) + language
-
-
-def geometry(
-    first: Float[Array, "texts width"], second: Float[Array, "texts width"], real: Array
-) -> Metrics:
-    """Alignment, uniformity (Wang & Isola 2020, section 4) and accuracy, of the first texts of a batch.
-
-    alignment    mean |z - z'|^2 over both embeddings of a text: near 0 where noise does not matter
-    uniformity   log mean exp(-2 |z_i - z_j|^2) over pairs of texts: -4 where they fill the sphere,
-                 0 where all are one
-    accuracy     share of the texts whose z lies nearest to their own z'
-    """
-    first, second, real = first[:MEASURED_TEXTS], second[:MEASURED_TEXTS], real[:MEASURED_TEXTS]
-    first, second = (jax.lax.stop_gradient(to_unit(z)) for z in (first, second))
-    count = real.sum().astype(jnp.float32)
-    apart = jnp.square(first - second).sum(axis=1)
-    is_pair = real[:, None] & real[None] & ~jnp.eye(len(real), dtype=bool)
-    near = jnp.where(is_pair, jnp.exp(4 * (first @ first.T) - 4), 0.0)  # |a - b|^2 = 2 - 2 cos
-    pairs = is_pair.sum().astype(jnp.float32)
-    cosines = jnp.where(real[None], first @ second.T, -2.0)
-    right = real & (jnp.argmax(cosines, axis=1) == jnp.arange(len(real)))
-    has_pairs = (pairs > 0).astype(jnp.float32)
-    mean = jnp.where(pairs > 0, near.sum() / jnp.maximum(pairs, 1), 1.0)
-    return {
-        "accuracy": Ratio(right.sum().astype(jnp.float32), count),
-        "alignment": Ratio(jnp.where(real, apart, 0.0).sum(), count),
-        "uniformity": Ratio(jnp.log(mean), has_pairs),
-    }

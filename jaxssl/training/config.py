@@ -15,6 +15,7 @@ from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.loader import RowReader, Rows
 from jaxssl.errors import InputError
 from jaxssl.training.checkpoint import Keep
+from jaxssl.training.collapse import CollapseAlarm
 from jaxssl.training.hosts import Hosts
 from jaxssl.training.mesh import Mesh
 from jaxssl.training.optimizer import AdamW
@@ -41,6 +42,7 @@ class Pretraining:
     hosts: Hosts = Hosts()
     restarts: int = 0  # how often the command is started again where the run dies
     report_every: int = 50  # steps between two lines
+    collapse: CollapseAlarm = CollapseAlarm()  # of embeddings: when to warn or to stop
     evaluate_every: int = 500  # steps between two evaluations on held-out rows
     evaluate_batches: int = 50  # at most so many held-out batches
     save_every: int = 500  # steps between two checkpoints

@@ -23,6 +23,8 @@ from jaxssl.models import (
     heads,
     image_autoencoder_model,
     image_decoder,
+    image_text_model,
+    joint_embedding,
     masked_language_model,
     masked_patch_model,
     replaced_token_model,
@@ -45,6 +47,8 @@ TABLES = (
     image_decoder.LAYOUT,
     image_autoencoder_model.LAYOUT,
     masked_patch_model.LAYOUT,
+    joint_embedding.LAYOUT,
+    image_text_model.LAYOUT,
 )
 AXES = ("data", "fsdp", "tensor")
 

@@ -19,6 +19,7 @@ from tensorboardX import SummaryWriter
 from jaxssl.errors import InputError
 from jaxssl.objectives.batch import Metric
 from jaxssl.training.chips import device_peak
+from jaxssl.training.collapse import CollapseWatch
 from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.hosts import tell
 from jaxssl.training.stored_runs import run_folder
@@ -42,6 +43,7 @@ class Report:
         self.waiting: list[tuple[int, Mapping[str, Metric]]] = []
         self.input_seconds = 0.0  # since the last report
         self.peak = peak_flops()
+        self.collapse = CollapseWatch(config.collapse)
         self.first_step = start
         self.clock = self.began = time.perf_counter()
         self.lines: IO[str] | None = None
@@ -92,6 +94,8 @@ class Report:
         left = (now - self.began) / (last - self.first_step) * (self.steps - last)
         self._write("train", last, means)
         tell(_line(last, self.steps, means, left, self.unit))
+        if warning := self.collapse.look(last, means):
+            tell(warning)
 
     def evaluation(self, step: int, sums: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
         """Prints and writes the evaluation after `step` steps; returns its means."""

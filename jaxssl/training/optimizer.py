@@ -2,8 +2,8 @@
 
 All share the schedule, the clipping by global norm and the decay mask: kernels and embeddings decay,
 biases and the scales of norms do not (Devlin et al. 2019, appendix A.2; Loshchilov & Hutter 2019).
-Layers are stacked on a leading axis; where an optimizer looks at a parameter as a whole (LAMB's trust
-ratio, Adafactor's clipping, Muon's orthogonalisation) it is applied to every layer by itself.
+Layers are stacked on a leading axis; where an optimizer looks at a parameter as a whole (the trust ratio
+of LAMB and LARS, Adafactor's clipping, Muon's orthogonalisation) it is applied to every layer by itself.
 """
 
 import re
@@ -21,17 +21,18 @@ from jaxssl.training.host_moments import OnHost
 from jaxssl.training.narrow_moments import in_bfloat16
 
 Tree = Any
+Schedule = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 NO_DECAY = re.compile(r"(bias|scale)$")
-STACKED = re.compile(r"(^|/)layers/")
+STACKED = re.compile(r"(^|/)layers/(?!\d)")  # layers/0 is a layer of a perceptron, by itself
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all optimizers share. Not used by itself: see AdamW, Lamb, Lion, Adafactor and Muon."""
+    """What all optimizers share. Not used by itself: see AdamW, Lamb, Lars, Lion, Adafactor and Muon."""
 
     peak: float = 5e-4  # learning rate after the warmup
     warmup: int = 1_000  # steps from 0 to the peak, at most a tenth of a short run
-    schedule: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = "linear"
+    schedule: Schedule = "linear"
     final: float = 0.0  # learning rate at the last step, as a share of the peak
     stable: float = 0.8  # warmup_stable_decay: share of the steps at which the decay begins
     decay: float = 0.01  # decoupled weight decay
@@ -104,6 +105,32 @@ class Lamb(Recipe):
             optax.add_decayed_weights(self.decay, mask=decays),
             per_layer(optax.scale_by_trust_ratio()),
             optax.scale_by_learning_rate(rate),
+        )
+
+
+@dataclass(frozen=True)
+class Lars(Recipe):
+    """Momentum SGD whose step is rescaled per layer to the norm of its parameter (You et al. 2017).
+
+    The chain of `optax.lars`, stacked layers one by one. Biases and scales are neither decayed nor rescaled
+    (Chen et al. 2020, section 2.2; Grill et al. 2020, section 3.3). The published peak is for a batch of 256
+    and grows with the batch.
+    """
+
+    peak: float = 0.3
+    schedule: Schedule = "cosine"
+    decay: float = 1e-6  # added to the gradient, as LARS has it
+    clip: float = 0.0
+    momentum: float = 0.9
+    trust: float = 1e-3  # share of a parameter's norm that a step of rate 1 makes
+
+    def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        rescaled = per_layer(optax.scale_by_trust_ratio(trust_coefficient=self.trust))
+        return optax.chain(
+            optax.add_decayed_weights(self.decay, mask=decays),
+            optax.masked(rescaled, decays),
+            optax.scale_by_learning_rate(rate),
+            optax.trace(self.momentum),
         )
 
 

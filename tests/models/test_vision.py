@@ -19,6 +19,7 @@ from jaxssl.models import (
     vision_transformer,
 )
 from jaxssl.models.convolution import BatchNorm, Convolution, GroupNorm, groups_of
+from jaxssl.models.convolution_on_cpu import convolve, convolve_on_cpu
 from jaxssl.models.heads import MLP
 from jaxssl.models.image_autoencoder_model import ImageAutoencoderModel
 from jaxssl.models.image_decoder import ImageDecoder, decoder_flops
@@ -108,6 +109,29 @@ def test_convolution(size, stride):
     one = Convolution(KEY, 3, 4, size, stride=stride)
     x = images(2)
     np.testing.assert_allclose(one(x), slow_convolution(x, weights(one), stride), atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(1, 2), (3, 1), (3, 2), (7, 2)])
+@pytest.mark.parametrize("cached", [1, 1 << 20])  # numbers at a time: image by image, all together
+def test_the_kernels_gradient_on_a_cpu(size, stride, cached, monkeypatch):
+    """That of XLA's own, of sides that the stride does not divide: to 1e-5, in bfloat16 to 1 %."""
+    monkeypatch.setattr("jaxssl.models.convolution_on_cpu.CACHED", cached)
+    x, kernel = images(3, height=9, width=6), Convolution(KEY, 3, 4, size).kernel[...]
+    shape = convolve(x, kernel, stride).shape
+    pull = jax.random.normal(KEY, shape)
+
+    def gradients(function, kind):
+        result, back = jax.vjp(
+            lambda *of: function(*of, stride), x.astype(kind), kernel.astype(kind)
+        )
+        return jax.device_get(back(pull.astype(result.dtype)))
+
+    wanted = gradients(convolve, "float32")
+    for a, b in zip(gradients(convolve_on_cpu, "float32"), wanted, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+    for a, b in zip(gradients(convolve_on_cpu, "bfloat16"), wanted, strict=True):
+        assert a.dtype == jnp.bfloat16
+        np.testing.assert_allclose(a.astype(np.float32), b, atol=1e-2 * np.abs(b).max())
 
 
 def test_resnet_is_that_of_the_slow_reference():

@@ -13,7 +13,6 @@ from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert, gpt2
 from jaxssl.objectives import SimCSE
 from jaxssl.objectives.batch import Text, Vocabulary
-from jaxssl.objectives.simcse import geometry
 from jaxssl.training.mesh import Mesh, batch_sharding
 from jaxssl.training.step import gradients_of
 from tests.tiny import PAD, tiny_rows, tiny_spec
@@ -136,15 +135,6 @@ def test_dropout_is_replayed():
     assert relative_difference(whole(model), cached) < 1e-5
     # Rows that are recognised by chance of their microbatch alone would give another gradient.
     assert relative_difference(cached, gradient(ALL, 1, 1)[0]) > 0.05
-
-
-def test_the_geometry_of_known_vectors():
-    first = jnp.asarray([[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
-    second = jnp.asarray([[0.0, 2.0], [0.0, 3.0], [9.0, 9.0]])
-    found = geometry(first, second, jnp.asarray([True, True, False]))
-    assert float(found["alignment"].total) == pytest.approx(2.0)  # one pair apart by sqrt 2
-    assert float(found["uniformity"].total) == pytest.approx(-4.0)
-    assert [float(x) for x in found["accuracy"]] == [1.0, 2.0]
 
 
 def test_padding_alone_gives_no_gradient(key):

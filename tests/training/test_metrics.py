@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from jaxssl.training.collapse import CollapseAlarm
 from jaxssl.training.metrics import RUN_AHEAD, Report
 
 
@@ -18,7 +19,9 @@ class Pending:
 
 def test_the_host_stays_a_few_steps_ahead(tmp_path):
     objective = SimpleNamespace(forward_flops=lambda spec: 1.0)
-    config = SimpleNamespace(run=tmp_path, steps=100, report_every=50, objective=objective)
+    config = SimpleNamespace(
+        run=tmp_path, steps=100, report_every=50, objective=objective, collapse=CollapseAlarm()
+    )
     rows = SimpleNamespace(spec=SimpleNamespace(batch=2, unit="tokens", units=8))
     waited = []
     with Report(config, rows, start=0) as report:

@@ -8,9 +8,9 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models.layout import path_of
-from jaxssl.training.optimizer import Adafactor, AdamW, Lamb, Lion, Muon, decays
+from jaxssl.training.optimizer import Adafactor, AdamW, Lamb, Lars, Lion, Muon, decays
 
-RECIPES = [AdamW(), Lamb(), Lion(), Adafactor(), Muon()]
+RECIPES = [AdamW(), Lamb(), Lars(), Lion(), Adafactor(), Muon()]
 
 
 def parameters(key, depth=3):
@@ -73,6 +73,29 @@ def test_a_stacked_layer_is_updated_as_a_layer_alone(recipe, key):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), only(together), alone
     )
+
+
+def test_lars_is_optax_lars_on_what_is_not_stacked(key):
+    """Layers of a perceptron have numbers and are no stack; biases and scales take the plain step."""
+    keys = jax.random.split(key, 3)
+    head = [{"kernel": jax.random.normal(k, (7, 5)), "bias": jnp.ones(5)} for k in keys[:2]]
+    model = {"projector": {"layers": head}, "norm": {"scale": jnp.full(5, 3.0)}}
+    recipe = Lars(decay=0.1)
+    slow = optax.lars(0.3, 0.1, decays, 1e-3, trust_ratio_mask=decays, momentum=0.9)
+    fast = recipe.transform(lambda step: 0.3)
+    states = [transform.init(model) for transform in (slow, fast)]
+    for number in range(3):
+        gradient = jax.tree.map(lambda p, n=number: jnp.cos(p + n), model)
+        (wanted, states[0]), (found, states[1]) = (
+            transform.update(gradient, state, model)
+            for transform, state in zip((slow, fast), states, strict=True)
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), wanted, found)
+    first = 1e-3 * optax.tree.norm(head[0]["kernel"]) * 0.3  # of a step without momentum
+    gradient = jax.tree.map(jnp.cos, model)
+    step = fast.update(gradient, fast.init(model), model)[0]["projector"]["layers"][0]
+    assert float(optax.tree.norm(step["kernel"])) == pytest.approx(float(first), rel=1e-5)
+    np.testing.assert_allclose(step["bias"], -0.3 * np.cos(1.0) * np.ones(5), rtol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: type(r).__name__)

@@ -1,0 +1,60 @@
+"""What joint embeddings are trained with: an encoder of images, a projector and, in some, more behind it.
+
+    pixels -> encoder -> features -> projector -> projections -> predictor, or scores of prototypes
+
+Chen et al. 2020 (projector); Grill et al. 2020 (predictor); Caron et al. 2021 (prototypes). Only the
+encoder is used after training.
+"""
+
+from itertools import pairwise
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxssl.losses.unit_vectors import to_unit
+from jaxssl.models.heads import MLP, HeadNorm
+from jaxssl.models.residual_network import ResNet
+from jaxssl.models.vision_transformer import VisionTransformer
+
+Encoder = ResNet | VisionTransformer
+
+
+class JointEmbedding(nnx.Module):
+    """`projector` and `predictor` are the widths of their layers behind the first one's inputs."""
+
+    def __init__(
+        self,
+        key: Array,
+        encoder: Encoder,
+        channels: int,
+        *,
+        projector: tuple[int, ...],
+        predictor: tuple[int, ...] = (),
+        prototypes: int = 0,
+        norm: HeadNorm = "none",
+    ):
+        keys = jax.random.split(key, 4)
+        self.encoder = encoder.make(keys[0], channels)
+        self.projector = MLP(keys[1], (encoder.features, *projector), norm=norm)
+        self.predictor = MLP(keys[2], (projector[-1], *predictor), norm=norm) if predictor else None
+        self.prototypes = Prototypes(keys[3], projector[-1], prototypes) if prototypes else None
+
+
+class Prototypes(nnx.Module):
+    """Cosines of the inputs with prototypes: DINO's last layer, whose weights are of length one."""
+
+    def __init__(self, key: Array, width: int, count: int):
+        self.kernel = nnx.Param(jax.random.normal(key, (width, count)) * width**-0.5)
+
+    def __call__(self, x: Float[Array, "rows width"]) -> Float[Array, "rows count"]:
+        return to_unit(x) @ to_unit(self.kernel[...].T).T
+
+
+def head_flops(*widths: int) -> float:
+    """Of one row through layers of these widths, the inputs' first."""
+    return sum(2.0 * inputs * outputs for inputs, outputs in pairwise(widths))
+
+
+# The lines of the parts are in their own files.
+LAYOUT = ((r"prototypes/kernel", ("embed", "vocab")),)

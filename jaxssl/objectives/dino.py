@@ -1,0 +1,158 @@
+"""DINO: a student that sees any crop agrees with its teacher, a slow copy that sees another large crop.
+
+    s = the student's scores of prototypes for each crop of an image,   t the teacher's for its large crops
+    loss    = mean over images and pairs of different crops of - sum_d p_d log q_d
+              p = softmax((t - center) / teacher_temperature),   q = softmax(s / temperature)
+    center  <- center_momentum center + (1 - center_momentum) mean of t over the global batch
+    teacher <- momentum teacher + (1 - momentum) student
+
+Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equations 3 and 4 and
+algorithm 1. Centring keeps one prototype from taking all, the low temperature keeps all from being alike.
+
+    batch    images             large, small   crops of an image
+    width    of a projection    prototypes     dimensions of the softmax
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxssl import losses
+from jaxssl.errors import InputError
+from jaxssl.models.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives.batch import Images
+from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw, mean_metrics
+from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
+from jaxssl.objectives.teacher import Momentum, Teacher, follow, teacher_of
+from jaxssl.objectives.two_views import (
+    check_widths,
+    metrics_of,
+    view_flops,
+)
+from jaxssl.objectives.views import MultiCrop, Views
+from jaxssl.objectives.views.recipes import dino_views
+
+
+@dataclass(frozen=True)
+class DINO:
+    """Agree with a teacher over crops (Caron et al. 2021, section 3.1)."""
+
+    encoder: Encoder
+    crops: MultiCrop = dino_views()
+    projector: tuple[int, ...] = (2048, 2048, 256)  # widths of its layers
+    prototypes: int = 65_536
+    temperature: float = 0.1
+    teacher_temperature: float = 0.04
+    center_momentum: float = 0.9
+    momentum: Momentum = Momentum(0.996)  # of the teacher
+
+    def __post_init__(self) -> None:
+        check_widths("projector", self.projector)
+        if self.crops.large_count + self.crops.small_count < 2:
+            raise InputError("one crop has none to agree with; set crops.large_count=2")
+        if self.prototypes < 2:
+            raise InputError(f"prototypes={self.prototypes} must be at least 2")
+        for name in ("temperature", "teacher_temperature"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name}={getattr(self, name)} must be above 0, e.g. 0.1")
+        if not 0 <= self.center_momentum < 1:
+            raise InputError(f"center_momentum={self.center_momentum} must lie in [0, 1)")
+
+    def init(self, key: Array, spec: Any) -> JointEmbedding:
+        """The student, for images as `spec` describes them."""
+        return JointEmbedding(
+            key,
+            self.encoder,
+            spec.channels,
+            projector=self.projector,
+            prototypes=self.prototypes,
+        )
+
+    def init_state(self, model: JointEmbedding) -> Any:
+        """The teacher, its center, and what the step adds up for the next one."""
+        return {
+            "teacher": teacher_of(model),
+            "center": jnp.zeros(self.prototypes),
+            "outputs": jnp.zeros(self.prototypes),  # mean of the teacher's over the global batch
+            "statistics": first_statistics(model),
+        }
+
+    def follow(self, state: Any, model: JointEmbedding, step: Int[Array, ""]) -> Any:
+        """Teacher and center a step further; the sum over microbatches begins anew."""
+        old, new = self.center_momentum, 1 - self.center_momentum
+        return {
+            **state,
+            "teacher": follow(state["teacher"], model, self.momentum.at(step)),
+            "center": old * state["center"] + new * state["outputs"],
+            "outputs": jnp.zeros_like(state["outputs"]),
+        }
+
+    def corrupt(self, batch: Images, key: Array) -> KeyedImages:
+        """Keys of the crops; weights are normalised over the global batch."""
+        return draw(batch, key)
+
+    def loss(
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
+    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
+        """The weighted sum over these images; the teacher is not differentiated."""
+        large, small = self.crops(examples.pixels, examples.keys)
+        own = statistics_for(state, key)
+        seen, scores, moments = _scores(model, large, key, own)
+        if self.crops.small_count:
+            more = _scores(model, small, key, own)
+            seen, scores = (jnp.concatenate(both) for both in ((seen, more[0]), (scores, more[1])))
+        targets = jax.lax.stop_gradient(_scores(state["teacher"], large)[1])
+        loss = losses.dino(
+            scores,
+            targets,
+            state["center"],
+            examples.weights,
+            temperature=self.temperature,
+            teacher_temperature=self.teacher_temperature,
+            normalize=False,
+        )
+        metrics = metrics_of(loss, examples, seen[0], seen[1])
+        entropy = examples.weights @ self._entropy(targets, state["center"])
+        metrics |= mean_metrics(examples, teacher_entropy=entropy)
+        if key is not None:
+            outputs = state["outputs"] + examples.weights @ targets.mean(axis=0)
+            state = moved({**state, "outputs": outputs}, moments)
+        return loss, (state, metrics)
+
+    def _entropy(self, targets: Array, center: Array) -> Float[Array, " batch"]:
+        """Nats of the teacher's choices: log(prototypes) where all are alike, 0 where one takes all."""
+        logs = jax.nn.log_softmax((targets - center[None, None]) / self.teacher_temperature)
+        return -(jnp.exp(logs) * logs).sum(axis=-1).mean(axis=0)
+
+    def forward_flops(self, spec: Any) -> float:
+        """Of one image: all crops by the student, and for the teacher a third of the large ones."""
+
+        def of(views: Views, count: int) -> float:
+            heads = (*self.projector, self.prototypes)
+            return count * view_flops(self.encoder, views, spec, *heads)
+
+        large = of(self.crops.large, self.crops.large_count)
+        return 4 / 3 * large + of(self.crops.small, self.crops.small_count)
+
+
+def _scores(
+    parts: JointEmbedding | Teacher,
+    crops: Float[Array, "batch crops height width channels"],
+    key: Array | None = None,
+    statistics: Any = None,
+) -> tuple[Float[Array, "crops batch width"], Float[Array, "crops batch prototypes"], Any]:
+    """Projections of crops of one size, their scores, and moments of batch norms; crop by crop."""
+    batch, count = crops.shape[:2]
+    own = statistics or {"encoder": None, "projector": None}
+    features, encoder = parts.encoder(
+        crops.reshape(-1, *crops.shape[2:]), key=key, statistics=own["encoder"]
+    )
+    projections, projector = parts.projector(features, statistics=own["projector"])
+    seen, scores = (
+        jnp.moveaxis(rows.reshape(batch, count, -1), 1, 0)
+        for rows in (projections, parts.prototypes(projections))
+    )
+    return seen, scores, {"encoder": encoder, "projector": projector}

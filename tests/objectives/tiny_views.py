@@ -1,0 +1,48 @@
+"""Tiny joint embeddings and captions, for tests of the objectives on two or more views."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxssl.data.images import ImageSpec
+from jaxssl.models.recipes import bert
+from jaxssl.models.residual_network import ResNet
+from jaxssl.objectives import BYOL, DINO, BarlowTwins, ImageText, SimCLR, SimSiam, VICReg
+from jaxssl.objectives.views import MultiCrop, RandomResizedCrop, Views
+from tests.tiny import tiny_image_spec, tiny_rows, tiny_spec
+
+ENCODER = ResNet(depth=10, width=8)
+GENTLE = Views(crop=RandomResizedCrop((0.4, 1.0)), grayscale=0.2)
+OTHER = Views(crop=RandomResizedCrop((0.4, 1.0)), solarize=0.2)
+CROPS = MultiCrop(
+    large=Views(size=(16, 16), crop=RandomResizedCrop((0.4, 1.0))),
+    small=Views(size=(8, 8), crop=RandomResizedCrop((0.1, 0.4))),
+    large_count=2,
+    small_count=2,
+)
+WIDTHS = (16, 8)
+TEXT = bert(depth=1, width=16, heads=2, max_length=16, dropout=0.0, initializer_range=0.2)
+OBJECTIVES = {
+    "simclr": SimCLR(ENCODER, GENTLE, WIDTHS),
+    "byol": BYOL(ENCODER, (GENTLE, OTHER), WIDTHS, WIDTHS),
+    "simsiam": SimSiam(ENCODER, GENTLE, WIDTHS, WIDTHS),
+    "barlow_twins": BarlowTwins(ENCODER, (GENTLE, OTHER), WIDTHS),
+    "vicreg": VICReg(ENCODER, (GENTLE, OTHER), WIDTHS),
+    "dino": DINO(ENCODER, CROPS, WIDTHS, prototypes=24),
+    "clip": ImageText(ENCODER, TEXT, width=8, views=GENTLE),
+    "siglip": ImageText(ENCODER, TEXT, "siglip", width=8, views=GENTLE, temperature=0.1),
+}
+
+
+def tiny_pairs_spec(batch: int = 16) -> ImageSpec:
+    """Colour images with captions of 16 tokens."""
+    return dataclasses.replace(
+        tiny_image_spec(batch=batch), captions=tiny_spec(batch=batch, length=16)
+    )
+
+
+def tiny_captions(seed: int = 0, batch: int = 16) -> np.ndarray:
+    """One text a row, int32 [batch, 16]."""
+    rows = tiny_rows(seed, batch=batch, length=16)
+    first = np.cumsum(rows == rows[:, :1], axis=1) == 1
+    return np.where(first & (rows > 0), rows, 0).astype(np.int32)

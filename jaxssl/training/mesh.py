@@ -22,6 +22,7 @@ from jaxssl.models import (
     embedding_regressor,
     heads,
     image_autoencoder_model,
+    image_classifier,
     image_decoder,
     masked_language_model,
     masked_patch_model,
@@ -44,6 +45,7 @@ TABLES = (
     heads.LAYOUT,
     image_decoder.LAYOUT,
     image_autoencoder_model.LAYOUT,
+    image_classifier.LAYOUT,
     masked_patch_model.LAYOUT,
 )
 AXES = ("data", "fsdp", "tensor")

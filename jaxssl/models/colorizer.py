@@ -13,7 +13,7 @@ from jaxssl.models.vision_transformer import VisionTransformer
 
 
 class Colorizer(nnx.Module):
-    """The decoder starts at the encoder's last maps, which it makes twice as high and wide `doublings` times."""
+    """The decoder makes the encoder's last maps twice as high and wide, `doublings` times."""
 
     def __init__(
         self,

@@ -5,9 +5,8 @@ features = embed(pixels)        # uint8 [images, height, width, channels] -> flo
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,43 +29,39 @@ Pixels = UInt8[np.ndarray, "images height width channels"]
 
 @dataclass(frozen=True)
 class ImageEmbedder:
-    """An encoder, the statistics of its batch norms, and how its objective hands it an image."""
+    """An encoder, the statistics of its batch norms, and the compiled function that takes both."""
 
+    compiled: Callable[[Any, Any, Pixels], Array]
     encoder: Any
-    objective: Any
     statistics: Any = None
     batch: int = 256
 
     def __call__(self, pixels: Pixels) -> Float[np.ndarray, "images features"]:
         """The features of every image, whole and unchanged, without dropout."""
         parts = []
-        for first in range(0, len(pixels), self.batch):
+        for first in range(0, max(len(pixels), 1), self.batch):
             rows = pixels[first : first + self.batch]
             rest = ((0, self.batch - len(rows)), (0, 0), (0, 0), (0, 0))
-            found = self._compiled(self.encoder, self.statistics, np.pad(rows, rest))
+            found = self.compiled(self.encoder, self.statistics, np.pad(rows, rest))
             parts.append(np.asarray(found)[: len(rows)])
-        return np.concatenate(parts) if parts else np.zeros((0, self.features), np.float32)
+        return np.concatenate(parts)
 
-    @property
-    def features(self) -> int:
-        """How many numbers describe an image."""
-        return self.objective.encoder.features
-
-    def another(self, encoder: Any) -> "ImageEmbedder":
-        """The same with other parameters; batch norms take the moments of the images at hand."""
-        return dataclasses.replace(self, encoder=encoder, statistics=None)
-
-    @cached_property
-    def _compiled(self) -> Any:
-        prepared = preparation(self.objective)
-
-        def features(encoder: Any, statistics: Any, pixels: Array) -> Array:
-            return encoder(prepared(pixels), statistics=statistics)[0]
-
-        return jax.jit(features)
+    def another(self, encoder: Any, statistics: Any = None) -> "ImageEmbedder":
+        """With other parameters; without statistics batch norms take the moments of the images at hand."""
+        return dataclasses.replace(self, encoder=encoder, statistics=statistics)
 
 
-def preparation(objective: Any) -> Any:
+def compile_features(objective: Any) -> Callable[[Any, Any, Pixels], Array]:
+    """The function (encoder, statistics, uint8 images) -> features."""
+    prepared = preparation(objective)
+
+    def features(encoder: Any, statistics: Any, pixels: Array) -> Array:
+        return encoder(prepared(pixels), statistics=statistics)[0]
+
+    return jax.jit(features)
+
+
+def preparation(objective: Any) -> Callable[[Array], Array]:
     """The function uint8 images -> what the objective's encoder reads: nothing is cropped or drawn.
 
     The size and the normalisation of the objective's first views are kept.
@@ -116,8 +111,13 @@ def embedder_of(
     """The encoder of a model, with the running statistics that its objective carries."""
     if not has_image_encoder(model):
         raise InputError(f"{run}: a {type(model).__name__} has no encoder of images")
-    statistics = carried["statistics"]["encoder"] if "statistics" in carried else None
-    return ImageEmbedder(model.encoder, objective, statistics)
+    encoder, statistics = encoder_of(model, carried)
+    return ImageEmbedder(compile_features(objective), encoder, statistics)
+
+
+def encoder_of(model: Any, carried: Any) -> tuple[Any, Any]:
+    """The encoder of a model, and the running statistics of its batch norms or None."""
+    return model.encoder, carried["statistics"]["encoder"] if "statistics" in carried else None
 
 
 def has_image_encoder(model: Any) -> bool:

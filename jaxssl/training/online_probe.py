@@ -5,7 +5,6 @@ are, and measured on held-out ones.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 

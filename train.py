@@ -53,7 +53,7 @@ def train(config: Pretraining) -> None:
     start = int(state.step)
     train_step = make_step(config, optimizer, rows.spec, mesh)
     evaluate_batch = make_evaluation(objective, rows.spec, mesh, seed=config.seed)
-    probe = make_online_probe(config, held_out)
+    probe = make_online_probe(config)
     announce(config, state, rows, held_out, mesh, changed)
 
     sharding = batch_sharding(mesh)

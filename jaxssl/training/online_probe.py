@@ -8,32 +8,33 @@ from collections.abc import Callable
 
 import jax
 
-from jaxssl.data.images import ImageReader
+from jaxssl.data.images import Images
 from jaxssl.data.progress import TextProgress
 from jaxssl.errors import InputError
 from jaxssl.tasks.probe import accuracy, probe_linear
-from jaxssl.training.config import Pretraining, Reader
-from jaxssl.training.image_embedding import embed_split, embedder_of, encoder_of
+from jaxssl.training.config import Pretraining
+from jaxssl.training.image_embedding import ImageEmbedder, embed_split, embedder_of, encoder_of
 from jaxssl.training.step import TrainState
 
 STRENGTH = 1e-3
 
 
-def make_online_probe(
-    config: Pretraining, held_out: Reader
-) -> Callable[[TrainState], dict[str, float]]:
+def make_online_probe(config: Pretraining) -> Callable[[TrainState], dict[str, float]]:
     """The function state -> {"probe_accuracy": share}; {} where `config.probe_images` is 0.
 
-    Raises InputError for images without labels, and on several hosts.
+    Raises InputError where there are no labels, and on several hosts.
     """
     if not config.probe_images:
         return lambda state: {}
-    if not isinstance(held_out, ImageReader) or not held_out.spec.labels:
-        raise InputError("there are no labels to probe with; set --probe-images 0")
     if jax.process_count() > 1:
         raise InputError("the probe runs on one host; set --probe-images 0, and judge afterwards")
-    train = config.data.open("train", seed=config.seed, shuffle=False)
-    classes, embed = held_out.spec.classes, None
+    if not isinstance(config.data, Images):
+        raise InputError("only images are probed; set --probe-images 0")
+    options = {"seed": config.seed, "shuffle": False, "verify": False}
+    train, valid = (config.data.open(split, **options) for split in ("train", "valid"))
+    if not (classes := train.spec.classes):
+        raise InputError("there are no labels to probe with; set --probe-images 0")
+    embed: ImageEmbedder | None = None
 
     def probe(state: TrainState) -> dict[str, float]:
         nonlocal embed
@@ -44,7 +45,7 @@ def make_online_probe(
         with TextProgress(silent=True) as silent:
             known, labels = embed_split(now, train, config.probe_images, silent, "training images")
             features, truth = embed_split(
-                now, held_out, config.probe_images, silent, "held-out images"
+                now, valid, config.probe_images, silent, "held-out images"
             )
         linear = probe_linear(known, labels, classes, strengths=(STRENGTH,))
         return {"probe_accuracy": accuracy(linear.scores(features), truth)}

@@ -47,13 +47,16 @@ Soft = Float[Array, "*shape bins"]
 def soft_bins(ab: Float[Array, "*shape 2"]) -> tuple[Soft, Int[Array, "*shape"]]:
     """How a colour is shared by its nearest bins, and the nearest one. The first of equal ones."""
     across, along = (ab[..., i, None] - _beside(BINS[:, i], ab) for i in range(2))
-    negative, places = jax.lax.top_k(-jnp.square(across) - jnp.square(along), NEAREST)
-    shares = jax.nn.softmax(negative / (2 * DEVIATION**2), axis=-1)
+    # Worked out once: what is compared below must have been rounded in the same way.
+    apart = jax.lax.optimization_barrier(jnp.square(across) + jnp.square(along))
     numbers = _beside(np.arange(len(BINS)), ab)
-    soft = jnp.zeros((*ab.shape[:-1], len(BINS)))
-    for k in range(NEAREST):
-        soft += jnp.where(places[..., k, None] == numbers, shares[..., k, None], 0.0)
-    return soft, places[..., 0]
+    rest, firsts = apart, []
+    for _ in range(NEAREST):  # `top_k` would collect the batch on every device
+        is_least = rest == rest.min(axis=-1, keepdims=True)
+        firsts.append(jnp.where(is_least, numbers, len(BINS)).min(axis=-1, keepdims=True))
+        rest = jnp.where(numbers == firsts[-1], jnp.inf, rest)
+    shares = jnp.where(jnp.isinf(rest), -apart / (2 * DEVIATION**2), -jnp.inf)
+    return jax.nn.softmax(shares, axis=-1), firsts[0][..., 0]
 
 
 def annealed_mean(

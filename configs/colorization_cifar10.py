@@ -1,4 +1,4 @@
-"""Colorization on CIFAR-10 (Zhang et al. 2016, made small: ResNet-10 by 16, colours of 16 x 16 places).
+"""Colorization on CIFAR-10 (Zhang et al. 2016, made small: ResNet-10 by 16, colours of 8 x 8 places).
 
     jaxssl prepare SOURCE --size 32 --into prepared/cifar10
     python train.py --config configs/colorization_cifar10.py
@@ -19,8 +19,8 @@ config = Pretraining(
     data=Images("prepared/cifar10", batch=64),
     objective=Colorization(
         encoder=ResNet(10, width=16),
-        decoder_width=16,
-        doublings=2,
+        decoder_width=32,
+        doublings=1,
         views=Views(crop=RandomResizedCrop((0.5, 1.0))),
     ),
     optimizer=AdamW(peak=2e-3, warmup=100, decay=0.05, schedule="cosine"),

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxssl.data.image_manifest import NO_LABEL
-from jaxssl.data.images import IMAGES, LABELS, ImageReader, ImageSpec
+from jaxssl.data.images import IMAGES, LABELS, ImageReader, Images, ImageSpec
 from jaxssl.data.progress import TextProgress
 from jaxssl.errors import InputError
 from jaxssl.models.residual_network import ResNetModel
@@ -125,10 +125,22 @@ def has_image_encoder(model: Any) -> bool:
     return isinstance(getattr(model, "encoder", None), ResNetModel | VisionTransformerModel)
 
 
+def open_some(data: Images, split: str, images: int, *, seed: int = 0) -> ImageReader:
+    """A reader of which the first `images` are any: a set may be sorted by its labels.
+
+    All of them are read in order. The batch is at most so many images.
+    """
+    small = dataclasses.replace(data, batch=min(data.batch, images))
+    reader = small.open(split, seed=seed, shuffle=False)
+    if images >= reader.rows:
+        return reader
+    return small.open(split, seed=seed, shuffle=True, verify=False)
+
+
 def embed_split(
     embed: ImageEmbedder | None, reader: ImageReader, limit: int, progress: TextProgress, name: str
 ) -> tuple[Float[np.ndarray, "images features"], Int[np.ndarray, " images"]]:
-    """Features, or pixels where `embed` is None, and labels of the first `limit` labelled images."""
+    """Features, or pixels where `embed` is None, and labels of the first `limit` images with a label."""
     features, labels, count = [], [], 0
     progress.begin(name, things="images")
     for pixels, own in labelled(reader):
@@ -146,7 +158,7 @@ def embed_split(
 
 
 def labelled(reader: ImageReader) -> Iterator[tuple[Pixels, Int[np.ndarray, " images"]]]:
-    """The images of a split that have a label, once, in order."""
+    """The images of a split that have a label, once."""
     for number in range(reader.batches):
         batch = reader.batch(number)
         if LABELS in batch:

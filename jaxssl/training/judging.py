@@ -17,6 +17,7 @@ from jaxssl.training.image_embedding import (
     ImageEmbedder,
     embed_split,
     load_image_embedder,
+    open_some,
     random_encoder,
 )
 
@@ -51,7 +52,8 @@ def judge(config: Judging, progress: TextProgress) -> dict[str, Any]:
     if config.data:
         data = Images(config.data, batch=config.batch)
     data = dataclasses.replace(data, batch=config.batch)
-    readers = [data.open(split, seed=0, shuffle=False) for split in ("train", "valid")]
+    counts = {"train": config.images, "valid": config.held_out}
+    readers = [open_some(data, split, images) for split, images in counts.items()]
     for reader in readers:
         check_fits(reader, pretrained.spec)
     embed = dataclasses.replace(embed, batch=config.batch)

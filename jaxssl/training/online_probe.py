@@ -13,7 +13,13 @@ from jaxssl.data.progress import TextProgress
 from jaxssl.errors import InputError
 from jaxssl.tasks.probe import accuracy, probe_linear
 from jaxssl.training.config import Pretraining
-from jaxssl.training.image_embedding import ImageEmbedder, embed_split, embedder_of, encoder_of
+from jaxssl.training.image_embedding import (
+    ImageEmbedder,
+    embed_split,
+    embedder_of,
+    encoder_of,
+    open_some,
+)
 from jaxssl.training.step import TrainState
 
 STRENGTH = 1e-3
@@ -30,8 +36,8 @@ def make_online_probe(config: Pretraining) -> Callable[[TrainState], dict[str, f
         raise InputError("the probe runs on one host; set --probe-images 0, and judge afterwards")
     if not isinstance(config.data, Images):
         raise InputError("only images are probed; set --probe-images 0")
-    options = {"seed": config.seed, "shuffle": False, "verify": False}
-    train, valid = (config.data.open(split, **options) for split in ("train", "valid"))
+    data, images = config.data, config.probe_images
+    train, valid = (open_some(data, split, images) for split in ("train", "valid"))
     if not (classes := train.spec.classes):
         raise InputError("there are no labels to probe with; set --probe-images 0")
     embed: ImageEmbedder | None = None
@@ -43,10 +49,8 @@ def make_online_probe(config: Pretraining) -> Callable[[TrainState], dict[str, f
             embed = embedder_of(config.objective, model, state.carried)
         now = embed.another(*encoder_of(model, state.carried))
         with TextProgress(silent=True) as silent:
-            known, labels = embed_split(now, train, config.probe_images, silent, "training images")
-            features, truth = embed_split(
-                now, valid, config.probe_images, silent, "held-out images"
-            )
+            known, labels = embed_split(now, train, images, silent, "training images")
+            features, truth = embed_split(now, valid, images, silent, "held-out images")
         linear = probe_linear(known, labels, classes, strengths=(STRENGTH,))
         return {"probe_accuracy": accuracy(linear.scores(features), truth)}
 

@@ -22,7 +22,12 @@ from jaxssl.objectives import Colorization, ImageAutoencoder, MaskedAutoencoder,
 from jaxssl.objectives.views import Views
 from jaxssl.tools.main import main
 from jaxssl.training.config import Pretraining
-from jaxssl.training.image_embedding import embedder_of, load_image_embedder, views_of
+from jaxssl.training.image_embedding import (
+    embedder_of,
+    load_image_embedder,
+    open_some,
+    views_of,
+)
 from jaxssl.training.image_pictures import (
     autoencoder_rows,
     colour_rows,
@@ -116,6 +121,19 @@ def test_what_cannot_be_judged(config, tmp_path, capsys):
         train.run(dataclasses.replace(config, data=unlabelled, run=str(tmp_path / "run")))
     with pytest.raises(InputError, match="a dict has no encoder of images"):
         embedder_of(config.objective, {"words": 0}, (), "runs/x")
+
+
+def test_some_images_of_a_sorted_set(config):
+    """The set is not sorted here, but in order its batches are always the same; some are any of all."""
+    data = dataclasses.replace(config.data, batch=64)
+    every = open_some(data, "train", 10_000)
+    assert every.batches * 64 >= every.rows
+    in_order = every.batch(0)[IMAGES][:20]
+    some = open_some(data, "train", 20)
+    assert some.spec.batch == 20
+    found = {image.tobytes() for image in some.batch(0)[IMAGES]}
+    assert len(found) == 20
+    assert found != {image.tobytes() for image in in_order}
 
 
 def test_views_of_an_objective_are_found():

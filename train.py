@@ -19,6 +19,7 @@ from jaxssl.training.hosts import agree, tell
 from jaxssl.training.mesh import batch_sharding, rows_of_hosts
 from jaxssl.training.metrics import Report
 from jaxssl.training.mirror import mirrored
+from jaxssl.training.online_probe import make_online_probe
 from jaxssl.training.prepare_once import prepare_once
 from jaxssl.training.show import announce, conclude
 from jaxssl.training.signals import StopRequest
@@ -52,6 +53,7 @@ def train(config: Pretraining) -> None:
     start = int(state.step)
     train_step = make_step(config, optimizer, rows.spec, mesh)
     evaluate_batch = make_evaluation(objective, rows.spec, mesh, seed=config.seed)
+    probe = make_online_probe(config)
     announce(config, state, rows, held_out, mesh, changed)
 
     sharding = batch_sharding(mesh)
@@ -67,7 +69,7 @@ def train(config: Pretraining) -> None:
             if done % config.evaluate_every == 0 or is_last:
                 report.tell()
                 sums = evaluate(state, held_out, evaluate_batch, mesh, config.evaluate_batches)
-                scores = report.evaluation(done, sums)
+                scores = report.evaluation(done, sums, probe(state))
             if done % config.save_every == 0 or is_last or stopping:
                 report.tell()  # a step that is no number is found before it is saved
                 checkpoints.save(state, scores)

@@ -246,7 +246,7 @@ def test_golden_curves(rows, tmp_path):
     names = ("quickstart", "gpt2_tiny", "modernbert_base", "electra_small")
     names += ("t5_tiny", "bart_tiny", "prefix_lm_tiny")
     names += ("simcse_novels", "skip_gram_novels", "masked_embedding_novels")
-    names += ("mae_cifar10", "autoencoder_cifar10")
+    names += ("mae_cifar10", "autoencoder_cifar10", "rotation_cifar10", "colorization_cifar10")
     for name in names:
         config = shrink(f"configs/{name}.py", rows, tmp_path / name, steps=20, evaluate_every=20)
         if name == "simcse_novels":  # at 0.05 the loss is what is left of two numbers of 20

@@ -3,6 +3,7 @@
 from jaxssl.objectives.barlow_twins import BarlowTwins
 from jaxssl.objectives.byol import BYOL
 from jaxssl.objectives.causal_lm import CausalLM
+from jaxssl.objectives.colorization import Colorization
 from jaxssl.objectives.denoising import Denoising
 from jaxssl.objectives.dino import DINO
 from jaxssl.objectives.electra import Electra
@@ -11,6 +12,7 @@ from jaxssl.objectives.image_text import ImageText
 from jaxssl.objectives.masked_autoencoder import MaskedAutoencoder
 from jaxssl.objectives.masked_embedding import MaskedEmbedding
 from jaxssl.objectives.masked_lm import MaskedLM
+from jaxssl.objectives.rotation import Rotation
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 from jaxssl.objectives.simclr import SimCLR
 from jaxssl.objectives.simcse import SimCSE
@@ -24,6 +26,7 @@ __all__ = [
     "DINO",
     "BarlowTwins",
     "CausalLM",
+    "Colorization",
     "Denoising",
     "Electra",
     "ImageAutoencoder",
@@ -32,6 +35,7 @@ __all__ = [
     "MaskedEmbedding",
     "MaskedLM",
     "NextSentence",
+    "Rotation",
     "SentenceOrder",
     "SimCLR",
     "SimCSE",

@@ -17,6 +17,10 @@ An objective with a teacher or another state that no gradient reaches makes it a
     init_state(model) -> state                           of a new model
     follow(state, model, step) -> state                  after the optimizer's step, with its new model
 
+An objective whose encoder reads something else than colours from 0 to 1 says what
+
+    inputs(pixels) -> arrays                             for judging its features
+
 An objective that asks how often each token is sets `counts_tokens = True`: many rows are read for it.
 """
 
@@ -53,6 +57,15 @@ class Carrying(Protocol):
 
     def follow(self, state: Any, model: Any, step: Int[Array, ""]) -> Any:
         """The state after step `step`, counted from 0, has made `model`."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """Hands its encoder something that is made of the pixels."""
+
+    def inputs(self, pixels: Float[Array, "batch height width channels"]) -> Array:
+        """What the encoder reads, of colours from 0 to 1."""
         ...
 
 

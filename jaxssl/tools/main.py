@@ -24,6 +24,7 @@ COMMANDS = {
         "jaxssl.tools.plan", "what a run takes on TPUs or GPUs that are not here", True
     ),
     "embed": Command("jaxssl.tools.embed", "a vector for every text, by a pretrained network"),
+    "probe": Command("jaxssl.tools.probe", "how well labels follow from the features of images"),
     "words": Command("jaxssl.tools.words", "word vectors of a run: neighbours, word2vec format"),
 }
 

@@ -26,6 +26,7 @@ import jaxssl
 from jaxssl.data.tokenizer import Tokenizer
 from jaxssl.errors import InputError, is_full_disk
 from jaxssl.models.plain import to_dict
+from jaxssl.objectives.contract import Carrying
 from jaxssl.training.description import changes, describe, rebuild
 from jaxssl.training.paths import differences, from_nested
 from jaxssl.training.stored_runs import opened, run_folder
@@ -195,6 +196,7 @@ class Pretrained:
     texts: Tokenizer | None  # None for images without captions
     model: Tree
     step: int
+    carried: Tree = ()  # what its objective carries, where it was asked for
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -210,8 +212,11 @@ def load_pretrained(
     which: Literal["best", "latest"] = "best",
     sharding: Any = None,
     averaged: bool = True,
+    carried: bool = False,
 ) -> Pretrained:
     """The model of a run's best or latest checkpoint: parameters only, no optimizer state.
+
+    `carried`: with what its objective carries, such as running statistics.
 
     The run may be on an object store. Where it kept an average of the parameters, that is taken unless
     `averaged` is false.
@@ -229,15 +234,24 @@ def load_pretrained(
             raise InputError(f"{run} holds no checkpoint yet; train it first")
         bring(f"checkpoints/{step}")
         key = jax.random.key(0)
-        template = jax.eval_shape(lambda: config.objective.init(key, spec))
+        template: dict[str, Any] = {}
         name = "average" if averaged and config.average is not None else "model"
+        template[name] = jax.eval_shape(lambda: config.objective.init(key, spec))
+        if carried and isinstance(config.objective, Carrying):
+            template["carried"] = jax.eval_shape(config.objective.init_state, template[name])
         if sharding is None:
             sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        wanted = jax.tree.map(lambda leaf: _abstract(leaf, sharding), template)
-        nested = _read(checkpoints.manager, step, {name: to_dict(wanted)}, partial=True)
+        wanted = {
+            part: to_dict(jax.tree.map(lambda leaf: _abstract(leaf, sharding), tree))
+            for part, tree in template.items()
+            if jax.tree.leaves(tree)
+        }
+        nested = _read(checkpoints.manager, step, wanted, partial=True)
         checkpoints.close()
-    model = from_nested(template, nested[name])
-    return Pretrained(config, config.objective, spec, tokenizer, model, step)
+    found = {part: from_nested(tree, nested.get(part, {})) for part, tree in template.items()}
+    return Pretrained(
+        config, config.objective, spec, tokenizer, found[name], step, found.get("carried", ())
+    )
 
 
 def _read(manager: Any, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:

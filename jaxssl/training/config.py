@@ -45,6 +45,9 @@ class Pretraining:
     collapse: CollapseAlarm = CollapseAlarm()  # of embeddings: when to warn or to stop
     evaluate_every: int = 500  # steps between two evaluations on held-out rows
     evaluate_batches: int = 50  # at most so many held-out batches
+    probe_images: int = (
+        0  # labelled images that features are judged on at every evaluation; 0: none
+    )
     save_every: int = 500  # steps between two checkpoints
     keep: Keep = Keep()
 
@@ -53,8 +56,9 @@ class Pretraining:
         for name in positive:
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.restarts < 0:
-            raise InputError(f"restarts={self.restarts} must not be negative")
+        for name in ("restarts", "probe_images"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}={getattr(self, name)} must not be negative")
         if self.data.batch % self.microbatches:
             raise InputError(
                 f"batch {self.data.batch} cannot be cut into {self.microbatches} microbatches; "

@@ -97,9 +97,11 @@ class Report:
         if warning := self.collapse.look(last, means):
             tell(warning)
 
-    def evaluation(self, step: int, sums: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
-        """Prints and writes the evaluation after `step` steps; returns its means."""
-        means = averages(jax.device_get(sums))
+    def evaluation(
+        self, step: int, sums: Sequence[Mapping[str, Metric]], scores: Mapping[str, float] = {}
+    ) -> dict[str, float]:
+        """Prints and writes the evaluation after `step` steps; returns its means and other scores."""
+        means = {**averages(jax.device_get(sums)), **scores}
         self._write("valid", step, means)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
         tell(f"step {step:>7,}  held-out: {shown}")

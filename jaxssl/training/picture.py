@@ -32,7 +32,7 @@ def draw_losses(run: Path) -> Path:
     for kind, label, style in (("train", "training", "-"), ("valid", "held out", "o-")):
         records = read_metrics(run, kind)
         axes.plot([r["step"] for r in records], [r["loss"] for r in records], style, label=label)
-    axes.set(xlabel="step", ylabel="loss (nats per token)", title=run.name)
+    axes.set(xlabel="step", ylabel="loss", title=run.name)
     axes.grid(alpha=0.3)
     axes.legend()
     path = run / "loss.png"

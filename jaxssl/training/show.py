@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from jaxssl.data.images import Images
 from jaxssl.data.loader import RowReader
 from jaxssl.data.shard_cache import GIB
 from jaxssl.data.shards import in_gib
@@ -11,6 +12,8 @@ from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.guesses import show_guesses
 from jaxssl.training.hosts import tell
+from jaxssl.training.image_embedding import open_some
+from jaxssl.training.image_pictures import SEARCHED, draw_pictures
 from jaxssl.training.picture import draw_losses, read_metrics, spark_line
 from jaxssl.training.step import TrainState
 from jaxssl.training.stored_runs import run_folder
@@ -52,19 +55,20 @@ def announce(
 
 
 def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
-    """The picture of the loss and, for masked LM, a few guesses."""
+    """The picture of the loss; for masked LM a few guesses, for images more pictures."""
     if jax.process_index():
         return
     run = run_folder(config.run)
     losses = [record["loss"] for record in read_metrics(run, "train")]
     tell(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
-    if (
-        isinstance(config.objective, MaskedLM)
-        and isinstance(held_out, RowReader)
-        and jax.process_count() == 1
-    ):
+    if jax.process_count() == 1:
         model = state.model if isinstance(state.average, tuple) else state.average
-        tell(f"\n{show_guesses(model, held_out)}")
+        if isinstance(config.objective, MaskedLM) and isinstance(held_out, RowReader):
+            tell(f"\n{show_guesses(model, held_out)}")
+        if isinstance(config.data, Images):
+            some = open_some(config.data, "valid", SEARCHED)
+            for path in draw_pictures(run, config.objective, model, state.carried, some):
+                tell(f"picture: {path}")
     tell(
         f"\nthe checkpoint is in {config.run}/checkpoints; finetune.py takes --task.checkpoint {config.run}"
     )

@@ -16,6 +16,7 @@ from jaxssl.models.residual_network import ResNet
 from jaxssl.models.vision_transformer import VisionTransformer
 from jaxssl.objectives import (
     CausalLM,
+    Colorization,
     Denoising,
     Electra,
     ImageAutoencoder,
@@ -23,6 +24,7 @@ from jaxssl.objectives import (
     MaskedEmbedding,
     MaskedLM,
     NextSentence,
+    Rotation,
     SimCSE,
     SpanCorruption,
     WordVectors,
@@ -56,8 +58,10 @@ OBJECTIVES = {
     "teacher": MaskedEmbedding(encoder=bert(**SHAPE), last=2, momentum=0.9),
     "masked-image": MaskedAutoencoder(VisionTransformer(BLOCK, patch=4, registers=1), BLOCK),
     "image": ImageAutoencoder(ResNet(10, width=8, norm="batch"), code=16, hidden=0.2),
+    "rotation": Rotation(VisionTransformer(BLOCK, patch=4), hidden=(32,)),
+    "colorization": Colorization(VisionTransformer(BLOCK, patch=4), decoder_width=8),
 }
-IMAGES = {"masked-image", "image"}
+IMAGES = {"masked-image", "image", "rotation", "colorization"}
 MESHES = {
     "8x1x1": Mesh(8),
     "1x8x1": Mesh(1, 8),

@@ -1,0 +1,31 @@
+"""Colorization on CIFAR-10 (Zhang et al. 2016, made small: ResNet-10 by 16, colours of 8 x 8 places).
+
+    jaxssl prepare SOURCE --size 32 --into prepared/cifar10
+    python train.py --config configs/colorization_cifar10.py
+    jaxssl probe runs/colorization_cifar10
+
+SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The run ends with colourings.png in its folder.
+Time and score: not yet measured.
+"""
+
+from jaxssl.data.images import Images
+from jaxssl.models.residual_network import ResNet
+from jaxssl.objectives import Colorization
+from jaxssl.objectives.views import RandomResizedCrop, Views
+from jaxssl.training.config import Pretraining
+from jaxssl.training.optimizer import AdamW
+
+config = Pretraining(
+    data=Images("prepared/cifar10", batch=64),
+    objective=Colorization(
+        encoder=ResNet(10, width=16),
+        decoder_width=32,
+        doublings=1,
+        views=Views(crop=RandomResizedCrop((0.5, 1.0))),
+    ),
+    optimizer=AdamW(peak=2e-3, warmup=100, decay=0.05, schedule="cosine"),
+    steps=2_000,
+    evaluate_every=500,
+    evaluate_batches=10,
+    probe_images=2_000,
+)

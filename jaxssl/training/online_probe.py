@@ -1,0 +1,57 @@
+"""How much the features tell of labels while they are being learned; no label ever reaches the training.
+
+At every evaluation a linear classifier is fitted anew on features of some training images, which stay as they
+are, and measured on held-out ones.
+"""
+
+from collections.abc import Callable
+
+import jax
+
+from jaxssl.data.images import Images
+from jaxssl.data.progress import TextProgress
+from jaxssl.errors import InputError
+from jaxssl.tasks.probe import accuracy, probe_linear
+from jaxssl.training.config import Pretraining
+from jaxssl.training.image_embedding import (
+    ImageEmbedder,
+    embed_split,
+    embedder_of,
+    encoder_of,
+    open_some,
+)
+from jaxssl.training.step import TrainState
+
+STRENGTH = 1e-3
+
+
+def make_online_probe(config: Pretraining) -> Callable[[TrainState], dict[str, float]]:
+    """The function state -> {"probe_accuracy": share}; {} where `config.probe_images` is 0.
+
+    Raises InputError where there are no labels, and on several hosts.
+    """
+    if not config.probe_images:
+        return lambda state: {}
+    if jax.process_count() > 1:
+        raise InputError("the probe runs on one host; set --probe-images 0, and judge afterwards")
+    if not isinstance(config.data, Images):
+        raise InputError("only images are probed; set --probe-images 0")
+    data, images = config.data, config.probe_images
+    train, valid = (open_some(data, split, images) for split in ("train", "valid"))
+    if not (classes := train.spec.classes):
+        raise InputError("there are no labels to probe with; set --probe-images 0")
+    embed: ImageEmbedder | None = None
+
+    def probe(state: TrainState) -> dict[str, float]:
+        nonlocal embed
+        model = state.model if isinstance(state.average, tuple) else state.average
+        if embed is None:  # compiled once
+            embed = embedder_of(config.objective, model, state.carried)
+        now = embed.another(*encoder_of(model, state.carried))
+        with TextProgress(silent=True) as silent:
+            known, labels = embed_split(now, train, images, silent, "training images")
+            features, truth = embed_split(now, valid, images, silent, "held-out images")
+        linear = probe_linear(known, labels, classes, strengths=(STRENGTH,))
+        return {"probe_accuracy": accuracy(linear.scores(features), truth)}
+
+    return probe

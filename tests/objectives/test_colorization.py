@@ -1,0 +1,162 @@
+"""Bins of colour, soft encoding, rebalancing and annealed means against slow references; the loss."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.models.residual_network import ResNet
+from jaxssl.objectives import Colorization
+from jaxssl.objectives.batch import Images
+from jaxssl.objectives.colour_bins import BINS, annealed_mean, rebalance, soft_bins
+from jaxssl.objectives.views import Views, lab_to_rgb, rgb_to_lab
+from tests.tiny import tiny_image_spec, tiny_images
+
+STILL = Views(crop=None, flip=0.0)
+OBJECTIVE = Colorization(ResNet(10, width=8), decoder_width=8, doublings=2, views=STILL)
+SPEC = tiny_image_spec(batch=4)
+
+
+def test_bins_are_the_cells_of_all_colours():
+    """Cells of the surface of the cube of 8-bit colours: what lies inside has the a and b of some on it."""
+    color = pytest.importorskip("skimage.color")
+    levels = np.arange(256) / 255
+    square = np.stack(np.meshgrid(levels, levels), axis=-1).reshape(-1, 2)
+    cells = set()
+    for axis in range(3):
+        for end in (0.0, 1.0):
+            lab = color.rgb2lab(np.insert(square, axis, end, axis=1))
+            cells |= set(map(tuple, np.round(lab[:, 1:] / 10).astype(int) * 10))
+    assert set(map(tuple, BINS.astype(int))) == cells
+    assert len(BINS) == 261
+
+
+def test_soft_encoding():
+    """The 5 nearest of all, by sorting, each by the normal density at its distance."""
+    random = np.random.default_rng(0)
+    rgb = random.random((40, 3)).astype(np.float32)
+    ab = np.concatenate([np.asarray(rgb_to_lab(jnp.asarray(rgb)))[:, 1:], [[0, 0], [95, -60]]])
+    soft, nearest = jax.jit(soft_bins)(jnp.asarray(ab, jnp.float32))
+    for colour, shares, first in zip(ab.astype(np.float64), soft, nearest, strict=True):
+        apart = np.sqrt(np.square(BINS - colour).sum(axis=1))
+        five = np.argsort(apart, kind="stable")[:5]
+        expected = np.zeros(len(BINS))
+        expected[five] = np.exp(-np.square(apart[five]) / (2 * 5.0**2))
+        np.testing.assert_allclose(shares, expected / expected.sum(), atol=1e-5)
+        assert first == five[0]
+    grey = soft[40][np.flatnonzero((BINS == 0).all(axis=1))[0]]
+    assert grey == pytest.approx(1 / (1 + 4 * np.exp(-2)))  # itself, and four at distance 10
+
+
+def test_annealed_mean():
+    """T = 1 is the mean, a small T the mode, 0.38 as written in the paper's equation 5."""
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 2, (2, 3, len(BINS))).astype(np.float32)
+    shares = np.exp(logits.astype(np.float64))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(annealed_mean(logits, 1.0), shares @ BINS, atol=1e-3)
+    np.testing.assert_allclose(annealed_mean(logits, 1e-3), BINS[logits.argmax(axis=-1)], atol=1e-2)
+    cooled = np.exp(np.log(shares) / 0.38)
+    cooled /= cooled.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(annealed_mean(logits, 0.38), cooled @ BINS, atol=1e-3)
+
+
+def test_rebalancing():
+    prior = np.random.default_rng(2).dirichlet(np.full(len(BINS), 0.1)).astype(np.float32)
+    weights = np.asarray(rebalance(jnp.asarray(prior), 0.5))
+    expected = [1 / (0.5 * p + 0.5 / len(BINS)) for p in prior.astype(np.float64)]
+    expected /= np.dot(prior, expected)
+    np.testing.assert_allclose(weights, expected, rtol=1e-4)
+    np.testing.assert_allclose(rebalance(jnp.asarray(prior), 1.0), 1.0, rtol=1e-4)
+
+
+def slow_loss(objective, logits, pixels, prior):
+    """Place by place: 4 x 4 pixels in 16 x 16, each the mean of its part."""
+    lab = np.asarray(rgb_to_lab(jnp.asarray(pixels, jnp.float32) / 255))
+    weights = np.asarray(rebalance(jnp.asarray(prior), objective.mix))
+    rows, columns = logits.shape[1:3]
+    height, width = pixels.shape[1] // rows, pixels.shape[2] // columns
+    total, counts = 0.0, np.zeros(len(BINS))
+    for image in range(len(pixels)):
+        for row in range(rows):
+            for column in range(columns):
+                part = lab[image, row * height :, column * width :][:height, :width, 1:]
+                soft, nearest = soft_bins(jnp.asarray(part.mean(axis=(0, 1))))
+                scores = logits[image, row, column].astype(np.float64)
+                scores -= scores.max()
+                logs = scores - np.log(np.exp(scores).sum())
+                total -= weights[nearest] * np.dot(soft, logs)
+                counts += np.asarray(soft)
+    places = len(pixels) * rows * columns
+    return total / places, counts / places
+
+
+def test_loss_and_the_prior_that_it_counts():
+    """Against one place at a time; halves of the batch add up, and the prior is that of what was seen."""
+    objective = dataclasses.replace(OBJECTIVE, doublings=1)
+    model = objective.init(jax.random.key(0), SPEC)
+    state = objective.init_state(model)
+    prior = np.random.default_rng(3).dirichlet(np.ones(len(BINS))).astype(np.float32)
+    state["prior"] = jnp.asarray(prior)
+    examples = objective.corrupt(Images(jnp.asarray(tiny_images(1, 4))), jax.random.key(1))
+    loss = jax.jit(objective.loss)
+    found, (after, metrics) = loss(model, state, examples, jax.random.key(2))
+    pixels = np.asarray(examples.pixels)
+    lightness = objective.inputs(jnp.asarray(pixels, jnp.float32) / 255)
+    logits = np.asarray(model.decoder(model.encoder.maps(lightness)[0]))
+    assert logits.shape == (4, 4, 4, len(BINS))
+    expected, counts = slow_loss(objective, logits, pixels, prior)
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert metrics["loss"].number() == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_allclose(after["counts"], counts, atol=1e-5)
+    np.testing.assert_array_equal(after["prior"], prior)  # this step's weights are those of before
+    np.testing.assert_allclose(objective.follow(after, model, 0)["prior"], counts, atol=1e-5)
+    total, carried = 0.0, state
+    for half in (0, 1):
+        part = jax.tree.map(lambda x, half=half: x[half::2], examples)
+        value, (carried, _) = loss(model, carried, part, jax.random.key(2))
+        total += value
+    assert total == pytest.approx(float(found), rel=1e-5)
+    np.testing.assert_allclose(carried["counts"], after["counts"], atol=1e-6)
+    unseen = loss(model, state, examples, None)[1][0]
+    jax.tree.map(np.testing.assert_array_equal, unseen, state)
+
+
+def test_colours_are_told_from_the_lightness():
+    """What is coloured keeps its lightness where a screen shows it, and does not know its own colours."""
+    model = OBJECTIVE.init(jax.random.key(0), SPEC)
+    state = OBJECTIVE.init_state(model)
+    pixels = jnp.asarray(tiny_images(2, 2), jnp.float32) / 255
+    colour = jax.jit(OBJECTIVE.colour)
+    coloured = colour(model, state, pixels)
+    assert coloured.shape == pixels.shape
+    before, after = (np.asarray(rgb_to_lab(images)) for images in (pixels, coloured))
+    shown = (np.asarray(coloured) > 0.01).all(axis=-1) & (np.asarray(coloured) < 0.99).all(axis=-1)
+    assert shown.mean() > 0.5
+    np.testing.assert_allclose(before[shown][:, 0], after[shown][:, 0], atol=0.01)
+    grey = np.asarray(before) * [1, 0, 0]
+    np.testing.assert_allclose(
+        colour(model, state, lab_to_rgb(jnp.asarray(grey, jnp.float32))), coloured, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: dataclasses.replace(OBJECTIVE, doublings=4), "must be a multiple of 2 "),
+        (lambda: dataclasses.replace(OBJECTIVE, mix=0.0), "mix=0.0 must be above 0"),
+        (lambda: dataclasses.replace(OBJECTIVE, temperature=0), "temperature=0 must be above 0"),
+        (lambda: dataclasses.replace(OBJECTIVE, decoder_width=0), "decoder_width=0 must be"),
+        (lambda: OBJECTIVE.init(None, tiny_image_spec(size=20)), "20x20 are not made of"),
+        (
+            lambda: OBJECTIVE.init(None, dataclasses.replace(SPEC, channels=1)),
+            "no colours to tell",
+        ),
+    ],
+)
+def test_bad_fields(make, line):
+    with pytest.raises(InputError, match=line):
+        make()

@@ -60,7 +60,7 @@ def dino(
     weights: Float[Array, " batch"] | None = None,
     *,
     temperature: float = 0.1,
-    teacher_temperature: float = 0.04,
+    teacher_temperature: float | Float[Array, ""] = 0.04,
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
@@ -93,7 +93,7 @@ def dino_per_example(
     center: Float[Array, " dim"],
     *,
     temperature: float = 0.1,
-    teacher_temperature: float = 0.04,
+    teacher_temperature: float | Float[Array, ""] = 0.04,
 ) -> Float[Array, " batch"]:
     """The loss of every row of the batch by itself, a mean over the pairs of views; raises as `dino`.
 

@@ -10,9 +10,8 @@ from itertools import pairwise
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.heads import MLP, HeadNorm
 from jaxssl.models.residual_network import ResNet
 from jaxssl.models.vision_transformer import VisionTransformer
@@ -21,7 +20,10 @@ Encoder = ResNet | VisionTransformer
 
 
 class JointEmbedding(nnx.Module):
-    """`projector` and `predictor` are the widths of their layers behind the first one's inputs."""
+    """`projector` and `predictor` are the widths of their layers behind the first one's inputs.
+
+    A column of `prototypes` is one; its length does not matter.
+    """
 
     def __init__(
         self,
@@ -38,17 +40,9 @@ class JointEmbedding(nnx.Module):
         self.encoder = encoder.make(keys[0], channels)
         self.projector = MLP(keys[1], (encoder.features, *projector), norm=norm)
         self.predictor = MLP(keys[2], (projector[-1], *predictor), norm=norm) if predictor else None
-        self.prototypes = Prototypes(keys[3], projector[-1], prototypes) if prototypes else None
-
-
-class Prototypes(nnx.Module):
-    """Cosines of the inputs with prototypes: DINO's last layer, whose weights are of length one."""
-
-    def __init__(self, key: Array, width: int, count: int):
-        self.kernel = nnx.Param(jax.random.normal(key, (width, count)) * width**-0.5)
-
-    def __call__(self, x: Float[Array, "rows width"]) -> Float[Array, "rows count"]:
-        return to_unit(x) @ to_unit(self.kernel[...].T).T
+        columns = (projector[-1], prototypes)
+        drawn = jax.random.normal(keys[3], columns) if prototypes else None
+        self.prototypes = None if drawn is None else nnx.Param(projector[-1] ** -0.5 * drawn)
 
 
 def head_flops(*widths: int) -> float:
@@ -57,4 +51,4 @@ def head_flops(*widths: int) -> float:
 
 
 # The lines of the parts are in their own files.
-LAYOUT = ((r"prototypes/kernel", ("embed", "vocab")),)
+LAYOUT = ((r"prototypes", ("embed", "vocab")),)

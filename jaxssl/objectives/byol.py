@@ -53,9 +53,7 @@ class BYOL:
     views: tuple[Views, Views] = byol_views()
     projector: tuple[int, ...] = (4096, 256)  # widths of its layers
     predictor: tuple[int, ...] = (4096, 256)
-    norm: HeadNorm = (
-        "batch"  # of projector and predictor; batch: over all views of the global batch
-    )
+    norm: HeadNorm = "batch"  # of both heads; batch: over all views of the global batch
     momentum: Momentum = Momentum(0.996)  # of the teacher
 
     def __post_init__(self) -> None:
@@ -101,10 +99,11 @@ class BYOL:
         """The weighted sum over the global batch; the targets are not differentiated."""
         projected, predicted, state = run_heads(model, state, embeddings.student)
         targets, _ = run_head(state["teacher"].projector, embeddings.teacher)
-        error = sum(
+        first, second = (
             losses.byol(predicted[:, i], targets[:, 1 - i], examples.weights, normalize=False)
             for i in range(2)
         )
+        error = first + second
         return error, (state, metrics_of(error, examples, projected[:, 0], projected[:, 1]))
 
     def loss(

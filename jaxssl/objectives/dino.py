@@ -7,7 +7,8 @@
     teacher <- momentum teacher + (1 - momentum) student
 
 Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equations 3 and 4 and
-algorithm 1. Centring keeps one prototype from taking all, the low temperature keeps all from being alike.
+algorithm 1. Centring keeps one prototype from taking all, the low temperature keeps all from being alike. At
+first the teacher's temperature may rise, and the prototypes stay as they are (their implementation details).
 
     batch    images             large, small   crops of an image
     width    of a projection    prototypes     dimensions of the softmax
@@ -18,20 +19,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError
+from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batch import Images
 from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw, mean_metrics
 from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
 from jaxssl.objectives.teacher import Momentum, Teacher, follow, teacher_of
-from jaxssl.objectives.two_views import (
-    check_widths,
-    metrics_of,
-    view_flops,
-)
+from jaxssl.objectives.two_views import check_widths, metrics_of, view_flops
 from jaxssl.objectives.views import MultiCrop, Views
 from jaxssl.objectives.views.recipes import dino_views
 
@@ -46,6 +44,9 @@ class DINO:
     prototypes: int = 65_536
     temperature: float = 0.1
     teacher_temperature: float = 0.04
+    first_temperature: float | None = None  # the teacher's, to begin with …
+    warmup: int = 0  # … in so many steps up to the other, on a straight line
+    frozen: int = 0  # steps, at first, in which prototypes do not turn
     center_momentum: float = 0.9
     momentum: Momentum = Momentum(0.996)  # of the teacher
 
@@ -55,9 +56,12 @@ class DINO:
             raise InputError("one crop has none to agree with; set crops.large_count=2")
         if self.prototypes < 2:
             raise InputError(f"prototypes={self.prototypes} must be at least 2")
-        for name in ("temperature", "teacher_temperature"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name}={getattr(self, name)} must be above 0, e.g. 0.1")
+        for name in ("temperature", "teacher_temperature", "first_temperature"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise InputError(f"{name}={value} must be above 0, e.g. 0.04")
+        for name in ("warmup", "frozen"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}={getattr(self, name)} must not be negative; 0 is none")
         if not 0 <= self.center_momentum < 1:
             raise InputError(f"center_momentum={self.center_momentum} must lie in [0, 1)")
 
@@ -74,6 +78,7 @@ class DINO:
     def init_state(self, model: JointEmbedding) -> Any:
         """The teacher, its center, and what the step adds up for the next one."""
         return {
+            "step": jnp.zeros((), jnp.int32),
             "teacher": teacher_of(model),
             "center": jnp.zeros(self.prototypes),
             "outputs": jnp.zeros(self.prototypes),  # mean of the teacher's over the global batch
@@ -85,6 +90,7 @@ class DINO:
         old, new = self.center_momentum, 1 - self.center_momentum
         return {
             **state,
+            "step": step + 1,
             "teacher": follow(state["teacher"], model, self.momentum.at(step)),
             "center": old * state["center"] + new * state["outputs"],
             "outputs": jnp.zeros_like(state["outputs"]),
@@ -99,10 +105,10 @@ class DINO:
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The weighted sum over these images; the teacher is not differentiated."""
         large, small = self.crops(examples.pixels, examples.keys)
-        own = statistics_for(state, key)
-        seen, scores, moments = _scores(model, large, key, own)
+        own, is_frozen = statistics_for(state, key), state["step"] < self.frozen
+        seen, scores, moments = _scores(model, large, key, own, is_frozen)
         if self.crops.small_count:
-            more = _scores(model, small, key, own)
+            more = _scores(model, small, key, own, is_frozen)
             seen, scores = (jnp.concatenate(both) for both in ((seen, more[0]), (scores, more[1])))
         targets = jax.lax.stop_gradient(_scores(state["teacher"], large)[1])
         loss = losses.dino(
@@ -111,20 +117,27 @@ class DINO:
             state["center"],
             examples.weights,
             temperature=self.temperature,
-            teacher_temperature=self.teacher_temperature,
+            teacher_temperature=self.temperature_at(state["step"]),
             normalize=False,
         )
         metrics = metrics_of(loss, examples, seen[0], seen[1])
-        entropy = examples.weights @ self._entropy(targets, state["center"])
+        entropy = examples.weights @ self._entropy(targets, state)
         metrics |= mean_metrics(examples, teacher_entropy=entropy)
         if key is not None:
             outputs = state["outputs"] + examples.weights @ targets.mean(axis=0)
             state = moved({**state, "outputs": outputs}, moments)
         return loss, (state, metrics)
 
-    def _entropy(self, targets: Array, center: Array) -> Float[Array, " batch"]:
+    def temperature_at(self, step: Int[Array, ""] | int) -> Float[Array, ""]:
+        """The teacher's temperature at a step, counted from 0."""
+        first = self.first_temperature or self.teacher_temperature
+        share = jnp.minimum(step / max(self.warmup, 1), 1.0) if self.warmup else jnp.ones(())
+        return first + (self.teacher_temperature - first) * share
+
+    def _entropy(self, targets: Array, state: Any) -> Float[Array, " batch"]:
         """Nats of the teacher's choices: log(prototypes) where all are alike, 0 where one takes all."""
-        logs = jax.nn.log_softmax((targets - center[None, None]) / self.teacher_temperature)
+        temperature = self.temperature_at(state["step"])
+        logs = jax.nn.log_softmax((targets - state["center"][None, None]) / temperature)
         return -(jnp.exp(logs) * logs).sum(axis=-1).mean(axis=0)
 
     def forward_flops(self, spec: Any) -> float:
@@ -143,16 +156,20 @@ def _scores(
     crops: Float[Array, "batch crops height width channels"],
     key: Array | None = None,
     statistics: Any = None,
+    is_frozen: Bool[Array, ""] | bool = False,
 ) -> tuple[Float[Array, "crops batch width"], Float[Array, "crops batch prototypes"], Any]:
-    """Projections of crops of one size, their scores, and moments of batch norms; crop by crop."""
+    """Projections of crops of one size, their cosines with prototypes, and moments of batch norms."""
     batch, count = crops.shape[:2]
     own = statistics or {"encoder": None, "projector": None}
     features, encoder = parts.encoder(
         crops.reshape(-1, *crops.shape[2:]), key=key, statistics=own["encoder"]
     )
     projections, projector = parts.projector(features, statistics=own["projector"])
+    trained: Any = parts.prototypes
+    prototypes = to_unit(trained[...].T).T
+    prototypes = jnp.where(is_frozen, jax.lax.stop_gradient(prototypes), prototypes)
+    cosines = to_unit(projections) @ prototypes
     seen, scores = (
-        jnp.moveaxis(rows.reshape(batch, count, -1), 1, 0)
-        for rows in (projections, parts.prototypes(projections))
+        jnp.moveaxis(rows.reshape(batch, count, -1), 1, 0) for rows in (projections, cosines)
     )
     return seen, scores, {"encoder": encoder, "projector": projector}

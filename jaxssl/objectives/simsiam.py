@@ -40,9 +40,7 @@ class SimSiam:
     views: Views = simclr_views()
     projector: tuple[int, ...] = (2048, 2048, 2048)  # widths of its layers
     predictor: tuple[int, ...] = (512, 2048)
-    norm: HeadNorm = (
-        "batch"  # of projector and predictor; batch: over all views of the global batch
-    )
+    norm: HeadNorm = "batch"  # of both heads; batch: over all views of the global batch
     stop_gradient: bool = True  # False: it collapses
 
     def __post_init__(self) -> None:

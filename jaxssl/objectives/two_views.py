@@ -28,9 +28,7 @@ class Embeddings(NamedTuple):
     """What each row gives to a contrast of all rows."""
 
     features: Float[Array, "batch 2 features"]
-    moments: (
-        Any  # of the encoder's batch norms, in every row; None where those of the state are used
-    )
+    moments: Any  # of the encoder's batch norms, in every row; None: those of the state are used
 
 
 def make_views(

@@ -28,7 +28,7 @@ STACKED = re.compile(r"(^|/)layers/(?!\d)")  # layers/0 is a layer of a perceptr
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all optimizers share. Not used by itself: see AdamW, Lamb, Lars, Lion, Adafactor and Muon."""
+    """What all optimizers share. Not used by itself: see AdamW, Lamb, Lars, Sgd, Lion, Adafactor and Muon."""
 
     peak: float = 5e-4  # learning rate after the warmup
     warmup: int = 1_000  # steps from 0 to the peak, at most a tenth of a short run
@@ -123,14 +123,33 @@ class Lars(Recipe):
     clip: float = 0.0
     momentum: float = 0.9
     trust: float = 1e-3  # share of a parameter's norm that a step of rate 1 makes
+    biases: float = 1.0  # learning rate of biases and scales, as a share of the others'
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
         rescaled = per_layer(optax.scale_by_trust_ratio(trust_coefficient=self.trust))
         return optax.chain(
             optax.add_decayed_weights(self.decay, mask=decays),
             optax.masked(rescaled, decays),
+            optax.masked(optax.scale(self.biases), _does_not_decay),
             optax.scale_by_learning_rate(rate),
             optax.trace(self.momentum),
+        )
+
+
+@dataclass(frozen=True)
+class Sgd(Recipe):
+    """Stochastic gradient descent with momentum; decay is added to the gradient."""
+
+    peak: float = 0.05
+    schedule: Schedule = "cosine"
+    decay: float = 1e-4
+    clip: float = 0.0
+    momentum: float = 0.9
+
+    def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.add_decayed_weights(self.decay, mask=decays),
+            optax.sgd(rate, self.momentum),
         )
 
 
@@ -198,6 +217,10 @@ def decays(model: Tree) -> Tree:
     return jax.tree_util.tree_map_with_path(
         lambda path, _: NO_DECAY.search(path_of(path)) is None, model
     )
+
+
+def _does_not_decay(model: Tree) -> Tree:
+    return jax.tree.map(lambda kind: not kind, decays(model))
 
 
 class _Done(NamedTuple):

@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 
 from jaxssl.data.images import ImageSpec
-from jaxssl.models.recipes import bert
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.recipes import bert, vit
+from jaxssl.models.vision_transformer import VisionTransformer
 from jaxssl.objectives import BYOL, DINO, BarlowTwins, ImageText, SimCLR, SimSiam, VICReg
 from jaxssl.objectives.views import MultiCrop, RandomResizedCrop, Views
 from tests.tiny import tiny_image_spec, tiny_rows, tiny_spec
 
-ENCODER = ResNet(depth=10, width=8)
+# It compiles in a fraction of a residual network's time; those are in test_meshes.py.
+BLOCKS = vit(depth=1, width=16, heads=2, initializer_range=0.2)
+ENCODER = VisionTransformer(BLOCKS, patch=4, pooling="mean")
 GENTLE = Views(crop=RandomResizedCrop((0.4, 1.0)), grayscale=0.2)
 OTHER = Views(crop=RandomResizedCrop((0.4, 1.0)), solarize=0.2)
 CROPS = MultiCrop(

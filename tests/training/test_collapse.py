@@ -1,9 +1,18 @@
-"""The alarm: so many reports in a row, once, or the end of the run."""
+"""The alarm: so many reports in a row, once, or the end of the run; and what it says of SimSiam."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 from jaxssl.errors import InputError
+from jaxssl.objectives.batch import Images
 from jaxssl.training.collapse import CollapseAlarm, Collapsed, CollapseWatch
+from tests.objectives.tiny_views import OBJECTIVES
+from tests.tiny import tiny_image_spec, tiny_images
 
 HIGH, LOW = {"spread": 0.5, "effective_rank": 9.0}, {"spread": 0.05, "effective_rank": 9.0}
 LINE = {"spread": 0.5, "effective_rank": 1.2}
@@ -41,3 +50,45 @@ def test_bad_limits():
         CollapseAlarm(reports=0)
     with pytest.raises(InputError, match="spread=-1 must not be negative"):
         CollapseAlarm(spread=-1)
+
+
+def alarms(objective, seeds, reports=16, every=10):
+    """For each seed, what the alarm said over a short run's reports, and the last of them."""
+    optimizer = optax.adam(5e-3)
+
+    @jax.jit
+    def learn(model, state, moments, pixels, key):
+        examples = objective.corrupt(Images(pixels), key)
+        gradients, (state, metrics) = jax.grad(objective.loss, has_aux=True)(
+            model, state, examples, key
+        )
+        updates, moments = optimizer.update(gradients, moments)
+        return optax.apply_updates(model, updates), state, moments, metrics
+
+    said = []
+    for seed in range(seeds):
+        model = objective.init(jax.random.key(seed), tiny_image_spec(batch=32))
+        state, moments = objective.init_state(model), optimizer.init(model)
+        watch, text = CollapseWatch(CollapseAlarm()), ""
+        for report in range(reports):
+            found = []
+            for step in range(report * every, report * every + every):
+                pixels = jnp.asarray(tiny_images(1000 * seed + step, batch=32))
+                key = jax.random.key(1000 * seed + step)
+                model, state, moments, metrics = learn(model, state, moments, pixels, key)
+                found.append({name: ratio.number() for name, ratio in metrics.items()})
+            means = {name: np.mean([one[name] for one in found]) for name in found[0]}
+            text += watch.look(report, means)
+        said.append((text, means))
+    return said
+
+
+@pytest.mark.slow
+def test_simsiam_without_its_stop_gradient_raises_the_alarm():
+    """Five healthy seeds do not."""
+    healthy = dataclasses.replace(OBJECTIVES["simsiam"], projector=(32, 32), predictor=(16, 32))
+    for text, means in alarms(healthy, seeds=5):
+        assert not text, means
+    ((text, means),) = alarms(dataclasses.replace(healthy, stop_gradient=False), seeds=1)
+    assert "embeddings have collapsed: spread" in text, means
+    assert means["loss"] < -0.99

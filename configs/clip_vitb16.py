@@ -1,0 +1,42 @@
+"""CLIP, ViT-B/16 on image-text pairs (Radford et al. 2021, section 2 and tables 18 to 20).
+
+    jaxssl prepare IMAGES --captions CAPTIONS.jsonl --size 256 --length 77 --vocab-size 49408 \\
+        --into prepared/pairs
+    python train.py --config configs/clip_vitb16.py --data.path prepared/pairs
+
+Theirs saw 400 million pairs 32 times in batches of 32,768, as ours would, and takes a caption's last state;
+ours takes the mean of its states. Not yet measured here.
+"""
+
+from jaxssl.data.images import Images
+from jaxssl.models.recipes import gpt2, vit
+from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.objectives import ImageText
+from jaxssl.objectives.views import RandomResizedCrop, Views
+from jaxssl.objectives.views.recipes import DEVIATION, MEAN
+from jaxssl.training.config import Pretraining
+from jaxssl.training.optimizer import AdamW
+
+config = Pretraining(
+    data=Images("prepared/pairs", batch=32_768),
+    objective=ImageText(
+        encoder=VisionTransformer(vit(compute_dtype="bfloat16"), patch=16),
+        text=gpt2(
+            depth=12, width=512, heads=8, max_length=77, dropout=0.0, compute_dtype="bfloat16"
+        ),
+        width=512,
+        views=Views(
+            size=(224, 224),
+            crop=RandomResizedCrop((0.9, 1.0), filter="bicubic"),
+            flip=0.0,
+            mean=MEAN,
+            deviation=DEVIATION,
+        ),
+        temperature=0.07,
+    ),
+    optimizer=AdamW(peak=5e-4, warmup=2_000, b2=0.98, decay=0.2, clip=0.0, schedule="cosine"),
+    microbatches=4,
+    steps=390_600,
+    evaluate_every=5_000,
+    save_every=5_000,
+)

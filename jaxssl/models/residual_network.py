@@ -15,6 +15,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -213,7 +214,7 @@ def largest_of_nine(x: Maps) -> Maps:
     """The maximum over 3 x 3 places, of every second one."""
     return jax.lax.reduce_window(
         x,
-        jnp.array(-jnp.inf, x.dtype),
+        np.array(-np.inf, x.dtype),  # a number that is known while tracing, or it has no gradient
         jax.lax.max,
         (1, 3, 3, 1),
         (1, 2, 2, 1),

@@ -25,7 +25,7 @@ from jaxssl.models.image_autoencoder_model import ImageAutoencoderModel
 from jaxssl.models.image_decoder import ImageDecoder, decoder_flops
 from jaxssl.models.layout import shardings
 from jaxssl.models.recipes import vit
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.residual_network import ResNet, largest_of_nine
 from jaxssl.models.vision_transformer import (
     VisionTransformer,
     cut_patches,
@@ -144,6 +144,17 @@ def test_resnet_is_that_of_the_slow_reference():
 
 def test_groups():
     assert [groups_of(c) for c in (3, 4, 6, 8, 16, 64, 128, 512)] == [1, 1, 1, 2, 4, 16, 32, 32]
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_the_largest_of_nine_and_its_gradient(kind):
+    """Of growing numbers it is the last of a window; the gradient goes there and nowhere else."""
+    x = jnp.arange(36, dtype=kind).reshape(1, 6, 6, 1)
+    gradient = jax.jit(jax.grad(lambda x: largest_of_nine(x).astype("float32").sum()))(x)
+    np.testing.assert_array_equal(largest_of_nine(x)[0, ..., 0], x[0, 1::2, 1::2, 0])
+    wanted = np.zeros((6, 6))
+    wanted[1::2, 1::2] = 1
+    np.testing.assert_array_equal(gradient[0, ..., 0], wanted)
 
 
 @pytest.mark.parametrize(("depth", "stem"), [(18, "cifar"), (34, "imagenet"), (50, "imagenet")])

@@ -13,12 +13,14 @@ from jaxssl.objectives.batch import Images, Text, Vocabulary
 from jaxssl.objectives.contract import Carrying
 from jaxssl.objectives.sentence_pairs import NextSentence
 from jaxssl.objectives.views import Views
+from tests.objectives.tiny_views import OBJECTIVES, tiny_captions, tiny_pairs_spec
 from tests.tiny import tiny_image_spec, tiny_images, tiny_rows, tiny_spec
 
 SHAPE = {"depth": 1, "width": 32, "heads": 2, "max_length": 32}
 RARE = tiny_spec(batch=4, length=16, vocab_size=2000)  # most words stand once: nothing contradicts
 EVEN = tiny_spec(batch=8)
-PICTURES = tiny_image_spec(batch=8)
+PICTURES, PAIRS = tiny_image_spec(batch=8), tiny_pairs_spec(batch=8)
+VOCABULARY = Vocabulary.of(PAIRS.captions)
 NETWORK, STILL = ResNet(10, width=8), Views(crop=None, flip=0.0)
 CASES = {  # objective, its rows, steps, the first loss is above, the last below
     "masked": (MaskedLM(bert(**SHAPE, dropout=0.0)), EVEN, 80, 3.5, 0.1),
@@ -29,12 +31,22 @@ CASES = {  # objective, its rows, steps, the first loss is above, the last below
     "rotation": (Rotation(NETWORK, views=STILL), PICTURES, 60, 1.3, 0.1),
     # what is left is mostly the entropy of soft targets, about 1.2
     "colours": (Colorization(NETWORK, 16, 2, views=STILL), PICTURES, 150, 5.0, 2.0),
+    "simclr": (OBJECTIVES["simclr"], PICTURES, 80, 1.5, 0.2),
+    "byol": (OBJECTIVES["byol"], PICTURES, 80, 2.0, 0.2),
+    "simsiam": (OBJECTIVES["simsiam"], PICTURES, 80, -0.5, -0.9),
+    "barlow_twins": (OBJECTIVES["barlow_twins"], PICTURES, 80, 3.0, 0.2),
+    "vicreg": (OBJECTIVES["vicreg"], PICTURES, 80, 20.0, 5.0),
+    # what is left is the entropy of the teacher's choices
+    "dino": (OBJECTIVES["dino"], PICTURES, 80, 2.5, 1.0),
+    "clip": (OBJECTIVES["clip"], PAIRS, 80, 1.5, 0.1),
+    "siglip": (OBJECTIVES["siglip"], PAIRS, 80, 3.0, 0.1),
 }
 
 
 def batch_of(spec):
-    if spec is PICTURES:
-        return Images(jnp.asarray(tiny_images(1, spec.batch)))
+    if spec in (PICTURES, PAIRS):
+        captions = Text(jnp.asarray(tiny_captions(1, spec.batch)), VOCABULARY)
+        return Images(jnp.asarray(tiny_images(1, spec.batch)), captions)
     rows = jnp.asarray(tiny_rows(1, spec.batch, spec.length, spec.vocab_size))
     return Text(rows, Vocabulary.of(spec, counted=True))
 
@@ -59,5 +71,6 @@ def test_one_batch_is_learned_by_heart(name):
     for step in range(steps):
         model, moments, loss = learn(model, moments, jax.random.key(step))
         losses.append(loss.number())
+    print("CURVE", name, losses[0], np.mean(losses[-10:]))
     assert losses[0] > first
     assert np.mean(losses[-10:]) < last

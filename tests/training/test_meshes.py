@@ -3,6 +3,7 @@
 A new objective is one more line of OBJECTIVES.
 """
 
+import dataclasses
 import re
 from types import SimpleNamespace
 
@@ -15,18 +16,25 @@ from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5, vit
 from jaxssl.models.residual_network import ResNet
 from jaxssl.models.vision_transformer import VisionTransformer
 from jaxssl.objectives import (
+    BYOL,
+    DINO,
+    BarlowTwins,
     CausalLM,
     Colorization,
     Denoising,
     Electra,
     ImageAutoencoder,
+    ImageText,
     MaskedAutoencoder,
     MaskedEmbedding,
     MaskedLM,
     NextSentence,
     Rotation,
+    SimCLR,
     SimCSE,
+    SimSiam,
     SpanCorruption,
+    VICReg,
     WordVectors,
 )
 from jaxssl.training.mesh import Mesh, batch_sharding
@@ -37,13 +45,16 @@ from jaxssl.training.step import (
     make_step,
     place_batch,
 )
+from tests.objectives.tiny_views import CROPS, GENTLE, OTHER, tiny_captions
 from tests.tiny import tiny_image_spec, tiny_images, tiny_rows, tiny_spec
 
 SPEC = tiny_spec(batch=16, length=32, vocab_size=96)
 PICTURES = tiny_image_spec(batch=16)
+PAIRS = dataclasses.replace(PICTURES, captions=tiny_spec(batch=16, length=16, vocab_size=96))
 SHAPE = {"depth": 2, "width": 64, "heads": 8, "max_length": 32, "dropout": 0.1}
 HALF = {**SHAPE, "depth": 1}
 BLOCK = vit(depth=1, width=64, heads=8, dropout=0.1)
+PATCHES, BOTH, WIDTHS = VisionTransformer(BLOCK, patch=4), (GENTLE, OTHER), (32, 16)
 OBJECTIVES = {
     "words": MaskedLM(encoder=modernbert(**SHAPE), masking="words"),
     "spans": MaskedLM(encoder=modern(**SHAPE), masking="spans"),
@@ -58,10 +69,19 @@ OBJECTIVES = {
     "teacher": MaskedEmbedding(encoder=bert(**SHAPE), last=2, momentum=0.9),
     "masked-image": MaskedAutoencoder(VisionTransformer(BLOCK, patch=4, registers=1), BLOCK),
     "image": ImageAutoencoder(ResNet(10, width=8, norm="batch"), code=16, hidden=0.2),
-    "rotation": Rotation(VisionTransformer(BLOCK, patch=4), hidden=(32,)),
-    "colorization": Colorization(VisionTransformer(BLOCK, patch=4), decoder_width=8),
+    "rotation": Rotation(PATCHES, hidden=(32,)),
+    "colorization": Colorization(PATCHES, decoder_width=8),
+    "simclr": SimCLR(PATCHES, GENTLE, WIDTHS, block_size=8),
+    "byol": BYOL(PATCHES, BOTH, WIDTHS, WIDTHS),
+    "simsiam": SimSiam(PATCHES, GENTLE, WIDTHS, WIDTHS),
+    "barlow-twins": BarlowTwins(ResNet(10, width=8, norm="batch"), BOTH, WIDTHS),
+    "vicreg": VICReg(PATCHES, BOTH, WIDTHS),
+    "dino": DINO(PATCHES, CROPS, WIDTHS, prototypes=48),
+    "pairs": ImageText(PATCHES, bert(**HALF), width=16, views=GENTLE, block_size=8),
 }
-IMAGES = {"masked-image", "image", "rotation", "colorization"}
+# what contrasts compares rows with all others
+CONTRASTS = {"simcse", "simclr", "byol", "simsiam", "barlow-twins", "vicreg", "dino", "pairs"}
+IMAGES = CONTRASTS - {"simcse"} | {"masked-image", "image", "rotation", "colorization"}
 MESHES = {
     "8x1x1": Mesh(8),
     "1x8x1": Mesh(1, 8),
@@ -79,7 +99,8 @@ def config(name, **changes):
 
 def spec_of(objective):
     is_of_images = any(objective is OBJECTIVES[name] for name in IMAGES)
-    return PICTURES if is_of_images else SPEC
+    of_images = PAIRS if isinstance(objective, ImageText) else PICTURES
+    return of_images if is_of_images else SPEC
 
 
 def train(run, mesh, steps=STEPS):
@@ -91,7 +112,9 @@ def train(run, mesh, steps=STEPS):
     losses, norms = [], []
     for number in range(steps):
         batch = {"tokens": tiny_rows(number, batch=16, vocab_size=96)}
-        batch = {"images": tiny_images(number)} if spec is PICTURES else batch
+        if spec is not SPEC:
+            batch = {"images": tiny_images(number), "tokens": tiny_captions(number)}
+            batch = {name: batch[name] for name in abstract_batch(spec, mesh)}
         state, metrics = step(state, place_batch(batch, batch_sharding(mesh)))
         losses.append(float(metrics["loss"].total / metrics["loss"].weight))
         norms.append(float(metrics["gradient_norm"].total))
@@ -132,8 +155,8 @@ def collectives(name, mesh):
 
 def test_data_parallel_steps_exchange_sums_alone():
     """Nothing of the batch is gathered, and parameters are not: gradients and counts are summed."""
-    # "next" takes texts from other rows, "simcse" compares with all
-    for name in OBJECTIVES.keys() - {"next", "prefix", "simcse"}:
+    # "next" takes texts from other rows
+    for name in OBJECTIVES.keys() - {"next", "prefix"} - CONTRASTS:
         assert {kind for kind, _ in collectives(name, MESHES["8x1x1"])} == {"all-reduce"}, name
 
 

@@ -1,28 +1,33 @@
 """Recipes made small enough for a test: the real loop, over rows of a tiny corpus or over tiny images."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 
-from jaxssl.data.image_sources import ImageArrays
+from jaxssl.data.image_sources import CaptionedImages, ImageArrays
 from jaxssl.data.images import Images
 from jaxssl.data.loader import Rows
 from jaxssl.data.prepare import Prepare, prepare
-from jaxssl.data.prepare_images import PrepareImages, prepare_images
+from jaxssl.data.prepare_images import Captions, PrepareImages, prepare_images
+from jaxssl.data.train_tokenizer import SentencePiece
 from jaxssl.models.residual_network import ResNet
 from jaxssl.models.transformer import Transformer
 from jaxssl.models.vision_transformer import VisionTransformer
-from jaxssl.objectives.views import Views
+from jaxssl.objectives import ImageText
+from jaxssl.objectives.views import MultiCrop, Views
 from jaxssl.training.config import Pretraining, load_config
 from jaxssl.training.mesh import Mesh
 from tests.data.tiny_corpus import Words, write_vocabulary
 from tests.tiny import tiny_images
 
 LENGTH = 32
+HEADS = ("projector", "predictor")  # fields with the widths of a head's layers
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,25 @@ def prepare_pictures(folder: Path) -> str:
         arrays = folder.with_suffix(".npz")
         np.savez(arrays, images=tiny_images(batch=80), labels=np.arange(80) % 2)
         config = PrepareImages(ImageArrays(str(arrays)), 16, 16, valid=0.3, workers=1)
+        prepare_images(config, folder)
+    return str(folder)
+
+
+def prepare_pairs(folder: Path) -> str:
+    """A prepared set of 80 tiny images with captions, made once."""
+    if not folder.exists():
+        files = folder.with_name("files")
+        files.mkdir()
+        lines = []
+        for number, image in enumerate(tiny_images(batch=80)):
+            Image.fromarray(image).save(files / f"{number}.png")
+            words = " ".join(["red", "blue", "near", "far"][number >> i & 3] for i in range(4))
+            lines.append(json.dumps({"image": f"{number}.png", "caption": words}))
+        listed = folder.with_suffix(".jsonl")
+        listed.write_text("\n".join(lines), encoding="utf-8")
+        captions = Captions(SentencePiece(vocab_size=64), length=16)
+        source = CaptionedImages(str(listed), str(files))
+        config = PrepareImages(source, 16, 16, valid=0.3, captions=captions, workers=1)
         prepare_images(config, folder)
     return str(folder)
 
@@ -80,6 +104,11 @@ def shrink_part(value: Any) -> Any:
             return dataclasses.replace(value, **changes)
         case Views():
             return dataclasses.replace(value, size=None)
+        case MultiCrop():
+            small = dataclasses.replace(value.small, size=(8, 8))
+            return dataclasses.replace(value, large=shrink_part(value.large), small=small)
+        case (Views(), Views()):
+            return tuple(map(shrink_part, value))
     return value
 
 
@@ -88,6 +117,9 @@ def shrink_objective(objective: Any) -> Any:
         entry.name: shrink_part(getattr(objective, entry.name))
         for entry in dataclasses.fields(objective)
     }
+    changes |= {name: (16,) * len(changes[name]) for name in HEADS if name in changes}
+    if "prototypes" in changes:
+        changes["prototypes"] = 24
     return dataclasses.replace(objective, **changes)
 
 
@@ -96,7 +128,11 @@ def shrink(path: str | Path, rows: str, run: Path, **changes: Any) -> Pretrainin
     config = load_config(path, Pretraining)
     data: Rows | Images = Rows(rows, batch=16)
     if isinstance(config.data, Images):
-        data = Images(prepare_pictures(Path(rows).parent / "pictures"), batch=16)
+        beside = Path(rows).parent
+        if isinstance(config.objective, ImageText):
+            data = Images(prepare_pairs(beside / "pairs"), batch=16)
+        else:
+            data = Images(prepare_pictures(beside / "pictures"), batch=16)
     small: dict[str, Any] = {
         "data": data,
         "objective": shrink_objective(config.objective),

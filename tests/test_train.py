@@ -247,6 +247,8 @@ def test_golden_curves(rows, tmp_path):
     names += ("t5_tiny", "bart_tiny", "prefix_lm_tiny")
     names += ("simcse_novels", "skip_gram_novels", "masked_embedding_novels")
     names += ("mae_cifar10", "autoencoder_cifar10", "rotation_cifar10", "colorization_cifar10")
+    names += ("simclr_cifar10", "byol_cifar10", "simsiam_cifar10", "barlow_twins_cifar10")
+    names += ("vicreg_cifar10", "dino_cifar10", "siglip_tiny")
     for name in names:
         config = shrink(f"configs/{name}.py", rows, tmp_path / name, steps=20, evaluate_every=20)
         if name == "simcse_novels":  # at 0.05 the loss is what is left of two numbers of 20

@@ -8,9 +8,9 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models.layout import path_of
-from jaxssl.training.optimizer import Adafactor, AdamW, Lamb, Lars, Lion, Muon, decays
+from jaxssl.training.optimizer import Adafactor, AdamW, Lamb, Lars, Lion, Muon, Sgd, decays
 
-RECIPES = [AdamW(), Lamb(), Lars(), Lion(), Adafactor(), Muon()]
+RECIPES = [AdamW(), Lamb(), Lars(), Sgd(), Lion(), Adafactor(), Muon()]
 
 
 def parameters(key, depth=3):
@@ -96,6 +96,22 @@ def test_lars_is_optax_lars_on_what_is_not_stacked(key):
     step = fast.update(gradient, fast.init(model), model)[0]["projector"]["layers"][0]
     assert float(optax.tree.norm(step["kernel"])) == pytest.approx(float(first), rel=1e-5)
     np.testing.assert_allclose(step["bias"], -0.3 * np.cos(1.0) * np.ones(5), rtol=1e-5)
+    slower = Lars(decay=0.1, biases=0.5).transform(lambda step: 0.3)
+    again = slower.update(gradient, slower.init(model), model)[0]["projector"]["layers"][0]
+    np.testing.assert_allclose(again["bias"], 0.5 * step["bias"], rtol=1e-6)
+    np.testing.assert_array_equal(again["kernel"], step["kernel"])
+
+
+def test_sgd_by_hand():
+    """velocity <- 0.9 velocity + gradient + 0.1 parameter; the step is -0.2 of it; biases do not decay."""
+    model = {"kernel": jnp.array([[2.0]]), "bias": jnp.array([3.0])}
+    gradient = {"kernel": jnp.array([[1.0]]), "bias": jnp.array([1.0])}
+    transform = Sgd(decay=0.1).transform(lambda step: 0.2)
+    state = transform.init(model)
+    for kernel, bias in ((-0.24, -0.2), (-0.456, -0.38)):
+        step, state = transform.update(gradient, state, model)
+        np.testing.assert_allclose(step["kernel"], [[kernel]], rtol=1e-6)
+        np.testing.assert_allclose(step["bias"], [bias], rtol=1e-6)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: type(r).__name__)

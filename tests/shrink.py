@@ -61,7 +61,7 @@ def prepare_pairs(folder: Path) -> str:
     """A prepared set of 80 tiny images with captions, made once."""
     if not folder.exists():
         files = folder.with_name("files")
-        files.mkdir()
+        files.mkdir(exist_ok=True)
         lines = []
         for number, image in enumerate(tiny_images(batch=80)):
             Image.fromarray(image).save(files / f"{number}.png")
@@ -69,7 +69,7 @@ def prepare_pairs(folder: Path) -> str:
             lines.append(json.dumps({"image": f"{number}.png", "caption": words}))
         listed = folder.with_suffix(".jsonl")
         listed.write_text("\n".join(lines), encoding="utf-8")
-        captions = Captions(SentencePiece(vocab_size=64), length=16)
+        captions = Captions(SentencePiece(vocab_size=270), length=16)
         source = CaptionedImages(str(listed), str(files))
         config = PrepareImages(source, 16, 16, valid=0.3, captions=captions, workers=1)
         prepare_images(config, folder)

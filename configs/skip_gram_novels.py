@@ -16,7 +16,7 @@ config = Pretraining(
     data=Rows("prepared/novels", batch=256),
     objective=WordVectors(width=100, window=5, negatives=5),
     # A mean over a hundred thousand pairs: a rare word's gradient is smaller than Adam's usual epsilon.
-    optimizer=AdamW(peak=5e-3, warmup=50, decay=0.0, epsilon=1e-12),
+    optimizer=AdamW(peak=2e-2, warmup=100, decay=0.0, epsilon=1e-12),
     steps=2_000,
     report_every=100,
     evaluate_every=500,

@@ -188,6 +188,6 @@ def _read_band(
 ) -> Float[Array, "batch length near"]:
     """At every place the columns that stand `offsets` further on; the ends' own where there are none."""
     length = products.shape[1]
-    columns = jnp.arange(length)[:, None] + jnp.array(offsets)
+    columns = jnp.arange(length)[:, None] + jnp.array(offsets)[None]
     columns = jnp.clip(columns, 0, length - 1)[None]
     return jnp.take_along_axis(products, columns, axis=2)

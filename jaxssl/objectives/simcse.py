@@ -4,9 +4,11 @@
     loss = - mean over texts i of log(exp(cos(z_i, z_i')/t) / sum_j exp(cos(z_i, z_j')/t))
            [+ weight x masked LM]
 
-Gao et al. 2021, "SimCSE", section 3 (unsupervised) and appendix C (masked LM beside it). A text is a
-piece of a packed row: attention stays within it, so that its embedding does not depend on what was
-packed beside it, and a row of many short documents gives as many texts.
+Gao et al. 2021, "SimCSE", section 3 (unsupervised) and appendix C (masked LM beside it). With `deletion` the
+second view lacks some of the tokens, as in table 1: there, from BERT, dropout alone is better; from our small
+encoder deletion is (benchmarks/RESULTS.md). A text is a piece of a packed row: attention stays within it, so
+that its embedding does not depend on what was packed beside it, and a row of many short documents gives as
+many texts.
 
     batch    rows                 texts   pieces of a row that are embedded, at most
     length   tokens of a row      width   of an embedding
@@ -29,6 +31,7 @@ from jaxssl.models.transformer import Transformer
 from jaxssl.objectives import masked_lm
 from jaxssl.objectives.all_pairs import over_all_rows
 from jaxssl.objectives.batch import Ratio, Text, share_evenly
+from jaxssl.objectives.denoising import delete_tokens
 from jaxssl.objectives.geometry import geometry
 
 Metrics = dict[str, Ratio]
@@ -39,6 +42,7 @@ class Examples(NamedTuple):
 
     tokens: Int[Array, "batch length"]
     segments: Int[Array, "batch length"]
+    second: tuple[Array, Array] | None  # the same of the second view, where it lacks tokens
     weights: Float[Array, "batch texts"]  # 0 where a row has fewer
     total: Float[Array, " batch"]  # texts of the global batch, the same in every row
     hidden: masked_lm.Examples | None  # of the masked LM beside it
@@ -60,6 +64,7 @@ class SimCSE:
     pooling: Literal["mean", "cls", "projector"] = "cls"  # projector: tanh(dense(cls)), see below
     temperature: float = 0.05
     texts: int = 4
+    deletion: float = 0.0  # share of the tokens that the second view lacks
     masked_lm_weight: float = 0.0  # 0: none; 0.1 in appendix C
     rate: float = 0.15  # share of the tokens that it hides
     block_size: int | None = None  # texts at a time; None holds all [texts, texts] cosines
@@ -71,6 +76,8 @@ class SimCSE:
             raise InputError(f"temperature={self.temperature} must be above 0, e.g. 0.05")
         if self.texts < 1:
             raise InputError(f"texts={self.texts} must be at least 1")
+        if not 0 <= self.deletion < 1:
+            raise InputError(f"deletion={self.deletion} must be at least 0 and below 1, e.g. 0.1")
         if self.masked_lm_weight < 0:
             raise InputError(f"masked_lm_weight={self.masked_lm_weight} must not be negative")
         if self.encoder.causal:
@@ -111,14 +118,19 @@ class SimCSE:
         )
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Nothing is corrupted, dropout does it; weights are normalised over the global batch."""
+        """Dropout tells the views apart, and deletion; weights are normalised over the global batch."""
         tokens, vocabulary = batch
         segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
+        second = None
+        if self.deletion:
+            shorter = delete_tokens(jax.random.fold_in(key, 1), tokens, vocabulary, self.deletion)
+            second = shorter, segments_of(shorter, vocabulary.begin, vocabulary.pad)
         is_text = jnp.arange(1, self.texts + 1)[None] <= segments.max(axis=1, keepdims=True)
         weights, total = share_evenly(is_text)
         return Examples(
             tokens=tokens,
             segments=segments,
+            second=second,
             weights=weights,
             total=jnp.broadcast_to(total, tokens.shape[0]),
             hidden=self.language_task.corrupt(batch, key) if self.masked_lm_weight else None,
@@ -131,8 +143,10 @@ class SimCSE:
         rows = examples.tokens.shape[0]
         mask_key, language_key = jax.random.split(jax.random.key(0) if key is None else key)
         # A row stands beside its copy: its places differ, so its masks do, and no row is moved.
+        first = examples.tokens, examples.segments
         tokens, segments = (
-            jnp.repeat(array, 2, axis=0) for array in (examples.tokens, examples.segments)
+            jnp.stack(views, axis=1).reshape(2 * rows, -1)
+            for views in zip(first, examples.second or first, strict=True)
         )
         pooled = self._pool(model, tokens, segments, mask_key)
         views = pooled.reshape(rows, 2, *pooled.shape[1:])

@@ -127,21 +127,16 @@ class WordVectors:
         return nats, (state, metrics)
 
     def _skip_gram(self, model: WordVectorModel, examples: Examples) -> Float[Array, ""]:
+        """All words of a row by all others is one product of matrices, of which the pairs are a band."""
         words, contexts = (
             table(examples.tokens, "vocab") for table in (model.words, model.contexts)
         )
         negatives = self._negatives(model, examples)
-
-        @jax.checkpoint  # or the products of all offsets would be kept for the backward pass
-        def add(sum: Array, pairs: tuple[Array, Array]) -> tuple[Array, None]:
-            offset, weights = pairs
-            neighbours = jnp.roll(contexts, -offset, axis=1)
-            return sum + losses.negative_sampling(
-                words, neighbours, negatives, weights, normalize=False
-            ), None
-
-        pairs = jnp.array(self.offsets), jnp.moveaxis(examples.near, 2, 0)
-        return jax.lax.scan(add, jnp.zeros(()), pairs)[0]
+        products = jnp.einsum("bid,bjd->bij", words, contexts)
+        away = jnp.einsum("bid,bikd->bik", words, negatives)
+        near = jax.nn.softplus(-_read_band(products, self.offsets))
+        against = jax.nn.softplus(away).sum(axis=-1, keepdims=True)
+        return ((near + against) * examples.near).sum()
 
     def _cbow(self, model: WordVectorModel, examples: Examples) -> Float[Array, ""]:
         words = model.words(examples.tokens, "vocab")
@@ -186,3 +181,13 @@ def _shift(rows: Array, offset: int) -> Array:
     before, behind = max(-offset, 0), max(offset, 0)
     padded = jnp.pad(rows, ((0, 0), (before, behind), *[(0, 0)] * (rows.ndim - 2)))
     return padded[:, behind : behind + length]
+
+
+def _read_band(
+    products: Float[Array, "batch length length"], offsets: tuple[int, ...]
+) -> Float[Array, "batch length near"]:
+    """At every place the columns that stand `offsets` further on; the ends' own where there are none."""
+    length = products.shape[1]
+    columns = jnp.arange(length)[:, None] + jnp.array(offsets)[None]
+    columns = jnp.clip(columns, 0, length - 1)[None]
+    return jnp.take_along_axis(products, columns, axis=2)

@@ -15,7 +15,7 @@ from jaxssl.objectives import SimCSE
 from jaxssl.objectives.batch import Text, Vocabulary
 from jaxssl.training.mesh import Mesh, batch_sharding
 from jaxssl.training.step import gradients_of
-from tests.tiny import PAD, tiny_rows, tiny_spec
+from tests.tiny import FIRST, PAD, tiny_rows, tiny_spec
 
 SPEC = tiny_spec(batch=16)
 VOCABULARY = Vocabulary.of(SPEC)
@@ -77,6 +77,29 @@ def test_a_text_does_not_know_its_neighbours(key):
     both = [embed(model, (), e, key) for e in (examples, alone)]
     np.testing.assert_allclose(both[0].first[:, 0], both[1].first[:, 0], rtol=1e-4, atol=1e-5)
     assert float(jnp.abs(both[0].first - both[0].second).max()) > 1e-3
+
+
+def test_the_second_view_lacks_tokens(key):
+    """A share of every row's words, and nothing else; its embedding is that of the words that are left."""
+    still = Still(STILL, pooling="mean", texts=3, deletion=0.3)
+    examples = examples_of(still)
+    model = still.init(key, SPEC)
+    for row, shorter in zip(
+        *(np.asarray(x) for x in (examples.tokens, examples.second[0])), strict=True
+    ):
+        words = [int(x) for x in row if x >= FIRST]
+        left = [int(x) for x in shorter if x >= FIRST]
+        assert len(left) == len(words) - int(0.3 * len(words) + 0.5)
+        rest = iter(words)
+        assert all(word in rest for word in left)  # in order
+        assert [x for x in row if PAD != x < FIRST] == [x for x in shorter if PAD != x < FIRST]
+    embeddings = jax.jit(still.embed)(model, (), examples, None)
+    alone = examples._replace(tokens=examples.second[0], segments=examples.second[1], second=None)
+    np.testing.assert_allclose(
+        embeddings.second, jax.jit(still.embed)(model, (), alone, None).first, rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(InputError, match=r"deletion=1.0 must be at least 0 and below 1"):
+        dataclasses.replace(NOISY, deletion=1.0)
 
 
 def gradient(objective, microbatches, devices):

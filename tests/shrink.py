@@ -27,6 +27,7 @@ from tests.data.tiny_corpus import Words, write_vocabulary
 from tests.tiny import tiny_images
 
 LENGTH = 32
+WORDS = "red blue green yellow dark light round square near far left right".split()  # of captions
 HEADS = ("projector", "predictor")  # fields with the widths of a head's layers
 
 
@@ -65,11 +66,11 @@ def prepare_pairs(folder: Path) -> str:
         lines = []
         for number, image in enumerate(tiny_images(batch=80)):
             Image.fromarray(image).save(files / f"{number}.png")
-            words = " ".join(["red", "blue", "near", "far"][number >> i & 3] for i in range(4))
+            words = " ".join(WORDS[number * step % len(WORDS)] for step in (1, 5, 7, 11))
             lines.append(json.dumps({"image": f"{number}.png", "caption": words}))
         listed = folder.with_suffix(".jsonl")
         listed.write_text("\n".join(lines), encoding="utf-8")
-        captions = Captions(SentencePiece(vocab_size=270), length=16)
+        captions = Captions(SentencePiece(vocab_size=290), length=16)
         source = CaptionedImages(str(listed), str(files))
         config = PrepareImages(source, 16, 16, valid=0.3, captions=captions, workers=1)
         prepare_images(config, folder)

@@ -12,6 +12,7 @@ from jaxssl.data.labelled import class_shares
 from jaxssl.models.flops import forward_flops
 from jaxssl.objectives.batch import Ratio
 from jaxssl.training.checkpoint import Pretrained
+from jaxssl.training.collapse import CollapseAlarm
 from jaxssl.training.finetuning import Setup
 from jaxssl.training.metrics import Report
 
@@ -55,6 +56,7 @@ def seed_report(setup: Setup, train: ExampleBatches, folder: Path, start: int) -
         steps=setup.plan.steps,
         report_every=setup.config.report_every,
         objective=objective,
+        collapse=CollapseAlarm(),
     )
     rows: Any = SimpleNamespace(
         spec=SimpleNamespace(

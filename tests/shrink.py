@@ -27,7 +27,20 @@ from tests.data.tiny_corpus import Words, write_vocabulary
 from tests.tiny import tiny_images
 
 LENGTH = 32
-WORDS = "red blue green yellow dark light round square near far left right".split()  # of captions
+WORDS = (
+    "red",
+    "blue",
+    "green",
+    "dark",
+    "light",
+    "round",
+    "near",
+    "far",
+    "left",
+    "right",
+    "up",
+    "down",
+)
 HEADS = ("projector", "predictor")  # fields with the widths of a head's layers
 
 

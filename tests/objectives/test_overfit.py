@@ -41,7 +41,7 @@ CASES = {  # objective, its rows, steps, the first loss is above, the last below
     # what is left is the entropy of the teacher's choices, 0.08 at this temperature
     "dino": (replace(OBJECTIVES["dino"], teacher_temperature=0.01), PICTURES, 80, 0.8, 0.25),
     "clip": (replace(OBJECTIVES["clip"], temperature=0.5), PAIRS, 120, 2.0, 0.1),
-    "siglip": (replace(OBJECTIVES["siglip"], temperature=0.5, bias=-2.0), PAIRS, 120, 1.5, 0.2),
+    "siglip": (OBJECTIVES["siglip"], PAIRS, 120, 5.0, 0.2),
 }
 
 

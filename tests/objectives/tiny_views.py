@@ -14,8 +14,10 @@ from tests.tiny import tiny_image_spec, tiny_rows, tiny_spec
 # It compiles in a fraction of a residual network's time; those are in test_meshes.py.
 BLOCKS = vit(depth=1, width=16, heads=2, initializer_range=0.2)
 ENCODER = VisionTransformer(BLOCKS, patch=4, pooling="mean")
-GENTLE = Views(crop=RandomResizedCrop((0.4, 1.0)), grayscale=0.2)
-OTHER = Views(crop=RandomResizedCrop((0.4, 1.0)), solarize=0.2)
+GENTLE = Views(  # of pixels from 0 to 1 a fresh network makes almost the same of all images
+    crop=RandomResizedCrop((0.4, 1.0)), grayscale=0.2, mean=(0.5,) * 3, deviation=(0.25,) * 3
+)
+OTHER = dataclasses.replace(GENTLE, grayscale=0.0, solarize=0.2)
 CROPS = MultiCrop(
     large=Views(size=(16, 16), crop=RandomResizedCrop((0.4, 1.0))),
     small=Views(size=(8, 8), crop=RandomResizedCrop((0.1, 0.4))),

@@ -56,7 +56,7 @@ def probe_linear(
     seed: int = 0,
     iterations: int = 100,
 ) -> Linear:
-    """Fits on nine tenths of up to 10,000 with every strength, on all with that which the last tenth likes best.
+    """Fits on nine tenths of 10,000 with every strength, on all with that which the last tenth likes best.
 
     Raises InputError for labels outside of the classes, or fewer than ten images.
     """

@@ -6,7 +6,7 @@
 
 Rows as for `novels_encoder.py`; the words are its tokens. CBOW: --objective.model cbow.
 
-On novels_en 6 CPU minutes (90,000 tokens a second of one core, 2.4 epochs): 60 pairs of words are ordered with
+On novels_en 6 CPU minutes (90,000 tokens/s of one core, 2.4 epochs): 60 pairs of words are ordered with
 a Spearman correlation of 73 (random vectors 1 ± 12); mother is next to sister, red to black, two to three.
 """
 

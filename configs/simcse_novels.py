@@ -1,6 +1,11 @@
-"""SimCSE from the encoder of `novels_encoder.py`, on the same rows: minutes on one core.
+"""SimCSE from the encoder of `novels_encoder.py`, on single sentences (Gao et al. 2021).
 
-python train.py --config configs/simcse_novels.py --start runs/novels_encoder
+    python train.py --config configs/simcse_novels.py --start runs/novels_encoder
+
+`prepared/sentences`: the novels cut into sentences, a document each (blank lines between them), prepared
+with `--length 64` and the encoder's tokenizer. The second view lacks half of the tokens besides, since
+dropout alone did not move so small an encoder. 10.5 CPU minutes; Spearman on SICK's test part 49.6 before and
+53.2 after.
 """
 
 from jaxssl.data.loader import Rows
@@ -10,14 +15,16 @@ from jaxssl.training.config import Pretraining
 from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
-    data=Rows("prepared/novels", batch=128),
+    data=Rows("prepared/sentences", batch=96),
     objective=SimCSE(
-        encoder=modern(depth=4, width=192, heads=3, max_length=64, dropout=0.1), pooling="mean"
+        encoder=modern(depth=4, width=192, heads=3, max_length=64, dropout=0.1),
+        pooling="mean",
+        deletion=0.5,
     ),
-    optimizer=AdamW(peak=3e-4, warmup=50),
+    optimizer=AdamW(peak=2e-4, warmup=20),
     start="runs/novels_encoder",
-    steps=500,
-    report_every=25,
-    evaluate_every=100,
-    save_every=100,
+    steps=150,
+    report_every=10,
+    evaluate_every=50,
+    save_every=50,
 )

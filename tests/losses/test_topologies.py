@@ -35,16 +35,14 @@ from tests.losses.topologies import (
     value_and_mean_gradient,
 )
 
-COUNTS = [
-    4,
-    pytest.param(1, marks=pytest.mark.slow),
-    pytest.param(2, marks=pytest.mark.slow),
-    pytest.param(8, marks=pytest.mark.slow),
+SIZES = [  # devices, and whether they have different numbers of tokens and examples
+    (4, True),
+    *(pytest.param(count, True, marks=pytest.mark.slow) for count in (1, 2, 8)),
+    pytest.param(4, False, marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize("uneven", [True, pytest.param(False, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize(("count", "uneven"), SIZES)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_value_and_gradient(topology: str, count: int, uneven: bool) -> None:
     params, reference = on_one_device(all_losses, uneven)

@@ -20,7 +20,6 @@ from jaxssl.errors import InputError
 from jaxssl.models.dropout import dropout
 from jaxssl.models.layer_inputs import EachLayer, EveryLayer, each_layer, turn
 from jaxssl.models.layers import Embedding
-from jaxssl.models.layout import constrain
 from jaxssl.models.packing import positions_of
 from jaxssl.models.stack import run_layers, stack_layers
 from jaxssl.models.transformer import (
@@ -31,6 +30,7 @@ from jaxssl.models.transformer import (
     add_part,
     feed_forward_of,
     norm_of,
+    stream,
 )
 
 
@@ -98,7 +98,7 @@ class Decoder(nnx.Module):
         cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
 
         def apply(layer: DecoderLayer, x: Rows, one: tuple[EachLayer, Any]) -> Rows:
-            return layer(constrain(x, "batch", None, None), memory, *one, every)
+            return layer(stream(config, x), memory, *one, every)
 
         each = (each_layer(config, second), cross_keys)
         x = run_layers(self.layers, x, each, apply, remat=config.remat)

@@ -22,6 +22,7 @@ Rules = Mapping[str, tuple[str, ...]]
 
 RULES: Rules = {  # logical axis -> mesh axes that it is cut over
     "batch": ("data", "fsdp"),
+    "length": ("tensor",),  # of activations, where a network is `sequence_parallel`
     "layers": (),
     "embed": ("fsdp",),
     "vocab": ("tensor",),

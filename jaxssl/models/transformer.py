@@ -74,6 +74,9 @@ class Transformer:
     scale_residual: bool = False  # kernels that write to x start smaller by sqrt(2 depth) (GPT-2)
     attention: Wish = "auto"  # a fused kernel where one can, XLA elsewhere; or one of them
     remat: Literal["none", "dots", "full"] = "none"  # what is computed twice: see stack.py
+    sequence_parallel: bool = (
+        False  # for long rows: see `stream`; only a mesh with tensor > 1 knows it
+    )
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters are float32 always
 
     def __post_init__(self) -> None:
@@ -207,9 +210,26 @@ def add_part(
     key: Array | None,
 ) -> Rows:
     """x + part(norm(x)), or norm(x + part(x)); with dropout behind the part."""
+    if config.sequence_parallel:
+        x, part = stream(config, x), gathered(config, part)
     if config.norm_first:
         return x + dropout(part(norm(x)), config.dropout, key)
     return norm(x + dropout(part(x), config.dropout, key))
+
+
+def stream(config: Transformer, x: Rows) -> Rows:
+    """What lies between the parts of layers, cut by rows.
+
+    With `sequence_parallel` by length over the tensor axis, too, so that none of its devices keeps all places
+    of every layer's input (Korthikanti et al. 2022, "Reducing activation recomputation in large transformer
+    models", section 4.2.2).
+    """
+    return constrain(x, "batch", "length" if config.sequence_parallel else None, None)
+
+
+def gathered(config: Transformer, part: Callable[[Rows], Rows]) -> Callable[[Rows], Rows]:
+    """The part of a `stream`: it gathers what it reads and scatters what it gives."""
+    return lambda x: stream(config, part(constrain(x, "batch", None, None)))
 
 
 def norm_of(config: Transformer, width: int | None = None) -> LayerNorm | RMSNorm:
@@ -308,7 +328,7 @@ class TransformerModel(nnx.Module):
             layer: Layer, carry: tuple[Rows, Rows | None], one: tuple[EachLayer, Array]
         ) -> tuple[Rows, Rows | None]:
             x, summed = carry
-            x = layer(constrain(x, "batch", None, None), one[0], every)
+            x = layer(stream(config, x), one[0], every)
             if summed is not None:
                 summed = summed + jnp.where(one[1], standardize(x, config.norm_epsilon), 0.0)
             return x, summed

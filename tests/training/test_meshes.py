@@ -61,6 +61,7 @@ OBJECTIVES = {
     "spans": MaskedLM(encoder=modern(**SHAPE), masking="spans"),
     "next": MaskedLM(encoder=bert(**SHAPE), second_task=NextSentence()),
     "causal": CausalLM(decoder=gpt2(**SHAPE)),
+    "long": CausalLM(decoder=gpt2(**SHAPE, sequence_parallel=True)),
     "electra": Electra(discriminator=bert(**SHAPE, embedding_width=32)),
     "prefix": CausalLM(decoder=gpt2(**HALF), prefix=True),
     "corruption": SpanCorruption(t5(**HALF), t5(**HALF, causal=True), sentinels=32),
@@ -175,6 +176,21 @@ def test_a_vocabulary_that_is_cut_is_never_gathered():
             size for _, size in found if len(size) > 1 and vocab in size and width not in size
         ]
         assert not logits, shape
+
+
+def test_sequence_parallel_keeps_an_eighth_of_every_layers_input():
+    """16 rows of 256 places of 64 numbers in six layers: 6 MiB are kept without it, 3/4 MiB with it."""
+
+    def peak(sequence_parallel):
+        shape = {**SHAPE, "depth": 6, "max_length": 256, "dropout": 0.0, "remat": "full"}
+        decoder = gpt2(**shape, sequence_parallel=sequence_parallel)
+        run, optimizer = config("causal", objective=CausalLM(decoder)), optax.adamw(1e-3)
+        spec, mesh = tiny_spec(batch=16, length=256, vocab_size=96), MESHES["1x1x8"].make()
+        state, batch = abstract_state(run, optimizer, spec, mesh), abstract_batch(spec, mesh)
+        compiled = make_step(run, optimizer, spec, mesh).lower(state, batch).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert peak(False) - peak(True) > 4 << 20
 
 
 def test_fsdp_gathers_the_heads_kernel_and_scatters_its_gradient():

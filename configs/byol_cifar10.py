@@ -20,7 +20,7 @@ config = Pretraining(
     data=Images("prepared/cifar10", batch=256),
     objective=BYOL(
         encoder=ResNet(10, width=16),
-        views=(simclr_views(strength=0.5, blurred=False),) * 2,
+        views=(simclr_views(24, strength=0.5, blurred=False, smallest=0.2),) * 2,
         projector=(256, 128),
         predictor=(256, 128),
         momentum=Momentum(0.97, steps=500),

@@ -18,11 +18,11 @@ config = Pretraining(
     data=Images("prepared/cifar10", batch=256),
     objective=SimCLR(
         encoder=ResNet(10, width=16),
-        views=simclr_views(strength=0.5, blurred=False),
+        views=simclr_views(24, strength=0.5, blurred=False, smallest=0.2),
         projector=(256, 128),
         temperature=0.2,
     ),
-    optimizer=AdamW(peak=2e-3, warmup=50, schedule="cosine"),
+    optimizer=AdamW(peak=3e-3, warmup=50, schedule="cosine"),
     steps=500,
     report_every=10,
     evaluate_every=250,

@@ -19,7 +19,7 @@ config = Pretraining(
     data=Images("prepared/cifar10", batch=256),
     objective=SimSiam(
         encoder=ResNet(10, width=16),
-        views=simclr_views(strength=0.5, blurred=False),
+        views=simclr_views(24, strength=0.5, blurred=False, smallest=0.2),
         projector=(256, 256),
         predictor=(64, 256),
     ),

@@ -18,7 +18,7 @@ config = Pretraining(
     data=Images("prepared/cifar10", batch=256),
     objective=VICReg(
         encoder=ResNet(10, width=16),
-        views=(simclr_views(strength=0.5, blurred=False),) * 2,
+        views=(simclr_views(24, strength=0.5, blurred=False, smallest=0.2),) * 2,
         projector=(256, 256),
     ),
     optimizer=AdamW(peak=2e-3, warmup=50, schedule="cosine"),

@@ -8,10 +8,20 @@ from jaxssl.objectives.views.pipeline import MultiCrop, Views
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 
 
-def simclr_views(size: int | None = None, *, strength: float = 1.0, blurred: bool = True) -> Views:
-    """Chen et al. 2020, appendix A; on CIFAR-10 of strength 0.5 and not blurred (appendix B.9)."""
+def simclr_views(
+    size: int | None = None,
+    *,
+    strength: float = 1.0,
+    blurred: bool = True,
+    smallest: float = 0.08,
+) -> Views:
+    """Chen et al. 2020, appendix A; on CIFAR-10 of strength 0.5 and not blurred (appendix B.9).
+
+    The smallest crops have so much of the area; a short run learns more from larger ones.
+    """
     return Views(
         size=_square(size),
+        crop=RandomResizedCrop((smallest, 1.0)),
         jitter=ColorJitter(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength),
         grayscale=0.2,
         blur=GaussianBlur() if blurred else None,

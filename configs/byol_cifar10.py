@@ -5,7 +5,8 @@
     jaxssl probe runs/byol_cifar10
 
 SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The teacher begins with a momentum of
-0.97, as the run is short. The loss lies between 0 and 8. Time and score: not yet measured.
+0.97, as the run is short. The loss lies between 0 and 8. 350 steps, 14 CPU
+minutes: linear probe 39.7 %, raw pixels 40.5 %.
 """
 
 from jaxssl.data.images import Images

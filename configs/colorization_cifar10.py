@@ -5,7 +5,7 @@
     jaxssl probe runs/colorization_cifar10
 
 SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The run ends with colourings.png in its folder.
-Time and score: not yet measured.
+500 steps, 7 CPU minutes: linear probe 35.0 %, no better than a random network.
 """
 
 from jaxssl.data.images import Images

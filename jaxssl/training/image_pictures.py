@@ -179,7 +179,7 @@ def draw_rows(rows: Rows, path: Path) -> Path:
     axes.set(xticks=[], yticks=middles, yticklabels=list(rows))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
     pyplot.close(figure)
     return path
 

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 
+import jax
 import numpy as np
 import pytest
 

@@ -21,9 +21,8 @@ from jaxssl.errors import InputError
 from jaxssl.models.flops import forward_flops
 from jaxssl.models.layer_inputs import EveryLayer, each_layer
 from jaxssl.models.layers import Linear
-from jaxssl.models.layout import constrain
 from jaxssl.models.stack import run_layers, stack_layers
-from jaxssl.models.transformer import Layer, Transformer, norm_of
+from jaxssl.models.transformer import Layer, Transformer, norm_of, stream
 
 States = Float[Array, "batch places width"]
 
@@ -103,7 +102,7 @@ class Blocks(nnx.Module):
         every = EveryLayer(jnp.ones(x.shape[:2], jnp.int32), None)
 
         def apply(layer: Layer, x: States, one: Any) -> States:
-            return layer(constrain(x, "batch", None, None), one, every)
+            return layer(stream(self.config, x), one, every)
 
         each = each_layer(self.config, key)
         x = x.astype(self.config.compute_dtype)

@@ -62,7 +62,7 @@ def judge(config: Judging, progress: TextProgress) -> dict[str, Any]:
         network = random_encoder(pretrained.objective, pretrained.spec, config.seed)
         kinds |= {"random network": embed.another(network), "raw pixels": None}
     result: dict[str, Any] = {
-        "run": config.run,
+        "folder": config.run,
         "step": pretrained.step,
         "data": data.path,
         "classes": readers[0].spec.classes,
@@ -111,7 +111,7 @@ def judge_features(
 
 def show(result: dict[str, Any]) -> str:
     """The scores as a table for a person, in percent."""
-    lines = [f"{result['run']}, step {result['step']:,}, on {result['data']} (top-1 / top-5, %)"]
+    lines = [f"{result['folder']}, step {result['step']:,}, on {result['data']} (top-1 / top-5, %)"]
     lines.append(f"{'':<16}{'features':>9}" + "".join(f"{column:>18}" for column in COLUMNS))
     for name in ("run", "random network", "raw pixels"):
         if name in result:

@@ -98,6 +98,7 @@ def test_command(config, capsys):
     main(["probe", config.run, "--batch", "32"])
     shown = capsys.readouterr().out
     result = json.loads((Path(config.run) / "probe.json").read_text(encoding="utf8"))
+    assert shown.startswith(f"{config.run}, step 2, on ")
     for name in ("run", "random network", "raw pixels"):
         assert name in shown
         assert result[name]["linear"]["top1"] > 0.8

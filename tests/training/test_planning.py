@@ -285,6 +285,22 @@ def test_states_that_are_gathered_are_found():
         refusal_of(gathered, (16, 8, 64), config=SHADES, length=None)
 
 
+def test_a_table_that_is_gathered_is_not_taken_for_states():
+    """bert_base of 4,096 rows on 32 x 8 devices: 512 rows of 512 are as many as 8 times 32,768 ids."""
+    mesh = sharded_model(PartitionSpec())[1]
+    cut = NamedSharding(mesh, PartitionSpec(None, "fsdp"))
+    model = {"table": jax.ShapeDtypeStruct((64, 64), jnp.float32, sharding=cut)}
+    shape = "f32[512,8]{1,0}"
+    text = f"""ENTRY %step (a: f32[64,8]) -> {shape} {{
+  %a = f32[64,8]{{1,0}} parameter(0)
+  ROOT %b = {shape} all-gather(%a), replica_groups={{{{0,1,2,3,4,5,6,7}}}}, dimensions={{0}}
+}}"""
+    config = dataclasses.replace(MASKED, objective=MaskedLM(encoder=bert(**{**SHAPE, "width": 8})))
+    for width, rows in {8: 0, 16: 512}.items():
+        program = read_program(text.replace("[512,8]", f"[512,{width}]"))
+        assert refusals.gathered_rows(program, model, config, SIZES, length=32) == rows
+
+
 def test_parameters_that_never_reach_the_rows_are_found():
     def alone(model, x):
         return x + 1

@@ -228,18 +228,20 @@ def gathered_rows(
     several = {rows, rows // sizes["data"], rows // sizes["fsdp"]} - {own}
     width = min((network.width for network in networks(config.objective).values()), default=0)
     # An array as long as a table is taken for one: tables and their gradients may be exchanged.
-    matrices = [leaf for leaf in jax.tree.leaves(model) if len(leaf.shape) == 2]
-    tables = {n for leaf in matrices for n in _lengths(leaf)}
-    piled = {_piled(leaf) for leaf in matrices}
+    tables = {n for leaf in jax.tree.leaves(model) if len(leaf.shape) == 2 for n in _lengths(leaf)}
+    # So is one of as many numbers: the parts of a table in a pile, or the gradient of a convolution.
+    sizes_of_leaves = {math.prod(leaf.shape) for leaf in jax.tree.leaves(model)}
     for _, instruction, _ in program.walk():
         if instruction.opcode.removesuffix("-start") not in ("all-gather", "all-reduce"):
             continue
         for kind, shape, _ in instruction.shapes:
+            if math.prod(shape) in sizes_of_leaves:
+                continue
             if length is None:
                 if kind[0] in "bf" and len(shape) > 2 and shape[0] in several:
                     return shape[0]
                 continue
-            if kind[0] not in "bf" or math.prod(shape) < 2 * own * length * width or shape in piled:
+            if kind[0] not in "bf" or math.prod(shape) < 2 * own * length * width:
                 continue
             for count in several:
                 if shape[:2] == (count, length) and len(shape) > 2:
@@ -251,12 +253,6 @@ def gathered_rows(
 
 def _lengths(leaf: Any) -> tuple[int, int]:
     return leaf.shape[0], leaf.sharding.shard_shape(leaf.shape)[0]
-
-
-def _piled(leaf: Any) -> tuple[int, int]:
-    """A matrix whose width is cut, as a gather along the first axis brings its parts together."""
-    width = leaf.sharding.shard_shape(leaf.shape)[1]
-    return leaf.shape[0] * leaf.shape[1] // width, width
 
 
 def gathered_whole(program: Program, model: Any) -> str | None:

@@ -13,8 +13,9 @@ import argparse
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from statistics import median
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -105,10 +106,11 @@ def make_theirs(size: int, batch: int, processes: int) -> Program:
 
 
 def start_worker(size: int, batch: int) -> None:
-    """Makes a worker's transforms and images."""
+    """Makes a worker's transforms and images; it goes when the process that asked for it has gone."""
     import torch
     from torchvision.transforms import v2
 
+    Thread(target=leave_with, args=(parent_process(),), daemon=True).start()
     torch.set_num_threads(1)
     globals()["images"] = torch.from_numpy(images_of(size, batch)).permute(0, 3, 1, 2).contiguous()
     globals()["transform"] = v2.Compose(
@@ -121,6 +123,12 @@ def start_worker(size: int, batch: int) -> None:
             v2.ToDtype(torch.float32, scale=True),
         ]
     )
+
+
+def leave_with(parent: Any) -> None:
+    """Ends this process after its parent."""
+    parent.join()
+    os._exit(0)
 
 
 def make_views(seed: int) -> float:

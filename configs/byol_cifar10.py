@@ -5,8 +5,8 @@
     jaxssl probe runs/byol_cifar10
 
 SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The teacher begins with a momentum of
-0.97, as the run is short. The loss lies between 0 and 8. 350 steps, 14 CPU
-minutes: linear probe 39.7 %, raw pixels 40.5 %.
+0.97, as the run is short, and heads are wide: ones of 256 and 128 stay behind raw pixels. The loss lies
+between 0 and 8. 18 CPU minutes: linear probe 44.0 %, raw pixels 40.4 %.
 """
 
 from jaxssl.data.images import Images
@@ -22,12 +22,12 @@ config = Pretraining(
     objective=BYOL(
         encoder=ResNet(10, width=16),
         views=(simclr_views(24, strength=0.5, blurred=False, smallest=0.2),) * 2,
-        projector=(256, 128),
-        predictor=(256, 128),
-        momentum=Momentum(0.97, steps=500),
+        projector=(1024, 256),
+        predictor=(1024, 256),
+        momentum=Momentum(0.97, steps=800),
     ),
     optimizer=AdamW(peak=2e-3, warmup=50, schedule="cosine"),
-    steps=500,
+    steps=800,
     report_every=10,
     evaluate_every=250,
     evaluate_batches=5,

@@ -5,7 +5,7 @@
     jaxssl probe runs/colorization_cifar10
 
 SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The run ends with colourings.png in its folder.
-500 steps, 7 CPU minutes: linear probe 35.0 %, no better than a random network.
+17 CPU minutes: linear probe 44.4 %, raw pixels 40.4 %, a random network that sees no colour 29.5 %.
 """
 
 from jaxssl.data.images import Images
@@ -23,8 +23,8 @@ config = Pretraining(
         doublings=1,
         views=Views(crop=RandomResizedCrop((0.5, 1.0))),
     ),
-    optimizer=AdamW(peak=2e-3, warmup=100, decay=0.05, schedule="cosine"),
-    steps=2_000,
+    optimizer=AdamW(peak=3e-3, warmup=100, decay=0.05, schedule="cosine"),
+    steps=3_000,
     evaluate_every=500,
     evaluate_batches=10,
     probe_images=2_000,

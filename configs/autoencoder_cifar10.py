@@ -4,8 +4,8 @@
     python train.py --config configs/autoencoder_cifar10.py
     python train.py --config configs/autoencoder_cifar10.py --objective.hidden 0 --run runs/plain
 
-`explained` is the share of the images' variance about their own means. 600 steps, 7 CPU
-minutes: linear probe 40.2 %, raw pixels 40.5 %.
+`explained` is the share of the images' variance about their own means. 13 CPU
+minutes: linear probe 40.9 %, raw pixels 40.4 %.
 """
 
 from jaxssl.data.images import Images
@@ -25,7 +25,7 @@ config = Pretraining(
         views=Views(crop=None, flip=0.5),
     ),
     optimizer=AdamW(peak=2e-3, warmup=100, schedule="cosine"),
-    steps=1_000,
+    steps=1_800,
     evaluate_every=250,
     evaluate_batches=20,
     save_every=250,

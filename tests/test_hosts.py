@@ -101,7 +101,7 @@ def finish(processes, code=0):
     """What every process has printed; all must end with the code."""
     told = []
     for process, *files in processes:
-        found = process.wait(timeout=300)
+        found = process.wait(timeout=900 if IS_THOROUGH else 300)
         told.append(tuple(file.read_text(encoding="utf8") for file in files))
         assert found == code, "\n".join([f"exit code {found}", *told[-1]])
     return told

@@ -3,8 +3,8 @@
     jaxssl prepare IMAGENET --size 256 --into prepared/imagenet
     python train.py --config configs/autoencoder_resnet50.py --data.path prepared/imagenet
 
-A quarter of the pixels is hidden, one of the shares of the paper's section 4; its images had 28 x 28 pixels, and
-nobody has published this size. Not yet measured here.
+A quarter of the pixels is hidden, one of the shares of the paper's section 4; its images had 28 x 28
+pixels, and nobody has published this size. Not yet measured here.
 """
 
 from jaxssl.data.images import Images

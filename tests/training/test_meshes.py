@@ -75,7 +75,7 @@ OBJECTIVES = {
     "colorization": Colorization(PATCHES, decoder_width=8),
     "simclr": SimCLR(PATCHES, GENTLE, WIDTHS, block_size=8),
     # With batch norm in a head that another follows, 20 steps turn rounding of 1e-7 into 1e-4;
-    # on meshes it is in the rows of barlow-twins and vicreg.
+    # the gradient with it, on eight devices, is in tests/objectives/test_joint_embedding.py.
     "byol": BYOL(PATCHES, BOTH, WIDTHS, WIDTHS, norm="layer"),
     "simsiam": SimSiam(PATCHES, GENTLE, WIDTHS, WIDTHS, norm="layer"),
     "barlow-twins": BarlowTwins(ResNet(10, width=8, norm="batch"), BOTH, WIDTHS),

@@ -221,27 +221,27 @@ def gathered_rows(
     That is a float array of [rows, length, …] or [rows x length, …] with the rows of more than one
     device, at least twice as large as the states of a device's own rows: a lookup in a table whose
     width is cut gives all rows and a part of the width, which is as large as they are. Of images it is
-    one of [rows, any, any, …]: embeddings, which meet in contrastive losses, have two axes.
+    one of [rows, any, any, …]: embeddings, which meet in contrastive losses, have two axes longer than 1.
     """
     rows = config.data.batch // config.microbatches
     own = rows // (sizes["data"] * sizes["fsdp"])
     several = {rows, rows // sizes["data"], rows // sizes["fsdp"]} - {own}
     width = min((network.width for network in networks(config.objective).values()), default=0)
     # An array as long as a table is taken for one: tables and their gradients may be exchanged.
-    tables = {n for leaf in jax.tree.leaves(model) if len(leaf.shape) == 2 for n in _lengths(leaf)}
-    # So is one of as many numbers: the parts of a table in a pile, or the gradient of a convolution.
-    sizes_of_leaves = {math.prod(leaf.shape) for leaf in jax.tree.leaves(model)}
+    matrices = [leaf for leaf in jax.tree.leaves(model) if len(leaf.shape) == 2]
+    tables = {n for leaf in matrices for n in _lengths(leaf)}
+    piled = {_piled(leaf) for leaf in matrices}
     for _, instruction, _ in program.walk():
         if instruction.opcode.removesuffix("-start") not in ("all-gather", "all-reduce"):
             continue
         for kind, shape, _ in instruction.shapes:
-            if math.prod(shape) in sizes_of_leaves:
-                continue
             if length is None:
-                if kind[0] in "bf" and len(shape) > 2 and shape[0] in several:
+                axes = sum(size > 1 for size in shape)
+                if kind[0] in "bf" and axes > 2 and shape[0] in several:
                     return shape[0]
                 continue
-            if kind[0] not in "bf" or math.prod(shape) < 2 * own * length * width:
+            is_small = math.prod(shape) < 2 * own * length * width
+            if kind[0] not in "bf" or is_small or shape in piled:
                 continue
             for count in several:
                 if shape[:2] == (count, length) and len(shape) > 2:
@@ -253,6 +253,12 @@ def gathered_rows(
 
 def _lengths(leaf: Any) -> tuple[int, int]:
     return leaf.shape[0], leaf.sharding.shard_shape(leaf.shape)[0]
+
+
+def _piled(matrix: Any) -> tuple[int, int]:
+    """The shape of what a gather along the first axis makes of a matrix whose width is cut."""
+    width = matrix.sharding.shard_shape(matrix.shape)[1]
+    return math.prod(matrix.shape) // width, width
 
 
 def gathered_whole(program: Program, model: Any) -> str | None:

@@ -153,7 +153,7 @@ def relative_difference(first, second):
 def test_microbatches_and_devices_do_not_change_the_gradient(name):
     """Every row still meets all others, in batch norms of heads, too; the state is carried alike.
 
-    Relative to the norm 1e-5. The objectives that are not of ON_DEVICES meet eight devices in `test_meshes.py`.
+    Relative to the norm 1e-5. Those that are not of ON_DEVICES meet eight devices in `test_meshes.py`.
     """
     objective = OBJECTIVES[name]
     exact, state, metrics = gradient(objective, 1, 1)

@@ -296,23 +296,20 @@ def test_a_table_that_is_gathered_is_not_taken_for_states():
   ROOT %b = {shape} all-gather(%a), replica_groups={{{{0,1,2,3,4,5,6,7}}}}, dimensions={{0}}
 }}"""
     config = dataclasses.replace(MASKED, objective=MaskedLM(encoder=bert(**{**SHAPE, "width": 8})))
-    for width, rows in {8: 0, 16: 512}.items():
-        program = read_program(text.replace("[512,8]", f"[512,{width}]"))
+    for size, rows in {"512,8": 0, "512,16": 512, "16,32,8": 512}.items():
+        program = read_program(text.replace("[512,8]", f"[{size}]").replace("{1,0}", ""))
         assert refusals.gathered_rows(program, model, config, SIZES, length=32) == rows
 
 
-def test_a_gradient_is_not_taken_for_images():
-    """simsiam_resnet50 of 512 images: the last convolutions have 512 channels."""
-    _, mesh = sharded_model(PartitionSpec())
-    whole = NamedSharding(mesh, PartitionSpec())
-    model = {"kernel": jax.ShapeDtypeStruct((3, 3, 16, 8), jnp.float32, sharding=whole)}
-    text = """ENTRY %step (a: f32[16,3,3,8]) -> f32[16,3,3,8] {
-  %a = f32[16,3,3,8]{3,2,1,0} parameter(0)
-  ROOT %b = f32[16,3,3,8]{3,2,1,0} all-reduce(%a), replica_groups={{0,1,2,3,4,5,6,7}}, to_apply=%add
+def test_embeddings_that_meet_are_not_taken_for_images():
+    """simsiam_resnet50 gathers its embeddings as [512, 1, 2048]."""
+    text = """ENTRY %step (a: f32[2,1,8]) -> f32[16,1,8] {
+  %a = f32[2,1,8] parameter(0)
+  ROOT %b = f32[16,1,8] all-gather(%a), replica_groups={{0,1,2,3,4,5,6,7}}, dimensions={0}
 }"""
-    for side, rows in {3: 0, 4: 16}.items():
-        program = read_program(text.replace("[16,3,3,8]", f"[16,3,{side},8]"))
-        assert refusals.gathered_rows(program, model, SHADES, SIZES, length=None) == rows
+    for size, rows in {"16,1,8": 0, "16,8": 0, "16,2,8": 16, "16,3,1,8": 16}.items():
+        program = read_program(text.replace("[16,1,8]", f"[{size}]"))
+        assert refusals.gathered_rows(program, {}, SHADES, SIZES, length=None) == rows
 
 
 def test_parameters_that_never_reach_the_rows_are_found():

@@ -12,10 +12,8 @@ them to the trainer, which it would have to do, are not timed.
 import argparse
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from statistics import median
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -95,9 +93,7 @@ def make_ours(size: int, batch: int, processes: int) -> Program:
 
 
 def make_theirs(size: int, batch: int, processes: int) -> Program:
-    pool = ProcessPoolExecutor(
-        processes, get_context("spawn"), start_worker, (size, batch // processes)
-    )
+    pool = get_context("spawn").Pool(processes, start_worker, (size, batch // processes))
 
     def run(number: int) -> float:
         return sum(pool.map(make_views, range(number, number + processes)))
@@ -106,11 +102,10 @@ def make_theirs(size: int, batch: int, processes: int) -> Program:
 
 
 def start_worker(size: int, batch: int) -> None:
-    """Makes a worker's transforms and images; it goes when the process that asked for it has gone."""
+    """Makes a worker's transforms and images."""
     import torch
     from torchvision.transforms import v2
 
-    Thread(target=leave_with, args=(parent_process(),), daemon=True).start()
     torch.set_num_threads(1)
     globals()["images"] = torch.from_numpy(images_of(size, batch)).permute(0, 3, 1, 2).contiguous()
     globals()["transform"] = v2.Compose(
@@ -123,12 +118,6 @@ def start_worker(size: int, batch: int) -> None:
             v2.ToDtype(torch.float32, scale=True),
         ]
     )
-
-
-def leave_with(parent: Any) -> None:
-    """Ends this process after its parent."""
-    parent.join()
-    os._exit(0)
 
 
 def make_views(seed: int) -> float:

@@ -128,17 +128,15 @@ def train(run, mesh, steps=STEPS):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_mesh_trains_as_one_device(name, record_property):
+def test_every_mesh_trains_as_one_device(name):
     """On 2x2x2, which has all axes; on every one with JAXSSL_THOROUGH in the environment.
 
     Losses of 20 steps to 1e-4: masks and the bits of dropout are those of one device;
     norms of the first gradients to 1e-3: Adam makes the same step of a gradient of another size.
-    `--junit-xml FILE` keeps the largest difference.
     """
     exact, exact_norms, _ = train(config(name), Mesh().make(jax.devices()[:1]))
     for shape, mesh in MESHES.items() if IS_THOROUGH else [("2x2x2", MESHES["2x2x2"])]:
         losses, norms, state = train(config(name), mesh.make())
-        record_property(shape, np.abs(np.divide(losses, exact) - 1).max())
         np.testing.assert_allclose(norms[:3], exact_norms[:3], rtol=1e-3, err_msg=shape)
         np.testing.assert_allclose(losses, exact, rtol=1e-4, err_msg=shape)
         layers = jax.tree.leaves(state.model)

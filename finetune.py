@@ -11,14 +11,9 @@ was stopped, and does not repeat a seed that is finished.
 from pathlib import Path
 from typing import Any
 
-from jaxssl.data.labelled import open_labelled
-from jaxssl.tools.errors import one_line_errors
-from jaxssl.training.checkpoint import Checkpoints, load_pretrained
-from jaxssl.training.config import read_config
-from jaxssl.training.finetuning import Finetuning, Setup, replicated, score
-from jaxssl.training.finetuning_report import announce, as_sums, seed_report
-from jaxssl.training.mirror import mirrored
-from jaxssl.training.results import (
+from jaxssl.data.labelled.texts import open_labelled
+from jaxssl.finetuning.report import announce, as_sums, seed_report
+from jaxssl.finetuning.results import (
     Result,
     begin_run,
     read_result,
@@ -27,7 +22,12 @@ from jaxssl.training.results import (
     write_json,
     write_predictions,
 )
-from jaxssl.training.signals import StopRequest
+from jaxssl.finetuning.setup import Finetuning, Setup, replicated, score
+from jaxssl.runs.checkpoint import Checkpoints, load_pretrained
+from jaxssl.runs.mirror import mirrored
+from jaxssl.runs.signals import StopRequest
+from jaxssl.tools.errors import one_line_errors
+from jaxssl.training.config import read_config
 
 
 def run(config: Finetuning) -> dict[str, Any]:

@@ -11,21 +11,21 @@ import sys
 
 import jax
 
+from jaxssl.runs.checkpoint import Checkpoints, identity, write_run
+from jaxssl.runs.hosts import agree, tell
+from jaxssl.runs.mirror import mirrored
+from jaxssl.runs.signals import StopRequest
+from jaxssl.runs.supervisor import is_supervisor, supervise
+from jaxssl.sharding.mesh import batch_sharding, rows_of_hosts
 from jaxssl.tools.errors import one_line_errors
-from jaxssl.training.checkpoint import Checkpoints, identity, write_run
+from jaxssl.training.begin import begin
 from jaxssl.training.config import Pretraining, read_config
 from jaxssl.training.evaluation import evaluate
-from jaxssl.training.hosts import agree, tell
-from jaxssl.training.mesh import batch_sharding, rows_of_hosts
+from jaxssl.training.messages import announce, conclude
 from jaxssl.training.metrics import Report
-from jaxssl.training.mirror import mirrored
 from jaxssl.training.online_probe import make_online_probe
 from jaxssl.training.prepare_once import prepare_once
-from jaxssl.training.show import announce, conclude
-from jaxssl.training.signals import StopRequest
-from jaxssl.training.start import begin
 from jaxssl.training.step import abstract_state, make_evaluation, make_step, place_batch
-from jaxssl.training.supervise import is_supervisor, supervise
 
 
 def run(config: Pretraining) -> None:

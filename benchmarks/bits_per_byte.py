@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxssl.data.sources import source_from_path
-from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+from jaxssl.data.sources.texts import source_from_path
+from jaxssl.data.tokenizers.load import load_tokenizer
+from jaxssl.data.tokenizers.tokenizer import Tokenizer
 
 
 class Stream(NamedTuple):

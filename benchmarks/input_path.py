@@ -72,12 +72,12 @@ def make_ours(options: argparse.Namespace, whole_words: bool, folder: str, text:
     use_one_core()
     import jax
 
-    from jaxssl.data.loader import Rows, open_rows
-    from jaxssl.data.prepare import Prepare
-    from jaxssl.data.sources import TextFiles
+    from jaxssl.data.preparing.texts import Prepare
+    from jaxssl.data.rows import Rows, open_rows
+    from jaxssl.data.sources.texts import TextFiles
     from jaxssl.models.recipes import bert
     from jaxssl.objectives import MaskedLM
-    from jaxssl.objectives.batch import Text, Vocabulary
+    from jaxssl.objectives.batches.batch import Text, Vocabulary
 
     source = TextFiles(text, "blank_line")
     prepare = Prepare(source, options.length, options.vocabulary, workers=1)

@@ -82,10 +82,10 @@ def parts_of_ours(wanted: LanguageModel) -> tuple[Any, Any, Any, Any]:
 
 def parts_of(objective: Any, wanted: LanguageModel) -> tuple[Any, Any, Any, Any]:
     """The same for any objective; of `wanted`, rows and optimizer count."""
-    from jaxssl.data.loader import Rows, TextSpec, even_frequency
+    from jaxssl.data.rows import Rows, TextSpec, even_frequency
+    from jaxssl.optimizers.recipes import AdamW
+    from jaxssl.sharding.mesh import Mesh
     from jaxssl.training.config import Pretraining
-    from jaxssl.training.mesh import Mesh
-    from jaxssl.training.optimizer import AdamW
     from jaxssl.training.step import create_state, make_step
 
     config = Pretraining(

@@ -22,7 +22,7 @@ from language_models import BEGIN, LanguageModel, make_hugging_face, make_ours
 from slices import read_slice
 from turns import Side
 
-from jaxssl.data.train_tokenizer import SentencePiece, train_sentencepiece
+from jaxssl.data.tokenizers.train_tokenizer import SentencePiece, train_sentencepiece
 
 WINDOW = 50  # steps that a smoothed loss is the mean of
 TITLES = {"bert": "BERT, masked LM", "gpt2": "GPT-2, causal LM"}

@@ -66,16 +66,16 @@ def table_row(name: str, rounds: list[list[Turn]], place: int, characters: int) 
 
 
 def train(texts: list[str], vocab_size: int, folder: str) -> str:
-    from jaxssl.data.train_tokenizer import SentencePiece, train_sentencepiece
+    from jaxssl.data.tokenizers.train_tokenizer import SentencePiece, train_sentencepiece
 
     train_sentencepiece(texts, SentencePiece(vocab_size, max_characters=2_000_000)).save(folder)
     return folder
 
 
 def make_ours(tokenizer: str, length: int, processes: int, text: str, folder: str) -> Program:
-    from jaxssl.data.prepare import Prepare, prepare
+    from jaxssl.data.preparing.texts import Prepare, prepare
     from jaxssl.data.progress import TextProgress
-    from jaxssl.data.sources import TextFiles
+    from jaxssl.data.sources.texts import TextFiles
 
     source = TextFiles(text, "blank_line")
     config = Prepare(source, length, tokenizer, workers=processes)

@@ -22,8 +22,8 @@ from language_models import (
     parts_of_ours,
 )
 
-from jaxssl.models.layout import path_of
-from jaxssl.objectives.batch import Text, Vocabulary
+from jaxssl.objectives.batches.batch import Text, Vocabulary
+from jaxssl.sharding.layout import path_of
 
 STEPS, TOLERANCE = 40, 1e-4
 # Ours [in, out] -> theirs: torch.nn.Linear is [out, in], GPT-2's Conv1D is as ours

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxssl.models.pooling import Pooling
+from jaxssl.models.layers.pooling import Pooling
+from jaxssl.pretrained.texts import Embedder, cosines, load_embedder
 from jaxssl.tasks.scores import spearman
-from jaxssl.training.embedding import Embedder, cosines, load_embedder
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxssl.data.sources import source_from_path
+from jaxssl.data.sources.texts import source_from_path
 
 
 def read_slice(path: str, characters: int) -> list[str]:

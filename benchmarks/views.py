@@ -76,9 +76,9 @@ def kernel_of(size: int) -> int:
 def make_ours(size: int, batch: int, processes: int) -> Program:
     import jax
 
-    from jaxssl.objectives.views import ColorJitter, GaussianBlur, Views, example_keys
+    from jaxssl.augment import Augmentation, ColorJitter, GaussianBlur, example_keys
 
-    view = Views(
+    view = Augmentation(
         jitter=ColorJitter(*JITTER, probability=0.8),
         grayscale=0.2,
         blur=GaussianBlur(0.5, SIGMA, kernel_of(size)),

@@ -10,8 +10,8 @@ import argparse
 
 import numpy as np
 
+from jaxssl.pretrained.words import WordTable, load_word_table, show_neighbours
 from jaxssl.tasks.scores import spearman
-from jaxssl.training.word_table import WordTable, load_word_table, show_neighbours
 
 # 4 nearly the same, 3 the same kind, 2 of one scene, 1 far apart, 0 nothing in common
 PAIRS = """

@@ -8,21 +8,21 @@
 minutes: linear probe 41.7 %, raw pixels 40.4 %.
 """
 
+from jaxssl.augment import Augmentation
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import ImageAutoencoder
-from jaxssl.objectives.views import Views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/cifar10", batch=64),
     objective=ImageAutoencoder(
-        encoder=ResNet(10, width=16),
+        encoder=ResNetConfig(10, width=16),
         code=128,
         hidden=0.1,
         decoder_width=8,
-        views=Views(crop=None, flip=0.5),
+        views=Augmentation(crop=None, flip=0.5),
     ),
     optimizer=AdamW(peak=2e-3, warmup=100, schedule="cosine"),
     steps=1_200,

@@ -7,20 +7,20 @@ A quarter of the pixels is hidden, one of the shares of the paper's section 4; i
 pixels, and nobody has published this size. Not yet measured here.
 """
 
+from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import ImageAutoencoder
-from jaxssl.objectives.views import RandomResizedCrop, Views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/imagenet", batch=1024),
     objective=ImageAutoencoder(
-        encoder=ResNet(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
+        encoder=ResNetConfig(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
         code=1024,
         hidden=0.25,
-        views=Views(size=(224, 224), crop=RandomResizedCrop((0.35, 1.0))),
+        views=Augmentation(size=(224, 224), crop=RandomResizedCrop((0.35, 1.0))),
     ),
     optimizer=AdamW(peak=1e-3, warmup=2_000, decay=0.05, schedule="cosine"),
     steps=125_000,

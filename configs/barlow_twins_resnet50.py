@@ -7,17 +7,17 @@ Published, ResNet-50 after 1,000 epochs of batches of 2,048: 73.2 % top-1 by a l
 As here; not yet measured here.
 """
 
+from jaxssl.augment.recipes import byol_views
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import BarlowTwins
-from jaxssl.objectives.views.recipes import byol_views
+from jaxssl.optimizers.recipes import Lars
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import Lars
 
 config = Pretraining(
     data=Images("prepared/imagenet", batch=2048),
     objective=BarlowTwins(
-        encoder=ResNet(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
+        encoder=ResNetConfig(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
         views=byol_views(224),
         projector=(8192, 8192, 8192),
         off_diagonal_weight=5e-3,

@@ -7,14 +7,14 @@ The norm stands before each part, so that it learns something in minutes. The ro
 configs/quickstart.py.
 """
 
-from jaxssl.data.loader import Rows
-from jaxssl.data.prepare import Prepare
-from jaxssl.data.sources import StandardLibrary
-from jaxssl.data.train_tokenizer import SentencePiece
+from jaxssl.data.preparing.texts import Prepare
+from jaxssl.data.rows import Rows
+from jaxssl.data.sources.texts import StandardLibrary
+from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.models.recipes import bart
 from jaxssl.objectives import Denoising
+from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import Muon
 
 HALF = {
     "depth": 3,

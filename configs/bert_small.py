@@ -6,11 +6,11 @@
 Published: GLUE 71.2 (Turc et al. 2019, distilled); 75.1 (Clark et al. 2020, L12 H256, from scratch).
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import MaskedLM, SentenceOrder
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Rows("prepared/text", batch=256),

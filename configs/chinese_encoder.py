@@ -12,11 +12,11 @@
 350 steps (--steps 350) in 9.2 CPU minutes: held out, 28.8 % of hidden tokens right at 2.863 bits per byte.
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import modern
 from jaxssl.objectives import MaskedLM
+from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import Muon
 
 config = Pretraining(
     data=Rows(("prepared/zh_prose", "prepared/zh_poems"), batch=128, weights=(0.7, 0.3)),

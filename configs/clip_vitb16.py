@@ -8,24 +8,24 @@ Theirs saw 400 million pairs 32 times in batches of 32,768, as ours would, and t
 ours takes the mean of its states. Not yet measured here.
 """
 
+from jaxssl.augment import Augmentation, RandomResizedCrop
+from jaxssl.augment.recipes import DEVIATION, MEAN
 from jaxssl.data.images import Images
 from jaxssl.models.recipes import gpt2, vit
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import ImageText
-from jaxssl.objectives.views import RandomResizedCrop, Views
-from jaxssl.objectives.views.recipes import DEVIATION, MEAN
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/pairs", batch=32_768),
     objective=ImageText(
-        encoder=VisionTransformer(vit(compute_dtype="bfloat16"), patch=16),
+        encoder=VisionTransformerConfig(vit(compute_dtype="bfloat16"), patch=16),
         text=gpt2(
             depth=12, width=512, heads=8, max_length=77, dropout=0.0, compute_dtype="bfloat16"
         ),
         width=512,
-        views=Views(
+        views=Augmentation(
             size=(224, 224),
             crop=RandomResizedCrop((0.9, 1.0), filter="bicubic"),
             flip=0.0,

@@ -8,20 +8,20 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The run ends with co
 17 CPU minutes: linear probe 44.4 %, raw pixels 40.4 %, a random network that sees no colour 29.5 %.
 """
 
+from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Colorization
-from jaxssl.objectives.views import RandomResizedCrop, Views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/cifar10", batch=64),
     objective=Colorization(
-        encoder=ResNet(10, width=16),
+        encoder=ResNetConfig(10, width=16),
         decoder_width=32,
         doublings=1,
-        views=Views(crop=RandomResizedCrop((0.5, 1.0))),
+        views=Augmentation(crop=RandomResizedCrop((0.5, 1.0))),
     ),
     optimizer=AdamW(peak=3e-3, warmup=100, decay=0.05, schedule="cosine"),
     steps=3_000,

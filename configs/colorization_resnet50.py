@@ -7,20 +7,20 @@ Published, ResNet-50 by a linear probe: 39.6 % top-1 (Misra & van der Maaten 202
 56 x 56 places, a quarter of the image as in Zhang et al., whose network was another. Not yet measured here.
 """
 
+from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Colorization
-from jaxssl.objectives.views import RandomResizedCrop, Views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/imagenet", batch=256),
     objective=Colorization(
-        encoder=ResNet(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
+        encoder=ResNetConfig(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
         decoder_width=64,
         doublings=3,
-        views=Views(size=(224, 224), crop=RandomResizedCrop((0.35, 1.0))),
+        views=Augmentation(size=(224, 224), crop=RandomResizedCrop((0.35, 1.0))),
     ),
     optimizer=AdamW(peak=1e-3, warmup=2_000, decay=0.05, schedule="cosine"),
     steps=140_000,

@@ -7,11 +7,11 @@ The published run: BERT's books and Wikipedia, batch 256 of 512 tokens, 1 M upda
 RoBERTa on the same data has 82.5 (table 3).
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import MaskedEmbedding
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Rows("prepared/text", batch=256),

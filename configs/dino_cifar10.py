@@ -8,24 +8,24 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. Two crops of 32 x 32
 of 16 x 16. A teacher's entropy of log(1,024) = 6.9, or of 0, is a collapse. Time and score: not yet measured.
 """
 
+from jaxssl.augment import Augmentation, ColorJitter, MultiCrop, RandomResizedCrop
 from jaxssl.data.images import Images
 from jaxssl.models.recipes import vit
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import DINO
-from jaxssl.objectives.teacher import Momentum
-from jaxssl.objectives.views import ColorJitter, MultiCrop, RandomResizedCrop, Views
+from jaxssl.objectives.joint_embedding.teacher import Momentum
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 COLOURS = {"jitter": ColorJitter(0.4, 0.4, 0.2, 0.1), "grayscale": 0.2}
 
 config = Pretraining(
     data=Images("prepared/cifar10", batch=128),
     objective=DINO(
-        encoder=VisionTransformer(vit(depth=4, width=128, heads=4), patch=4),
+        encoder=VisionTransformerConfig(vit(depth=4, width=128, heads=4), patch=4),
         crops=MultiCrop(
-            large=Views(size=(32, 32), crop=RandomResizedCrop((0.4, 1.0)), **COLOURS),
-            small=Views(size=(16, 16), crop=RandomResizedCrop((0.1, 0.4)), **COLOURS),
+            large=Augmentation(size=(32, 32), crop=RandomResizedCrop((0.4, 1.0)), **COLOURS),
+            small=Augmentation(size=(16, 16), crop=RandomResizedCrop((0.1, 0.4)), **COLOURS),
             large_count=2,
             small_count=4,
         ),

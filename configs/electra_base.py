@@ -7,11 +7,11 @@ Published: batch 256 of 512 tokens, 766 k steps, 4 days on 16 TPUv3 chips; GLUE 
 82.2 (tables 1 and 6).
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import Electra
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Rows("prepared/text", batch=256),

@@ -7,10 +7,10 @@
 Eight packages, about 1,600 docstrings to train on; dev and test are shares of the same.
 """
 
-from jaxssl.data.labelled import Labelled
+from jaxssl.data.labelled.texts import Labelled
+from jaxssl.finetuning.setup import Finetuning
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.tasks.classify import Classify
-from jaxssl.training.finetuning import Finetuning
-from jaxssl.training.optimizer import AdamW
 
 config = Finetuning(
     data=Labelled("stdlib", dev=0.15, test=0.15),

@@ -6,11 +6,11 @@
 Published: 0.5 M tokens a batch; WikiText-103 perplexity 37.5 without finetuning (table 3).
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import gpt2
 from jaxssl.objectives import CausalLM
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Rows("prepared/text", batch=512),

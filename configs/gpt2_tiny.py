@@ -4,11 +4,11 @@ jaxssl prepare TEXT --into prepared/text --length 128 --vocab-size 8192
 python train.py --config configs/gpt2_tiny.py --data.path prepared/text
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import gpt2
 from jaxssl.objectives import CausalLM
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Rows("prepared/text", batch=64),

@@ -9,12 +9,12 @@ As published (table 2.1, appendix B): 1 M tokens a batch, 300 G tokens, Adam wit
 not divide the width). The state is cut over 8 devices and copied over the others.
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import gpt2
 from jaxssl.objectives import CausalLM
+from jaxssl.optimizers.recipes import AdamW
+from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.config import Pretraining
-from jaxssl.training.mesh import Mesh
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Rows("prepared/text", batch=512),

@@ -9,15 +9,15 @@ a loss of 1 is what its mean gives. 15 CPU minutes; linear probe 45.0 %.
 
 from jaxssl.data.images import Images
 from jaxssl.models.recipes import vit
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import MaskedAutoencoder
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/cifar10", batch=128),
     objective=MaskedAutoencoder(
-        encoder=VisionTransformer(vit(depth=4, width=128, heads=4), patch=4),
+        encoder=VisionTransformerConfig(vit(depth=4, width=128, heads=4), patch=4),
         decoder=vit(depth=1, width=64, heads=2),
     ),
     optimizer=AdamW(peak=2e-3, warmup=100, b2=0.95, decay=0.05, schedule="cosine"),

@@ -7,21 +7,21 @@ Published, ViT-B/16 after 1,600 epochs, as here: 83.6 % top-1 finetuned (table 3
 (table 12). Theirs crops from the images as they are; ours are prepared at 256 x 256. Not yet measured here.
 """
 
+from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.data.images import Images
 from jaxssl.models.recipes import vit
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import MaskedAutoencoder
-from jaxssl.objectives.views import RandomResizedCrop, Views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/imagenet", batch=4096),
     objective=MaskedAutoencoder(
-        encoder=VisionTransformer(vit(compute_dtype="bfloat16"), patch=16),
+        encoder=VisionTransformerConfig(vit(compute_dtype="bfloat16"), patch=16),
         decoder=vit(depth=8, width=512, heads=16, compute_dtype="bfloat16"),
         hidden=0.75,
-        views=Views(
+        views=Augmentation(
             size=(224, 224),
             crop=RandomResizedCrop((0.2, 1.0), filter="bicubic"),
             mean=(0.485, 0.456, 0.406),

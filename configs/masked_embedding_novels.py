@@ -6,11 +6,11 @@
 The spread of the targets tells whether the teacher has collapsed: it must not go to 0.
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import modern
 from jaxssl.objectives import MaskedEmbedding
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Rows("prepared/novels", batch=96),

@@ -12,11 +12,11 @@ With film reviews beside the novels and --steps 5200, 31.9 M tokens in 93 minute
 Finetuned on 2,000 examples it is 3.1 points ahead of random parameters on SST-2, 7.8 on TREC.
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import modern
 from jaxssl.objectives import MaskedLM
+from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import Muon
 
 config = Pretraining(
     data=Rows("prepared/novels", batch=96),

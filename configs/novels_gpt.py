@@ -9,11 +9,11 @@ novels 25.2 % of the tokens are right, at 1.569 bits per byte (a 5-gram model of
 xz 2.316).
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import modern
 from jaxssl.objectives import CausalLM
+from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import Muon
 
 config = Pretraining(
     data=Rows("prepared/novels_256", batch=24),

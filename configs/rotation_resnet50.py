@@ -7,18 +7,18 @@ Published, ResNet-50 by a linear probe: 48.9 % top-1 (Misra & van der Maaten 202
 four rotations, as theirs; theirs with SGD, ours with AdamW. Not yet measured here.
 """
 
+from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Rotation
-from jaxssl.objectives.views import RandomResizedCrop, Views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/imagenet", batch=1024),
     objective=Rotation(
-        encoder=ResNet(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
-        views=Views(
+        encoder=ResNetConfig(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
+        views=Augmentation(
             size=(224, 224),
             crop=RandomResizedCrop((0.35, 1.0)),
             mean=(0.485, 0.456, 0.406),

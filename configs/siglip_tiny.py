@@ -9,22 +9,24 @@ hundred pairs or more. An accuracy of 1 / 64 is chance: one caption of the batch
 CLIP's loss. Time and score: not yet measured.
 """
 
+from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.data.images import Images
 from jaxssl.models.recipes import modern, vit
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import ImageText
-from jaxssl.objectives.views import RandomResizedCrop, Views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/pairs", batch=64),
     objective=ImageText(
-        encoder=VisionTransformer(vit(depth=4, width=128, heads=4), patch=8),
+        encoder=VisionTransformerConfig(vit(depth=4, width=128, heads=4), patch=8),
         text=modern(depth=4, width=128, heads=4, max_length=32),
         kind="siglip",
         width=128,
-        views=Views(crop=RandomResizedCrop((0.6, 1.0)), mean=(0.5,) * 3, deviation=(0.25,) * 3),
+        views=Augmentation(
+            crop=RandomResizedCrop((0.6, 1.0)), mean=(0.5,) * 3, deviation=(0.25,) * 3
+        ),
         temperature=0.1,
     ),
     optimizer=AdamW(peak=1e-3, warmup=50, decay=0.1, schedule="cosine"),

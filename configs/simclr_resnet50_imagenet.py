@@ -7,17 +7,17 @@ Published, ResNet-50 after 1,000 epochs of batches of 4,096: 69.3 % top-1 by a l
 As here; not yet measured here.
 """
 
+from jaxssl.augment.recipes import simclr_views
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import SimCLR
-from jaxssl.objectives.views.recipes import simclr_views
+from jaxssl.optimizers.recipes import Lars
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import Lars
 
 config = Pretraining(
     data=Images("prepared/imagenet", batch=4096),
     objective=SimCLR(
-        encoder=ResNet(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
+        encoder=ResNetConfig(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
         views=simclr_views(224),
         projector=(2048, 128),
         norm="batch",

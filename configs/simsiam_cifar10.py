@@ -8,17 +8,17 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The loss is -1 where
 `--objective.no-stop-gradient` it collapses, and the run says so. Time and score: not yet measured.
 """
 
+from jaxssl.augment.recipes import simclr_views
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import SimSiam
-from jaxssl.objectives.views.recipes import simclr_views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/cifar10", batch=256),
     objective=SimSiam(
-        encoder=ResNet(10, width=16),
+        encoder=ResNetConfig(10, width=16),
         views=simclr_views(24, strength=0.5, blurred=False, smallest=0.2),
         projector=(256, 256),
         predictor=(64, 256),

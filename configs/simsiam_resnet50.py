@@ -7,17 +7,17 @@ Published, ResNet-50 after 100 epochs of batches of 512: 68.1 % top-1 by a linea
 here, but that the predictor's learning rate stays in theirs. Not yet measured here.
 """
 
+from jaxssl.augment.recipes import simclr_views
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import SimSiam
-from jaxssl.objectives.views.recipes import simclr_views
+from jaxssl.optimizers.recipes import Sgd
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import Sgd
 
 config = Pretraining(
     data=Images("prepared/imagenet", batch=512),
     objective=SimSiam(
-        encoder=ResNet(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
+        encoder=ResNetConfig(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
         views=simclr_views(224, strength=0.5),
         projector=(2048, 2048, 2048),
         predictor=(512, 2048),

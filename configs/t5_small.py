@@ -11,11 +11,11 @@ Published: T5-small after 2^20 steps of 2^11 rows, supervised tasks among them: 
 match (section 3.7, table 14).
 """
 
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import t5
 from jaxssl.objectives import SpanCorruption
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 HALF = {"max_length": 568, "compute_dtype": "bfloat16"}
 

@@ -8,17 +8,17 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. 12 CPU minutes;
 linear probe 43.3 %.
 """
 
+from jaxssl.augment.recipes import simclr_views
 from jaxssl.data.images import Images
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import VICReg
-from jaxssl.objectives.views.recipes import simclr_views
+from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
-from jaxssl.training.optimizer import AdamW
 
 config = Pretraining(
     data=Images("prepared/cifar10", batch=256),
     objective=VICReg(
-        encoder=ResNet(10, width=16),
+        encoder=ResNetConfig(10, width=16),
         views=(simclr_views(24, strength=0.5, blurred=False, smallest=0.2),) * 2,
         projector=(256, 256),
     ),

@@ -12,8 +12,8 @@ import numpy as np
 import optax
 
 from jaxssl import losses
-from jaxssl.data.loader import open_rows
-from jaxssl.models.packing import segments_of
+from jaxssl.data.rows import open_rows
+from jaxssl.models.layers.packing import segments_of
 from jaxssl.tools.errors import one_line_errors
 from jaxssl.training.config import Pretraining, read_config
 

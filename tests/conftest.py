@@ -41,7 +41,7 @@ def s3():
 def bucket(s3, tmp_path, monkeypatch):
     """A bucket of a test's own, no faults, short pauses, and a cache folder of its own."""
     monkeypatch.setenv("JAXSSL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("jaxssl.data.stores.PAUSE", 0.001)
+    monkeypatch.setattr("jaxssl.data.stores.store.PAUSE", 0.001)
     s3.faults.clear()
     yield s3.new_bucket()
     s3.faults.clear()

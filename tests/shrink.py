@@ -10,19 +10,19 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxssl.data.image_sources import CaptionedImages, ImageArrays
+from jaxssl.augment import Augmentation, MultiCrop
 from jaxssl.data.images import Images
-from jaxssl.data.loader import Rows
-from jaxssl.data.prepare import Prepare, prepare
-from jaxssl.data.prepare_images import Captions, PrepareImages, prepare_images
-from jaxssl.data.train_tokenizer import SentencePiece
-from jaxssl.models.residual_network import ResNet
-from jaxssl.models.transformer import Transformer
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.data.preparing.images import Captions, PrepareImages, prepare_images
+from jaxssl.data.preparing.texts import Prepare, prepare
+from jaxssl.data.rows import Rows
+from jaxssl.data.sources.images import CaptionedImages, ImageArrays
+from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import ImageText
-from jaxssl.objectives.views import MultiCrop, Views
+from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.config import Pretraining, load_config
-from jaxssl.training.mesh import Mesh
 from tests.data.tiny_corpus import Words, write_vocabulary
 from tests.tiny import tiny_images
 
@@ -90,7 +90,7 @@ def prepare_pairs(folder: Path) -> str:
     return str(folder)
 
 
-def shrink_transformer(config: Transformer) -> Transformer:
+def shrink_transformer(config: TransformerConfig) -> TransformerConfig:
     kv_heads = None if config.kv_heads is None else 1
     return dataclasses.replace(
         config,
@@ -108,20 +108,20 @@ def shrink_transformer(config: Transformer) -> Transformer:
 def shrink_part(value: Any) -> Any:
     """A network, or views, as small as the tests need them; anything else as it is."""
     match value:
-        case Transformer():
+        case TransformerConfig():
             return shrink_transformer(value)
-        case VisionTransformer():
+        case VisionTransformerConfig():
             blocks = shrink_transformer(value.blocks)
             return dataclasses.replace(value, blocks=blocks, patch=4)
-        case ResNet():
+        case ResNetConfig():
             changes = {"depth": 10, "width": 8, "stem": "cifar", "compute_dtype": "float32"}
             return dataclasses.replace(value, **changes)
-        case Views():
+        case Augmentation():
             return dataclasses.replace(value, size=None)
         case MultiCrop():
             small = dataclasses.replace(value.small, size=(8, 8))
             return dataclasses.replace(value, large=shrink_part(value.large), small=small)
-        case (Views(), Views()):
+        case (Augmentation(), Augmentation()):
             return tuple(map(shrink_part, value))
     return value
 

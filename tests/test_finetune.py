@@ -15,17 +15,17 @@ import pytest
 
 import finetune
 import train
-from jaxssl.data.labelled import Labelled
-from jaxssl.data.tokenizer import load_tokenizer
+from jaxssl.data.labelled.texts import Labelled
+from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.errors import InputError
+from jaxssl.finetuning.finetuned import load_finetuned
+from jaxssl.finetuning.setup import Finetuning
+from jaxssl.optimizers.recipes import AdamW
+from jaxssl.runs.checkpoint import digest, load_pretrained
+from jaxssl.sharding.mesh import Mesh
 from jaxssl.tasks.classify import Classify
-from jaxssl.training.checkpoint import digest, load_pretrained
 from jaxssl.training.config import load_config
-from jaxssl.training.finetuned import load_finetuned
-from jaxssl.training.finetuning import Finetuning
-from jaxssl.training.mesh import Mesh
-from jaxssl.training.optimizer import AdamW
-from jaxssl.training.picture import read_metrics
+from jaxssl.training.loss_picture import read_metrics
 from tests.data.tiny_corpus import ENVIRONMENT, SPECIALS, WORDS
 from tests.quick_programs import xla_flags
 from tests.shrink import OneDevice, prepare_words, shrink
@@ -259,9 +259,9 @@ def run_command(checkpoint, folder, *flags):
     """`python finetune.py` on a small recipe, in a process of its own with one device."""
     recipe = folder / "recipe.py"
     recipe.write_text(
-        "from jaxssl.data.labelled import Labelled\n"
+        "from jaxssl.data.labelled.texts import Labelled\n"
         "from jaxssl.tasks.classify import Classify\n"
-        "from jaxssl.training.finetuning import Finetuning\n"
+        "from jaxssl.finetuning.setup import Finetuning\n"
         "import tests.shrink  # whose OneDevice the checkpoint's configuration names\n"
         f"data = Labelled({write_examples(folder / 'train.tsv')!r}, text='sentence')\n"
         f"config = Finetuning(data, Classify({checkpoint!r}), steps=2, run='runs/none')\n"

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from jaxssl.errors import InputError
-from jaxssl.training.checkpoint import digest, load_pretrained
-from jaxssl.training.hosts import Hosts, cluster
-from jaxssl.training.watch import PEER_IS_GONE
+from jaxssl.runs.checkpoint import digest, load_pretrained
+from jaxssl.runs.hosts import Hosts, cluster
+from jaxssl.runs.watch import PEER_IS_GONE
 from tests.quick_programs import xla_flags
 from tests.shrink import prepare_words
 
@@ -24,12 +24,12 @@ IS_THOROUGH = (
     "JAXSSL_THOROUGH" in os.environ
 )  # more layouts; four hosts killed ten times, not two once
 RECIPE = """
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import MaskedLM
 from jaxssl.training.config import Pretraining
-from jaxssl.training.mesh import Mesh
-from jaxssl.training.optimizer import AdamW
+from jaxssl.sharding.mesh import Mesh
+from jaxssl.optimizers.recipes import AdamW
 encoder = bert(depth=1, width=32, heads=8, max_length=32, dropout=0.1)
 config = Pretraining(
     Rows({rows!r}, batch=8), MaskedLM(encoder), AdamW(peak=1e-3, warmup=0, schedule="constant"),

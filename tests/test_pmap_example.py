@@ -9,8 +9,8 @@ import pytest
 import train
 from jaxssl.models.recipes import gpt2
 from jaxssl.objectives import CausalLM
-from jaxssl.training.mesh import Mesh
-from jaxssl.training.picture import read_metrics
+from jaxssl.sharding.mesh import Mesh
+from jaxssl.training.loss_picture import read_metrics
 from tests.shrink import prepare_words, shrink
 
 STEPS = 6

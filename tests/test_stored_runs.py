@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import train
-from jaxssl.data.prepare import Prepare, prepare
-from jaxssl.data.shard_cache import GIB
-from jaxssl.data.stores import Store
+from jaxssl.data.preparing.texts import Prepare, prepare
+from jaxssl.data.stores.shard_cache import GIB
+from jaxssl.data.stores.store import Store
+from jaxssl.runs.checkpoint import digest, load_pretrained
+from jaxssl.runs.mirror import steps_here
+from jaxssl.runs.stored_runs import StoredRun, opened, run_folder
 from jaxssl.tools.errors import one_line_errors
-from jaxssl.training.checkpoint import digest, load_pretrained
-from jaxssl.training.mirror import steps_here
-from jaxssl.training.picture import read_metrics
-from jaxssl.training.stored_runs import StoredRun, opened, run_folder
+from jaxssl.training.loss_picture import read_metrics
 from tests.data.tiny_corpus import Words, write_vocabulary
 from tests.shrink import LENGTH, shrink
 from tests.test_train import QUICK, state_digest, stop_after

@@ -16,9 +16,9 @@ import pytest
 
 import train
 from jaxssl.errors import InputError
-from jaxssl.training.checkpoint import Checkpoints, Keep, digest, load_pretrained, write_run
+from jaxssl.runs.checkpoint import Checkpoints, Keep, digest, load_pretrained, write_run
 from jaxssl.training.config import Pretraining, load_config, read_config
-from jaxssl.training.picture import read_metrics
+from jaxssl.training.loss_picture import read_metrics
 from tests.data.tiny_corpus import ENVIRONMENT
 from tests.shrink import prepare_words, shrink
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 import train
-from jaxssl.data.image_sources import ImageFiles
+from jaxssl.augment import Augmentation, RandomResizedCrop, example_keys
 from jaxssl.data.images import Images
-from jaxssl.data.prepare_images import PrepareImages
+from jaxssl.data.preparing.images import PrepareImages
+from jaxssl.data.sources.images import ImageFiles
 from jaxssl.errors import InputError
-from jaxssl.objectives.batch import Ratio, share_evenly
-from jaxssl.objectives.views import RandomResizedCrop, Views, example_keys
-from jaxssl.training.checkpoint import load_pretrained
+from jaxssl.objectives.batches.batch import Ratio, share_evenly
+from jaxssl.optimizers.recipes import AdamW
+from jaxssl.runs.checkpoint import load_pretrained
 from jaxssl.training.config import Pretraining, read_config
-from jaxssl.training.optimizer import AdamW
-from jaxssl.training.picture import read_metrics
+from jaxssl.training.loss_picture import read_metrics
 from tests.data.tiny_images import write_folder
 from tests.shrink import OneDevice
 from tests.test_train import state_digest, stop_after
@@ -31,7 +31,7 @@ from tests.test_train import state_digest, stop_after
 class Shade:
     """Tells how bright the image is from a view of it, by one layer."""
 
-    views: Views = Views(crop=RandomResizedCrop(scale=(0.5, 1.0)))
+    views: Augmentation = Augmentation(crop=RandomResizedCrop(scale=(0.5, 1.0)))
 
     def init(self, key: Any, spec: Any) -> Any:
         inputs = spec.height * spec.width * spec.channels

@@ -1,7 +1,7 @@
 """Batches of prepared images: batch t is a pure function of (manifest, seed, t), on any host count.
 
 They are read as they were stored, uint8; crops and colours are made on the device
-(`jaxssl.objectives.views`). Order, mixtures and hosts are those of rows of text (`loader.py`).
+(`jaxssl.augment`). Order, mixtures and hosts are those of rows of text (`loader.py`).
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxssl.data.image_manifest import NO_LABEL, ImageManifest, read_image_manifest
-from jaxssl.data.loader import (
+from jaxssl.data.prepared.image_manifest import NO_LABEL, ImageManifest, read_image_manifest
+from jaxssl.data.prepared.manifest import TOKENIZER, read_json, verify_shards, write_json
+from jaxssl.data.prepared.order import Order
+from jaxssl.data.prepared.shards import RowFiles
+from jaxssl.data.preparing.images import PrepareImages, prepare_images
+from jaxssl.data.rows import (
     TextSpec,
     check_mixture,
     choose_order,
@@ -21,13 +25,10 @@ from jaxssl.data.loader import (
     ids_of_batch,
     matching_tokenizer,
 )
-from jaxssl.data.manifest import TOKENIZER, read_json, verify_shards, write_json
-from jaxssl.data.order import Order
-from jaxssl.data.prepare_images import PrepareImages, prepare_images
-from jaxssl.data.shard_cache import shard_cache
-from jaxssl.data.shards import RowFiles
-from jaxssl.data.stores import is_url
-from jaxssl.data.tokenizer import Tokenizer, load_tokenizer
+from jaxssl.data.stores.shard_cache import shard_cache
+from jaxssl.data.stores.store import is_url
+from jaxssl.data.tokenizers.load import load_tokenizer
+from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 
 IMAGES, LABELS, TOKENS = "images", "labels", "tokens"  # names in a batch

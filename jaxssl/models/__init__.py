@@ -1,11 +1,35 @@
 """Networks as plain pytrees: Flax NNX modules without state of their own; keys are arguments.
 
-transformer.py  one configuration and one network for BERT, GPT-2 and the modern recipe
-encoder_decoder.py  an encoder and a decoder of it, as in T5 and BART
-recipes.py      the recipes, as functions that return a `Transformer`
-layers.py       linear, embedding, norm, feed-forward;  attention.py, rotary.py: attention
-stack.py        the one place where layers are stacked and run
-dropout.py      cheap dropout with explicit keys
-packing.py      segments and positions of packed rows
-layout.py       path of a parameter -> axes of the mesh;  plain.py: what goes on disk
+transformer.py          the network of BERT, GPT-2 and the modern recipe; transformer_config.py its fields,
+                        transformer_layers.py its layers
+encoder_decoder.py      an encoder and a decoder of it, as in T5 and BART
+vision_transformer.py   its blocks on patches of images;  resnet.py  residual networks
+recipes.py              published shapes, as functions that return a `TransformerConfig`
+layers/                 linear, norm, attention, dropout, convolution: what the networks are made of
+pretraining/            networks with the heads that one objective trains
+plain.py                a model as a plain dictionary of arrays, which goes on disk
 """
+
+from jaxssl.models.encoder_decoder import EncoderDecoder
+from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5, vit
+from jaxssl.models.resnet import ResNet, ResNetConfig
+from jaxssl.models.transformer import Transformer
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.vision_transformer import VisionTransformer, VisionTransformerConfig
+
+__all__ = [
+    "EncoderDecoder",
+    "ResNet",
+    "ResNetConfig",
+    "Transformer",
+    "TransformerConfig",
+    "VisionTransformer",
+    "VisionTransformerConfig",
+    "bart",
+    "bert",
+    "gpt2",
+    "modern",
+    "modernbert",
+    "t5",
+    "vit",
+]

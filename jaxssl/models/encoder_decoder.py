@@ -17,19 +17,23 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
-from jaxssl.models.dropout import dropout
-from jaxssl.models.layer_inputs import EachLayer, EveryLayer, each_layer, turn
-from jaxssl.models.layers import Embedding
-from jaxssl.models.packing import positions_of
-from jaxssl.models.stack import run_layers, stack_layers
-from jaxssl.models.transformer import (
+from jaxssl.models.layers.dense import Embedding
+from jaxssl.models.layers.dropout import dropout
+from jaxssl.models.layers.packing import positions_of
+from jaxssl.models.layers.stack import run_layers, stack_layers
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_layers import (
+    LAYER_LAYOUT,
     Attention,
     Ids,
+    PerLayerInputs,
     Rows,
-    Transformer,
+    SharedLayerInputs,
     add_part,
     feed_forward_of,
     norm_of,
+    per_layer_inputs,
+    rotary_tables,
     stream,
 )
 
@@ -44,7 +48,9 @@ class Memory(NamedTuple):
 class DecoderLayer(nnx.Module):
     """Attention, attention to the memory, then feed-forward, each added to the stream."""
 
-    def __init__(self, config: Transformer, key: Array):
+    layout = LAYER_LAYOUT
+
+    def __init__(self, config: TransformerConfig, key: Array):
         first, second, third = jax.random.split(key, 3)
         self.config = config
         self.attention = Attention(config, first)
@@ -55,7 +61,12 @@ class DecoderLayer(nnx.Module):
         self.mlp_norm = norm_of(config)
 
     def __call__(
-        self, x: Rows, memory: Memory, each: EachLayer, cross_keys: Any, every: EveryLayer
+        self,
+        x: Rows,
+        memory: Memory,
+        each: PerLayerInputs,
+        cross_keys: Any,
+        every: SharedLayerInputs,
     ) -> Rows:
         _, after_attention, after_mlp = (None,) * 3 if each.keys is None else each.keys
         of_weights, after_cross = (None,) * 2 if cross_keys is None else cross_keys
@@ -74,7 +85,12 @@ class DecoderLayer(nnx.Module):
 class Decoder(nnx.Module):
     """Embedded tokens and a memory to states. It has no table of tokens: that is the encoder's."""
 
-    def __init__(self, config: Transformer, key: Array):
+    layout = (
+        (r"positions/embedding", (None, "embed")),
+        (r"(embedding_norm|final_norm)/(scale|bias)", (None,)),
+    )
+
+    def __init__(self, config: TransformerConfig, key: Array):
         positions, layers = jax.random.split(key)
         learned, sd = config.positions == "learned", config.initializer_range
         self.config = config
@@ -94,13 +110,13 @@ class Decoder(nnx.Module):
         x = x if self.embedding_norm is None else self.embedding_norm(x)
         x = dropout(x.astype(config.compute_dtype), config.dropout, first)
         memory = Memory(memory.states.astype(x.dtype), memory.segments)
-        every = EveryLayer(segments, turn(config, positions))
+        every = SharedLayerInputs(segments, rotary_tables(config, positions))
         cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
 
-        def apply(layer: DecoderLayer, x: Rows, one: tuple[EachLayer, Any]) -> Rows:
+        def apply(layer: DecoderLayer, x: Rows, one: tuple[PerLayerInputs, Any]) -> Rows:
             return layer(stream(config, x), memory, *one, every)
 
-        each = (each_layer(config, second), cross_keys)
+        each = (per_layer_inputs(config, second), cross_keys)
         x = run_layers(self.layers, x, each, apply, remat=config.remat)
         return x if self.final_norm is None else self.final_norm(x)
 
@@ -108,7 +124,9 @@ class Decoder(nnx.Module):
 class EncoderDecoder(nnx.Module):
     """`encoder` is a network as any other, with the table of tokens; `decoder` shares that table."""
 
-    def __init__(self, key: Array, encoder: Transformer, decoder: Transformer, vocab_size: int):
+    def __init__(
+        self, key: Array, encoder: TransformerConfig, decoder: TransformerConfig, vocab_size: int
+    ):
         first, second = jax.random.split(key)
         check_pair(encoder, decoder)
         self.encoder = encoder.make(first, vocab_size)
@@ -126,7 +144,7 @@ class EncoderDecoder(nnx.Module):
         return self.decoder(self.encoder.tokens(tokens, "vocab"), segments, memory, key=key)
 
 
-def check_pair(encoder: Transformer, decoder: Transformer) -> None:
+def check_pair(encoder: TransformerConfig, decoder: TransformerConfig) -> None:
     """Raises `InputError` where the two are no encoder and decoder that share a table."""
     if encoder.causal or not decoder.causal:
         raise InputError(

@@ -1,9 +1,9 @@
 """Floating-point operations of a transformer, counted from its shapes (a multiply-add is two)."""
 
-from jaxssl.models.transformer import Transformer
+from jaxssl.models.transformer_config import TransformerConfig
 
 
-def forward_flops(config: Transformer, length: int) -> float:
+def forward_flops(config: TransformerConfig, length: int) -> float:
     """Of one row of `length` tokens through all layers, without lookup and heads.
 
     Per token: the projections 2 d (h + 2 k) e + 2 h e d, the MLP 4 d m (6 d m where it is gated),
@@ -25,7 +25,7 @@ def forward_flops(config: Transformer, length: int) -> float:
     return length * (widening + config.depth * (projections + mlp) + attention)
 
 
-def cross_flops(decoder: Transformer, length: int, memory: int) -> float:
+def cross_flops(decoder: TransformerConfig, length: int, memory: int) -> float:
     """Of a decoder's row of `length` tokens that reads `memory` states, through all layers.
 
     Projections of queries and outputs 4 d h e a token, of keys and values 4 d k e a state, and the

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxssl.errors import InputError
-from jaxssl.models.layout import path_of
+from jaxssl.sharding.layout import path_of
 
 Model = TypeVar("Model")
 

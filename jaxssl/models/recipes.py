@@ -1,22 +1,22 @@
 """The recipes as functions: `bert(depth=12, width=768, heads=12)` is BERT-base.
 
-Any field of `Transformer` may be changed by keyword.
+Any field of `TransformerConfig` may be changed by keyword.
 """
 
 from dataclasses import replace
 from typing import Any
 
-from jaxssl.models.transformer import Transformer
+from jaxssl.models.transformer_config import TransformerConfig
 
 
-def bert(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+def bert(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> TransformerConfig:
     """Devlin et al. 2019: learned positions, segment types, norm after each part, GELU."""
-    return replace(Transformer(depth=depth, width=width, heads=heads), **changes)
+    return replace(TransformerConfig(depth=depth, width=width, heads=heads), **changes)
 
 
-def gpt2(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+def gpt2(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> TransformerConfig:
     """Radford et al. 2019: causal, norm before each part and at the end."""
-    recipe = Transformer(
+    recipe = TransformerConfig(
         depth=depth,
         width=width,
         heads=heads,
@@ -33,12 +33,12 @@ def gpt2(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> 
     return replace(recipe, **changes)
 
 
-def modern(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+def modern(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> TransformerConfig:
     """Common since Touvron et al. 2023: rotary positions, RMSNorm, SwiGLU, no bias, no dropout.
 
     An encoder as it stands; `causal=True` makes it a LLaMA-like decoder.
     """
-    recipe = Transformer(
+    recipe = TransformerConfig(
         depth=depth,
         width=width,
         heads=heads,
@@ -59,9 +59,11 @@ def modern(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -
     return replace(recipe, **changes)
 
 
-def modernbert(depth: int = 22, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+def modernbert(
+    depth: int = 22, width: int = 768, heads: int = 12, **changes: Any
+) -> TransformerConfig:
     """Warner et al. 2024: GeGLU; every third layer is global, the others see 64 places a side."""
-    recipe = Transformer(
+    recipe = TransformerConfig(
         depth=depth,
         width=width,
         heads=heads,
@@ -85,13 +87,13 @@ def modernbert(depth: int = 22, width: int = 768, heads: int = 12, **changes: An
     return replace(recipe, **changes)
 
 
-def t5(depth: int = 6, width: int = 512, heads: int = 8, **changes: Any) -> Transformer:
+def t5(depth: int = 6, width: int = 512, heads: int = 8, **changes: Any) -> TransformerConfig:
     """Raffel et al. 2020: RMSNorm before each part and at the end, no bias; one half of T5-small.
 
     An encoder as it stands; `causal=True` makes it the decoder. With the gated feed-forward part of
     the later T5 1.1 (Shazeer 2020), and rotary positions for T5's relative biases.
     """
-    recipe = Transformer(
+    recipe = TransformerConfig(
         depth=depth,
         width=width,
         heads=heads,
@@ -108,12 +110,12 @@ def t5(depth: int = 6, width: int = 512, heads: int = 8, **changes: Any) -> Tran
     return replace(recipe, **changes)
 
 
-def bart(depth: int = 6, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
+def bart(depth: int = 6, width: int = 768, heads: int = 12, **changes: Any) -> TransformerConfig:
     """Lewis et al. 2020: BERT's layers without types; one half of BART-base.
 
     An encoder as it stands; `causal=True` makes it the decoder.
     """
-    recipe = Transformer(
+    recipe = TransformerConfig(
         depth=depth,
         width=width,
         heads=heads,
@@ -124,9 +126,9 @@ def bart(depth: int = 6, width: int = 768, heads: int = 12, **changes: Any) -> T
     return replace(recipe, **changes)
 
 
-def vit(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> Transformer:
-    """Dosovitskiy et al. 2021: the blocks of ViT-B/16, without dropout; for `VisionTransformer`."""
-    recipe = Transformer(
+def vit(depth: int = 12, width: int = 768, heads: int = 12, **changes: Any) -> TransformerConfig:
+    """Dosovitskiy et al. 2021: the blocks of ViT-B/16, without dropout; for `VisionTransformerConfig`."""
+    recipe = TransformerConfig(
         depth=depth,
         width=width,
         heads=heads,

@@ -19,19 +19,25 @@ from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.layer_inputs import EveryLayer, each_layer
-from jaxssl.models.layers import Linear
-from jaxssl.models.stack import run_layers, stack_layers
-from jaxssl.models.transformer import Layer, Transformer, norm_of, stream
+from jaxssl.models.layers.dense import Linear
+from jaxssl.models.layers.stack import run_layers, stack_layers
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_layers import (
+    Layer,
+    SharedLayerInputs,
+    norm_of,
+    per_layer_inputs,
+    stream,
+)
 
 States = Float[Array, "batch places width"]
 
 
 @dataclass(frozen=True)
-class VisionTransformer:
+class VisionTransformerConfig:
     """The shape of a vision transformer; `recipes.vit` has its usual blocks."""
 
-    blocks: Transformer
+    blocks: TransformerConfig
     patch: int = 16  # pixels of its side
     pooling: Literal["token", "mean"] = (
         "token"  # features: the class token's state, or the patches' mean
@@ -59,9 +65,9 @@ class VisionTransformer:
                 'window and positions="rotary" out of blocks'
             )
 
-    def make(self, key: Array, channels: int) -> "VisionTransformerModel":
+    def make(self, key: Array, channels: int) -> "VisionTransformer":
         """The network with fresh parameters, for images of so many channels."""
-        return VisionTransformerModel(self, key, channels)
+        return VisionTransformer(self, key, channels)
 
     @property
     def features(self) -> int:
@@ -92,28 +98,37 @@ class VisionTransformer:
 class Blocks(nnx.Module):
     """Layers of a transformer over states that all see each other, and the norm behind them."""
 
-    def __init__(self, config: Transformer, key: Array):
+    layout = ((r"final_norm/(scale|bias)", (None,)),)
+
+    def __init__(self, config: TransformerConfig, key: Array):
         self.config = config
         self.layers = stack_layers(lambda one: Layer(config, one), key, config.depth)
         self.final_norm = norm_of(config) if config.final_norm else None
 
     def __call__(self, x: States, key: Array | None = None) -> States:
         """States in `compute_dtype`. No `key`: no dropout."""
-        every = EveryLayer(jnp.ones(x.shape[:2], jnp.int32), None)
+        every = SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)
 
         def apply(layer: Layer, x: States, one: Any) -> States:
             return layer(stream(self.config, x), one, every)
 
-        each = each_layer(self.config, key)
+        each = per_layer_inputs(self.config, key)
         x = x.astype(self.config.compute_dtype)
         x = run_layers(self.layers, x, each, apply, remat=self.config.remat)
         return x if self.final_norm is None else self.final_norm(x)
 
 
-class VisionTransformerModel(nnx.Module):
+class VisionTransformer(nnx.Module):
     """Images to features: a plain pytree of float32 parameters, with `config` as static data."""
 
-    def __init__(self, config: VisionTransformer, key: Array, channels: int):
+    # The lines of the blocks are in transformer.py.
+    layout = (
+        (r"embedding/kernel", (None, "embed")),
+        (r"embedding/bias", (None,)),
+        (r"token|registers", (None, "embed")),
+    )
+
+    def __init__(self, config: VisionTransformerConfig, key: Array, channels: int):
         embedding, token, registers, blocks = jax.random.split(key, 4)
         width, sd = config.blocks.width, config.blocks.initializer_range
         inputs = config.patch**2 * channels
@@ -218,11 +233,3 @@ def sine_positions(rows: int, columns: int, width: int) -> Float[Array, "places 
     across = jnp.broadcast_to(along(columns)[None], (rows, columns, 2 * quarter))
     down = jnp.broadcast_to(along(rows)[:, None], (rows, columns, 2 * quarter))
     return jnp.concatenate([across, down], axis=2).reshape(rows * columns, width)
-
-
-# The lines of the blocks are in transformer.py.
-LAYOUT = (
-    (r"embedding/kernel", (None, "embed")),
-    (r"embedding/bias", (None,)),
-    (r"token|registers", (None, "embed")),
-)

@@ -15,14 +15,16 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.models.heads import HeadNorm
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding
-from jaxssl.objectives import two_views
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw
-from jaxssl.objectives.statistics import first_statistics
-from jaxssl.objectives.teacher import Momentum, follow, teacher_of
-from jaxssl.objectives.two_views import (
+from jaxssl.augment import Augmentation
+from jaxssl.augment.recipes import byol_views
+from jaxssl.models.layers.mlp import HeadNorm
+from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.joint_embedding import two_views
+from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
+from jaxssl.objectives.joint_embedding.teacher import Momentum, follow, teacher_of
+from jaxssl.objectives.joint_embedding.two_views import (
     Pairs,
     check_sizes,
     check_widths,
@@ -34,8 +36,6 @@ from jaxssl.objectives.two_views import (
     run_heads,
     view_flops,
 )
-from jaxssl.objectives.views import Views
-from jaxssl.objectives.views.recipes import byol_views
 
 
 class Embeddings(NamedTuple):
@@ -50,7 +50,7 @@ class BYOL:
     """Predict a teacher's embedding of another view (Grill et al. 2020, section 3.1)."""
 
     encoder: Encoder
-    views: tuple[Views, Views] = byol_views()
+    views: tuple[Augmentation, Augmentation] = byol_views()
     projector: tuple[int, ...] = (4096, 256)  # widths of its layers
     predictor: tuple[int, ...] = (4096, 256)
     norm: HeadNorm = "batch"  # of both heads; batch: over all views of the global batch

@@ -19,13 +19,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.errors import InputError
-from jaxssl.models.causal_language_model import CausalLanguageModel
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.packing import positions_of, segments_of
-from jaxssl.models.transformer import Transformer
-from jaxssl.objectives.batch import Ratio, Text, following_tokens, share_evenly, token_metrics
-from jaxssl.objectives.head import token_losses
-from jaxssl.objectives.places import count_at, read_at
+from jaxssl.models.layers.packing import positions_of, segments_of
+from jaxssl.models.pretraining.causal_language_model import CausalLanguageModel
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.objectives.batches.batch import (
+    Ratio,
+    Text,
+    following_tokens,
+    share_evenly,
+    token_metrics,
+)
+from jaxssl.objectives.corruption.positions import count_at, read_at
+from jaxssl.objectives.prediction.token_losses import token_losses
 
 
 class Examples(NamedTuple):
@@ -44,7 +50,7 @@ class Examples(NamedTuple):
 class CausalLM:
     """Predict the next token (Radford et al. 2018, section 3.1)."""
 
-    decoder: Transformer
+    decoder: TransformerConfig
     prefix: bool = False  # a random prefix of every document is seen from both sides
     label_smoothing: float = 0.0
     z_loss: float = 0.0  # weight of log^2 Z, which keeps logits small (Chowdhery et al. 2022, 5)
@@ -59,7 +65,7 @@ class CausalLM:
             )
 
     @property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> TransformerConfig:
         """The network that finetuning takes over: with `prefix`, it sees all of a text from both sides."""
         return replace(self.decoder, causal=False) if self.prefix else self.decoder
 

@@ -17,16 +17,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxssl.augment import Augmentation, lab_to_rgb, rgb_to_lab
 from jaxssl.errors import InputError
-from jaxssl.models.colorizer import Colorizer
-from jaxssl.models.image_decoder import decoder_flops
-from jaxssl.models.residual_network import ResNet
-from jaxssl.models.vision_transformer import VisionTransformer
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.colour_bins import BINS, annealed_mean, rebalance, soft_bins
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw, mean_metrics
-from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
-from jaxssl.objectives.views import Views, lab_to_rgb, rgb_to_lab
+from jaxssl.models.pretraining.colorizer import Colorizer
+from jaxssl.models.pretraining.image_decoder import decoder_flops
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
+from jaxssl.objectives.joint_embedding.batch_statistics import (
+    first_statistics,
+    moved,
+    statistics_for,
+)
+from jaxssl.objectives.prediction.colour_bins import BINS, annealed_mean, rebalance, soft_bins
 
 View = Float[Array, "batch height width channels"]
 
@@ -35,12 +39,12 @@ View = Float[Array, "batch height width channels"]
 class Colorization:
     """Tell the colours of an image from its lightness (Zhang et al. 2016, section 2)."""
 
-    encoder: ResNet | VisionTransformer
+    encoder: ResNetConfig | VisionTransformerConfig
     decoder_width: int = 64  # channels of the decoder's last stage
     doublings: int = 1  # by which the decoder makes the encoder's last maps higher and wider
     mix: float = 0.5  # share of the uniform prior; 1: all colours weigh the same
     temperature: float = 0.38  # of the mean that colours an image; training does not know it
-    views: Views = Views(crop=None)
+    views: Augmentation = Augmentation(crop=None)
 
     def __post_init__(self) -> None:
         if self.decoder_width < 1:

@@ -29,7 +29,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 from jaxtyping import Array, Float, Int
 
-from jaxssl.objectives.batch import Ratio
+from jaxssl.objectives.batches.batch import Ratio
 
 
 @runtime_checkable

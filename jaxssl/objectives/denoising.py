@@ -33,13 +33,18 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
 from jaxssl.models.encoder_decoder import EncoderDecoder
-from jaxssl.models.packing import segments_of
-from jaxssl.models.transformer import Transformer
-from jaxssl.objectives.batch import Ratio, Text, Vocabulary
-from jaxssl.objectives.decoding import Examples, decoding_flops, decoding_loss, make_model
-from jaxssl.objectives.masking import choose_tokens
-from jaxssl.objectives.places import put_at, read_at, write_at
-from jaxssl.objectives.spans import poisson_spans, run_starts
+from jaxssl.models.layers.packing import segments_of
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary
+from jaxssl.objectives.corruption.masking import choose_tokens
+from jaxssl.objectives.corruption.positions import put_at, read_at, write_at
+from jaxssl.objectives.corruption.spans import poisson_spans, run_starts
+from jaxssl.objectives.prediction.decoding import (
+    Examples,
+    decoding_flops,
+    decoding_loss,
+    make_model,
+)
 
 Rows = Int[Array, "batch length"]
 
@@ -48,8 +53,8 @@ Rows = Int[Array, "batch length"]
 class Denoising:
     """Write the text of which the inputs are a damaged copy (Lewis et al. 2020, section 2.2)."""
 
-    encoder: Transformer
-    decoder: Transformer
+    encoder: TransformerConfig
+    decoder: TransformerConfig
     infilling: float = 0.3  # share of the text tokens that are hidden in spans; 0: none
     mean_span: float = 3.0  # of the Poisson distribution
     deletion: float = 0.0  # share of the text tokens that are deleted
@@ -72,7 +77,7 @@ class Denoising:
             )
 
     @property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> TransformerConfig:
         """The network that finetuning takes over."""
         return self.encoder
 

@@ -22,16 +22,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl import losses
+from jaxssl.augment import Augmentation, MultiCrop
+from jaxssl.augment.recipes import dino_views
 from jaxssl.errors import InputError
 from jaxssl.losses.unit_vectors import to_unit
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw, mean_metrics
-from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
-from jaxssl.objectives.teacher import Momentum, Teacher, follow, teacher_of
-from jaxssl.objectives.two_views import check_widths, metrics_of, view_flops
-from jaxssl.objectives.views import MultiCrop, Views
-from jaxssl.objectives.views.recipes import dino_views
+from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
+from jaxssl.objectives.joint_embedding.batch_statistics import (
+    first_statistics,
+    moved,
+    statistics_for,
+)
+from jaxssl.objectives.joint_embedding.teacher import Momentum, Teacher, follow, teacher_of
+from jaxssl.objectives.joint_embedding.two_views import check_widths, metrics_of, view_flops
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class DINO:
     def forward_flops(self, spec: Any) -> float:
         """Of one image: all crops by the student, and for the teacher a third of the large ones."""
 
-        def of(views: Views, count: int) -> float:
+        def of(views: Augmentation, count: int) -> float:
             heads = (*self.projector, self.prototypes)
             return count * view_flops(self.encoder, views, spec, *heads)
 

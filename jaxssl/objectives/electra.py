@@ -22,10 +22,10 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.packing import segments_of
-from jaxssl.models.replaced_token_model import ReplacedTokenModel, generator_of
-from jaxssl.models.transformer import Transformer
-from jaxssl.objectives.batch import (
+from jaxssl.models.layers.packing import segments_of
+from jaxssl.models.pretraining.replaced_tokens import ReplacedTokenModel, generator_of
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.objectives.batches.batch import (
     Metric,
     Ratio,
     Text,
@@ -33,15 +33,15 @@ from jaxssl.objectives.batch import (
     share_evenly,
     token_metrics,
 )
-from jaxssl.objectives.head import token_losses_and_samples
-from jaxssl.objectives.masking import (
+from jaxssl.objectives.corruption.masking import (
     Masking,
     check_masking,
     choose_tokens,
     masked_places,
     replace_tokens,
 )
-from jaxssl.objectives.places import read_at, write_at
+from jaxssl.objectives.corruption.positions import read_at, write_at
+from jaxssl.objectives.prediction.token_losses import token_losses_and_samples
 
 
 class Examples(NamedTuple):
@@ -63,7 +63,7 @@ class Examples(NamedTuple):
 class Electra:
     """Tell which tokens a small generator has replaced (Clark et al. 2020, section 2)."""
 
-    discriminator: Transformer
+    discriminator: TransformerConfig
     generator_size: float = 0.25  # heads and width of the generator, as a share
     rate: float = 0.15  # share of a row's text tokens that the generator predicts
     shares: tuple[float, float, float] = (0.85, 0.0, 0.15)  # of them: masked, random, unchanged
@@ -88,12 +88,12 @@ class Electra:
             )
 
     @property
-    def generator(self) -> Transformer:
+    def generator(self) -> TransformerConfig:
         """The discriminator, narrower."""
         return generator_of(self.discriminator, self.generator_size)
 
     @property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> TransformerConfig:
         """The network that finetuning takes over."""
         return self.discriminator
 

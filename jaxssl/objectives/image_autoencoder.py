@@ -17,15 +17,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxssl import losses
+from jaxssl.augment import Augmentation, fold
 from jaxssl.errors import InputError
-from jaxssl.models.image_autoencoder_model import DOUBLINGS, ImageAutoencoderModel, map_shape
-from jaxssl.models.image_decoder import decoder_flops
-from jaxssl.models.residual_network import ResNet
-from jaxssl.models.vision_transformer import VisionTransformer
-from jaxssl.objectives.batch import Images, Ratio
+from jaxssl.models.pretraining.image_autoencoder import DOUBLINGS, ImageAutoencoderModel, map_shape
+from jaxssl.models.pretraining.image_decoder import decoder_flops
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.objectives.batches.batch import Images, Ratio
+from jaxssl.objectives.batches.keyed_images import (
+    KeyedImages,
+    Metrics,
+    draw,
+    mean_metrics,
+    random_order,
+)
 from jaxssl.objectives.contract import moving_average
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw, mean_metrics, random_order
-from jaxssl.objectives.views import Views, fold
 
 VIEW, HIDDEN, NOISE = range(3)  # what is folded into an image's key
 DECAY = 0.9  # of the running statistics of batch norms
@@ -37,12 +43,12 @@ View = Float[Array, "batch height width channels"]
 class ImageAutoencoder:
     """Make the image again, from a code (Vincent et al. 2008)."""
 
-    encoder: ResNet | VisionTransformer
+    encoder: ResNetConfig | VisionTransformerConfig
     code: int = 128  # numbers between encoder and decoder
     hidden: float = 0.0  # share of the pixels that are set to 0
     noise: float = 0.0  # deviation of what is added to all; pixels lie between 0 and 1
     decoder_width: int = 32  # channels of the decoder's last stage
-    views: Views = Views(crop=None)
+    views: Augmentation = Augmentation(crop=None)
 
     def __post_init__(self) -> None:
         if not 0 <= self.hidden < 1:

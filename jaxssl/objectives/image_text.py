@@ -20,25 +20,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxssl import losses
+from jaxssl.augment import Augmentation, RandomResizedCrop, example_keys
 from jaxssl.errors import InputError
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.image_text_model import ImageTextModel
-from jaxssl.models.joint_embedding import Encoder
-from jaxssl.models.packing import segments_of
-from jaxssl.models.pooling import Pooling, pool_pieces
-from jaxssl.models.transformer import Transformer
-from jaxssl.objectives.all_pairs import over_all_rows
-from jaxssl.objectives.batch import Images, Ratio, share_evenly
-from jaxssl.objectives.geometry import geometry
-from jaxssl.objectives.keyed_images import Metrics
-from jaxssl.objectives.statistics import (
+from jaxssl.models.layers.packing import segments_of
+from jaxssl.models.layers.pooling import Pooling, pool_pieces
+from jaxssl.models.pretraining.image_text import ImageTextModel
+from jaxssl.models.pretraining.joint_embedding import Encoder
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.objectives.batches.batch import Images, Ratio, share_evenly
+from jaxssl.objectives.batches.keyed_images import Metrics
+from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
     in_every_row,
     moved,
     over_rows,
     statistics_for,
 )
-from jaxssl.objectives.views import RandomResizedCrop, Views, example_keys
+from jaxssl.objectives.joint_embedding.geometry import geometry
+from jaxssl.sharding.contrastive import over_all_rows
 
 LARGEST_SCALE = 100.0  # of cosines, 1 / t (Radford et al. 2021, section 2.5)
 
@@ -67,10 +67,10 @@ class ImageText:
     """Contrast images with their captions."""
 
     encoder: Encoder
-    text: Transformer
+    text: TransformerConfig
     kind: Literal["clip", "siglip"] = "clip"
     width: int = 512  # of the embeddings
-    views: Views = Views(crop=RandomResizedCrop((0.9, 1.0)), flip=0.0)
+    views: Augmentation = Augmentation(crop=RandomResizedCrop((0.9, 1.0)), flip=0.0)
     pooling: Pooling = "mean"  # of a caption's tokens
     temperature: float = 0.07  # to begin with; 0.1 in SigLIP
     bias: float = -10.0  # to begin with, of SigLIP alone

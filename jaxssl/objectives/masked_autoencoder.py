@@ -19,15 +19,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
+from jaxssl.augment import Augmentation, RandomResizedCrop, fold
 from jaxssl.errors import InputError
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.masked_patch_model import MaskedPatchModel
-from jaxssl.models.transformer import Transformer
-from jaxssl.models.vision_transformer import States, VisionTransformer, cut_patches
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw, mean_metrics, random_order
-from jaxssl.objectives.places import read_at
-from jaxssl.objectives.views import RandomResizedCrop, Views, fold
+from jaxssl.models.pretraining.masked_patches import MaskedPatchModel
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.vision_transformer import States, VisionTransformerConfig, cut_patches
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import (
+    KeyedImages,
+    Metrics,
+    draw,
+    mean_metrics,
+    random_order,
+)
+from jaxssl.objectives.corruption.positions import read_at
 
 VIEW, HIDDEN = range(2)  # what is folded into an image's key
 
@@ -36,16 +42,18 @@ VIEW, HIDDEN = range(2)  # what is folded into an image's key
 class MaskedAutoencoder:
     """Tell the pixels of hidden patches (He et al. 2022, section 3)."""
 
-    encoder: VisionTransformer
-    decoder: Transformer  # a few narrow blocks
+    encoder: VisionTransformerConfig
+    decoder: TransformerConfig  # a few narrow blocks
     hidden: float = 0.75  # share of an image's patches
     normalize_target: bool = True  # every patch by its own mean and variance
-    views: Views = Views(crop=RandomResizedCrop((0.2, 1.0), filter="bicubic"))
+    views: Augmentation = Augmentation(crop=RandomResizedCrop((0.2, 1.0), filter="bicubic"))
 
     def __post_init__(self) -> None:
         if not 0 < self.hidden < 1:
             raise InputError(f"hidden={self.hidden} must lie between 0 and 1, e.g. 0.75")
-        VisionTransformer(self.decoder, self.encoder.patch)  # raises what is wrong with the blocks
+        VisionTransformerConfig(
+            self.decoder, self.encoder.patch
+        )  # raises what is wrong with the blocks
 
     def init(self, key: Array, spec: Any) -> MaskedPatchModel:
         """Encoder and decoder, for images as `spec` describes them."""

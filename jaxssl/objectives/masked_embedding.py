@@ -24,15 +24,20 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.losses.unit_vectors import to_unit
-from jaxssl.models.embedding_regressor import EmbeddingRegressor
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.layers import standardize
-from jaxssl.models.packing import segments_of
-from jaxssl.models.transformer import Transformer
-from jaxssl.objectives.batch import Ratio, Text, share_evenly
+from jaxssl.models.layers.dense import standardize
+from jaxssl.models.layers.packing import segments_of
+from jaxssl.models.pretraining.embedding_regressor import EmbeddingRegressor
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.objectives.batches.batch import Ratio, Text, share_evenly
 from jaxssl.objectives.contract import moving_average
-from jaxssl.objectives.masking import Masking, choose_tokens, masked_places, replace_tokens
-from jaxssl.objectives.places import read_at
+from jaxssl.objectives.corruption.masking import (
+    Masking,
+    choose_tokens,
+    masked_places,
+    replace_tokens,
+)
+from jaxssl.objectives.corruption.positions import read_at
 
 Metrics = dict[str, Ratio]
 EPSILON = 1e-6  # added to the variance of a target
@@ -53,7 +58,7 @@ class Examples(NamedTuple):
 class MaskedEmbedding:
     """Predict vectors of hidden tokens (Baevski et al. 2022, section 3)."""
 
-    encoder: Transformer
+    encoder: TransformerConfig
     targets: Literal["teacher", "frozen"] = "teacher"
     last: int = 10  # layers that the teacher's targets are a mean of, at most all
     momentum: float = 0.999  # of the teacher at the first step …
@@ -88,7 +93,7 @@ class MaskedEmbedding:
             )
 
     @property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> TransformerConfig:
         """The network that finetuning takes over."""
         return self.encoder
 

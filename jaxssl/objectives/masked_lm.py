@@ -19,19 +19,19 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.masked_language_model import MaskedLanguageModel
-from jaxssl.models.packing import segments_of
-from jaxssl.models.transformer import Transformer
-from jaxssl.objectives.batch import Ratio, Text, Vocabulary, share_evenly, token_metrics
-from jaxssl.objectives.head import token_losses
-from jaxssl.objectives.masking import (
+from jaxssl.models.layers.packing import segments_of
+from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, share_evenly, token_metrics
+from jaxssl.objectives.corruption.masking import (
     Masking,
     check_masking,
     choose_tokens,
     masked_places,
     replace_tokens,
 )
-from jaxssl.objectives.places import read_at
+from jaxssl.objectives.corruption.positions import read_at
+from jaxssl.objectives.prediction.token_losses import token_losses
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 
 
@@ -56,7 +56,7 @@ class Examples(NamedTuple):
 class MaskedLM:
     """Predict hidden tokens from both sides (Devlin et al. 2019, section 3.1)."""
 
-    encoder: Transformer
+    encoder: TransformerConfig
     rate: float = 0.15  # share of a row's text tokens that are predicted
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)  # of them: masked, random, unchanged
     masking: Masking = "tokens"  # or whole words, or spans of words
@@ -73,7 +73,7 @@ class MaskedLM:
             raise InputError("a second task needs encoder.segment_types=2, one for each text")
 
     @property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> TransformerConfig:
         """The network that finetuning takes over."""
         return self.encoder
 

@@ -16,14 +16,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
+from jaxssl.augment import Augmentation
 from jaxssl.errors import InputError
-from jaxssl.models.image_classifier import ImageClassifier
-from jaxssl.models.residual_network import ResNet
-from jaxssl.models.vision_transformer import VisionTransformer
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw, mean_metrics
-from jaxssl.objectives.statistics import first_statistics, moved, statistics_for
-from jaxssl.objectives.views import Views
+from jaxssl.models.pretraining.image_classifier import ImageClassifier
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
+from jaxssl.objectives.joint_embedding.batch_statistics import (
+    first_statistics,
+    moved,
+    statistics_for,
+)
 
 TURNS = 4
 
@@ -32,9 +36,9 @@ TURNS = 4
 class Rotation:
     """Tell how an image was turned (Gidaris et al. 2018, section 2)."""
 
-    encoder: ResNet | VisionTransformer
+    encoder: ResNetConfig | VisionTransformerConfig
     hidden: tuple[int, ...] = ()  # widths of layers between the features and the four turns
-    views: Views = Views(crop=None)  # before an image is turned
+    views: Augmentation = Augmentation(crop=None)  # before an image is turned
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):

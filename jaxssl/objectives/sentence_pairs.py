@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from jaxssl.objectives.batch import Vocabulary
-from jaxssl.objectives.places import count_at, read_at
+from jaxssl.objectives.batches.batch import Vocabulary
+from jaxssl.objectives.corruption.positions import count_at, read_at
 
 SHORTEST_TEXT = 8  # tokens; a row whose longest piece has fewer takes no part
 

@@ -13,14 +13,15 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from jaxssl import losses
+from jaxssl.augment import Augmentation
+from jaxssl.augment.recipes import simclr_views
 from jaxssl.errors import InputError
-from jaxssl.models.heads import HeadNorm
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding
-from jaxssl.objectives.all_pairs import over_all_rows
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw
-from jaxssl.objectives.statistics import first_statistics
-from jaxssl.objectives.two_views import (
+from jaxssl.models.layers.mlp import HeadNorm
+from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
+from jaxssl.objectives.joint_embedding.two_views import (
     Embeddings,
     check_widths,
     embed_views,
@@ -29,8 +30,7 @@ from jaxssl.objectives.two_views import (
     run_heads,
     view_flops,
 )
-from jaxssl.objectives.views import Views
-from jaxssl.objectives.views.recipes import simclr_views
+from jaxssl.sharding.contrastive import over_all_rows
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SimCLR:
     """Contrast two views of every image (Chen et al. 2020)."""
 
     encoder: Encoder
-    views: Views = simclr_views()
+    views: Augmentation = simclr_views()
     projector: tuple[int, ...] = (2048, 128)  # widths of its layers
     norm: HeadNorm = "layer"  # of the projector; batch: over all views of the global batch
     temperature: float = 0.1

@@ -24,15 +24,15 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.masked_language_model import MaskedLanguageModel
-from jaxssl.models.packing import segments_of
-from jaxssl.models.pooling import Pooling, pool_pieces
-from jaxssl.models.transformer import Transformer
+from jaxssl.models.layers.packing import segments_of
+from jaxssl.models.layers.pooling import Pooling, pool_pieces
+from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
+from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives import masked_lm
-from jaxssl.objectives.all_pairs import over_all_rows
-from jaxssl.objectives.batch import Ratio, Text, share_evenly
+from jaxssl.objectives.batches.batch import Ratio, Text, share_evenly
 from jaxssl.objectives.denoising import delete_tokens
-from jaxssl.objectives.geometry import geometry
+from jaxssl.objectives.joint_embedding.geometry import geometry
+from jaxssl.sharding.contrastive import over_all_rows
 
 Metrics = dict[str, Ratio]
 
@@ -60,7 +60,7 @@ class Embeddings(NamedTuple):
 class SimCSE:
     """Contrast texts under two dropout masks (Gao et al. 2021, section 3)."""
 
-    encoder: Transformer
+    encoder: TransformerConfig
     pooling: Literal["mean", "cls", "projector"] = "cls"  # projector: tanh(dense(cls)), see below
     temperature: float = 0.05
     texts: int = 4
@@ -88,7 +88,7 @@ class SimCSE:
             )
 
     @property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> TransformerConfig:
         """The network that finetuning takes over."""
         return self.encoder
 

@@ -13,13 +13,15 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
+from jaxssl.augment import Augmentation
+from jaxssl.augment.recipes import simclr_views
 from jaxssl.losses.unit_vectors import to_unit
-from jaxssl.models.heads import HeadNorm
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw
-from jaxssl.objectives.statistics import first_statistics
-from jaxssl.objectives.two_views import (
+from jaxssl.models.layers.mlp import HeadNorm
+from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
+from jaxssl.objectives.joint_embedding.two_views import (
     Embeddings,
     check_widths,
     embed_views,
@@ -28,8 +30,6 @@ from jaxssl.objectives.two_views import (
     run_heads,
     view_flops,
 )
-from jaxssl.objectives.views import Views
-from jaxssl.objectives.views.recipes import simclr_views
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SimSiam:
     """Predict the embedding of another view, which is held fixed (Chen & He 2021, section 3)."""
 
     encoder: Encoder
-    views: Views = simclr_views()
+    views: Augmentation = simclr_views()
     projector: tuple[int, ...] = (2048, 2048, 2048)  # widths of its layers
     predictor: tuple[int, ...] = (512, 2048)
     norm: HeadNorm = "batch"  # of both heads; batch: over all views of the global batch

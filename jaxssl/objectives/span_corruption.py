@@ -28,13 +28,18 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
 from jaxssl.models.encoder_decoder import EncoderDecoder
-from jaxssl.models.packing import segments_of
-from jaxssl.models.transformer import Transformer
-from jaxssl.objectives.batch import Ratio, Text, Vocabulary
-from jaxssl.objectives.decoding import Examples, decoding_flops, decoding_loss, make_model
-from jaxssl.objectives.masking import masked_places
-from jaxssl.objectives.places import put_at
-from jaxssl.objectives.spans import most_spans, run_starts, segmented_spans
+from jaxssl.models.layers.packing import segments_of
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary
+from jaxssl.objectives.corruption.masking import masked_places
+from jaxssl.objectives.corruption.positions import put_at
+from jaxssl.objectives.corruption.spans import most_spans, run_starts, segmented_spans
+from jaxssl.objectives.prediction.decoding import (
+    Examples,
+    decoding_flops,
+    decoding_loss,
+    make_model,
+)
 
 
 class Lengths(NamedTuple):
@@ -48,8 +53,8 @@ class Lengths(NamedTuple):
 class SpanCorruption:
     """Write the spans that a text lacks (Raffel et al. 2020, section 3.1.4)."""
 
-    encoder: Transformer
-    decoder: Transformer
+    encoder: TransformerConfig
+    decoder: TransformerConfig
     rate: float = 0.15  # share of a row's text tokens that are hidden
     mean_span: float = 3.0  # hidden tokens of a span, on average
     documents: int = 4  # of a row, that the static lengths have room for
@@ -66,7 +71,7 @@ class SpanCorruption:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1")
 
     @property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> TransformerConfig:
         """The network that finetuning takes over."""
         return self.encoder
 

@@ -12,13 +12,15 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from jaxssl import losses
+from jaxssl.augment import Augmentation
+from jaxssl.augment.recipes import byol_views
 from jaxssl.errors import InputError
-from jaxssl.models.heads import HeadNorm
-from jaxssl.models.joint_embedding import Encoder, JointEmbedding
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.keyed_images import KeyedImages, Metrics, draw
-from jaxssl.objectives.statistics import first_statistics
-from jaxssl.objectives.two_views import (
+from jaxssl.models.layers.mlp import HeadNorm
+from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
+from jaxssl.objectives.joint_embedding.two_views import (
     Embeddings,
     check_sizes,
     check_widths,
@@ -28,8 +30,6 @@ from jaxssl.objectives.two_views import (
     run_heads,
     view_flops,
 )
-from jaxssl.objectives.views import Views
-from jaxssl.objectives.views.recipes import byol_views
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class VICReg:
     """Invariance, variance and covariance of two views (Bardes et al. 2022, section 4.1)."""
 
     encoder: Encoder
-    views: tuple[Views, Views] = byol_views()
+    views: tuple[Augmentation, Augmentation] = byol_views()
     projector: tuple[int, ...] = (8192, 8192, 8192)  # widths of its layers
     norm: HeadNorm = "batch"  # of the projector; batch: over all views of the global batch
     invariance_weight: float = 25.0

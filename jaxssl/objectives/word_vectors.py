@@ -25,10 +25,10 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.packing import segments_of
-from jaxssl.models.word_vector_model import WordVectorModel
-from jaxssl.objectives.batch import Ratio, Text, Vocabulary, share_evenly
-from jaxssl.objectives.places import read_at
+from jaxssl.models.layers.packing import segments_of
+from jaxssl.models.pretraining.word_vectors import WordVectorModel
+from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, share_evenly
+from jaxssl.objectives.corruption.positions import read_at
 
 
 class Examples(NamedTuple):

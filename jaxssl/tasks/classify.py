@@ -20,15 +20,15 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.causal_language_model import CausalLanguageModel
-from jaxssl.models.dropout import dropout
-from jaxssl.models.embedding_regressor import EmbeddingRegressor
 from jaxssl.models.encoder_decoder import EncoderDecoder
-from jaxssl.models.layers import Linear
-from jaxssl.models.masked_language_model import MaskedLanguageModel
+from jaxssl.models.layers.dense import Linear
+from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.plain import from_dict, to_dict
-from jaxssl.models.replaced_token_model import ReplacedTokenModel
-from jaxssl.models.transformer import Transformer
+from jaxssl.models.pretraining.causal_language_model import CausalLanguageModel
+from jaxssl.models.pretraining.embedding_regressor import EmbeddingRegressor
+from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
+from jaxssl.models.pretraining.replaced_tokens import ReplacedTokenModel
+from jaxssl.models.transformer_config import TransformerConfig
 
 Totals = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]  # metric -> (total, count)
 
@@ -55,7 +55,13 @@ class Examples(NamedTuple):
 class Classifier(nnx.Module):
     """A network and its head. `encoder` may be causal."""
 
-    def __init__(self, key: Array, network: Transformer, spec: Spec, *, with_pooler: bool):
+    layout = (
+        (r"pooler/kernel", ("embed", None)),
+        (r"classifier/kernel", ("embed", None)),
+        (r"(pooler|classifier)/bias", (None,)),
+    )
+
+    def __init__(self, key: Array, network: TransformerConfig, spec: Spec, *, with_pooler: bool):
         encoder, pooler, classifier = jax.random.split(key, 3)
         width, sd = network.width, network.initializer_range
         self.encoder = network.make(encoder, spec.vocab_size)
@@ -84,7 +90,7 @@ class Classify:
             if rate is not None and not 0 <= rate < 1:
                 raise InputError(f"{name}={rate} must lie in [0, 1), e.g. 0.1")
 
-    def network(self, pretrained: Transformer) -> Transformer:
+    def network(self, pretrained: TransformerConfig) -> TransformerConfig:
         """The pretrained network's configuration as it is finetuned."""
         if pretrained.causal and self.pooling == "cls":
             raise InputError(
@@ -98,7 +104,7 @@ class Classify:
     def init(
         self,
         key: Array,
-        network: Transformer,
+        network: TransformerConfig,
         spec: Spec,
         pretrained: MaskedLanguageModel
         | EmbeddingRegressor
@@ -198,11 +204,3 @@ class Classify:
             return summed / jnp.maximum(size, 1)[:, None].astype(jnp.float32)
         last = jnp.maximum(size - 1, 0)[:, None, None]
         return jnp.take_along_axis(states, last, axis=1)[:, 0]
-
-
-# The encoder's own lines are in models/transformer.py.
-LAYOUT = (
-    (r"pooler/kernel", ("embed", None)),
-    (r"classifier/kernel", ("embed", None)),
-    (r"(pooler|classifier)/bias", (None,)),
-)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxssl.errors import InputError
-from jaxssl.training.embedding import load_embedder
+from jaxssl.pretrained.texts import load_embedder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

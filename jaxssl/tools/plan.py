@@ -18,12 +18,12 @@ from pathlib import Path
 
 import jax
 
-from jaxssl.data.manifest import write_json
-from jaxssl.tools.plan_text import as_json, as_text
+from jaxssl.data.prepared.manifest import write_json
+from jaxssl.planning.page import as_json, as_text
+from jaxssl.planning.plan import Plan, largest_microbatch, make_plan
+from jaxssl.planning.targets import EXAMPLES, known_targets, read_target
 from jaxssl.tools.prepare_images import size_of
 from jaxssl.training.config import Pretraining, read_config
-from jaxssl.training.planning import Plan, largest_microbatch, make_plan
-from jaxssl.training.targets import EXAMPLES, known_targets, read_target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

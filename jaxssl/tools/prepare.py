@@ -21,12 +21,12 @@ import dataclasses
 import time
 from typing import Any
 
-from jaxssl.data.image_manifest import ImageManifest, summary_of_images
-from jaxssl.data.manifest import Manifest, is_prepared, summary
-from jaxssl.data.prepare import Prepare
-from jaxssl.data.prepare_images import Captions, PrepareImages
-from jaxssl.data.sources import Source, source_from_path
-from jaxssl.data.train_tokenizer import SentencePiece
+from jaxssl.data.prepared.image_manifest import ImageManifest, summary_of_images
+from jaxssl.data.prepared.manifest import Manifest, is_prepared, summary
+from jaxssl.data.preparing.images import Captions, PrepareImages
+from jaxssl.data.preparing.texts import Prepare
+from jaxssl.data.sources.texts import Source, source_from_path
+from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
 from jaxssl.tools.prepare_images import add_image_options, check_kind, images_of
 

@@ -4,8 +4,8 @@ import argparse
 import dataclasses
 from typing import Any
 
-from jaxssl.data.image_sources import ImageSource, image_source_from_path
-from jaxssl.data.prepare_images import Captions, PrepareImages
+from jaxssl.data.preparing.images import Captions, PrepareImages
+from jaxssl.data.sources.images import ImageSource, image_source_from_path
 from jaxssl.errors import InputError
 
 DEFAULT = {field.name: field.default for field in dataclasses.fields(PrepareImages)}

@@ -11,7 +11,7 @@ the table goes into probe.json of the run's folder.
 import argparse
 
 from jaxssl.data.progress import TextProgress
-from jaxssl.training.judging import Judging, judge, show
+from jaxssl.pretrained.judging import Judging, judge, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import argparse
 
 from jaxssl.errors import InputError
 from jaxssl.interop.word2vec import write_word2vec
-from jaxssl.training.word_table import load_word_table, show_neighbours
+from jaxssl.pretrained.words import load_word_table, show_neighbours
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

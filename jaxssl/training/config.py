@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import tyro
 
 from jaxssl.data.images import ImageReader, Images
-from jaxssl.data.loader import RowReader, Rows
+from jaxssl.data.rows import RowReader, Rows
 from jaxssl.errors import InputError
-from jaxssl.training.checkpoint import Keep
+from jaxssl.optimizers.recipes import AdamW
+from jaxssl.runs.checkpoint import Keep
+from jaxssl.runs.hosts import Hosts
+from jaxssl.runs.watch import Watch
+from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.collapse import CollapseAlarm
-from jaxssl.training.hosts import Hosts
-from jaxssl.training.mesh import Mesh
-from jaxssl.training.optimizer import AdamW
-from jaxssl.training.watch import Watch
 
 Config = TypeVar("Config")
 Reader = RowReader | ImageReader

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxssl.objectives.batch import Metric
+from jaxssl.objectives.batches.batch import Metric
+from jaxssl.sharding.mesh import batch_sharding
 from jaxssl.training.config import Reader
-from jaxssl.training.mesh import batch_sharding
 from jaxssl.training.step import TrainState, place_batch
 
 

@@ -17,12 +17,12 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from jaxssl.errors import InputError
-from jaxssl.objectives.batch import Metric
+from jaxssl.objectives.batches.batch import Metric
+from jaxssl.runs.hosts import tell
+from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.chips import device_peak
 from jaxssl.training.collapse import CollapseWatch
 from jaxssl.training.config import Pretraining, Reader
-from jaxssl.training.hosts import tell
-from jaxssl.training.stored_runs import run_folder
 
 RUN_AHEAD = 4  # steps; enough that the device never waits for the host
 

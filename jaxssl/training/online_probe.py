@@ -11,15 +11,15 @@ import jax
 from jaxssl.data.images import Images
 from jaxssl.data.progress import TextProgress
 from jaxssl.errors import InputError
-from jaxssl.tasks.probe import accuracy, probe_linear
-from jaxssl.training.config import Pretraining
-from jaxssl.training.image_embedding import (
+from jaxssl.pretrained.images import (
     ImageEmbedder,
     embed_split,
     embedder_of,
     encoder_of,
     open_some,
 )
+from jaxssl.tasks.probe import accuracy, probe_linear
+from jaxssl.training.config import Pretraining
 from jaxssl.training.step import TrainState
 
 STRENGTH = 1e-3

@@ -2,7 +2,7 @@
 
 import time
 
-from jaxssl.data.manifest import is_prepared
+from jaxssl.data.prepared.manifest import is_prepared
 from jaxssl.errors import InputError
 from jaxssl.training.config import Pretraining
 

@@ -19,12 +19,12 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.data.images import LABELS, ImageSpec
 from jaxssl.errors import InputError
-from jaxssl.models.layout import path_of
-from jaxssl.objectives.batch import Images, Metric, Ratio, Text, Vocabulary
+from jaxssl.objectives.batches.batch import Images, Metric, Ratio, Text, Vocabulary
 from jaxssl.objectives.contract import Carrying, Contrastive
+from jaxssl.optimizers.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
+from jaxssl.sharding.layout import path_of
+from jaxssl.sharding.mesh import batch_sharding, state_shardings
 from jaxssl.training.config import Pretraining
-from jaxssl.training.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
-from jaxssl.training.mesh import batch_sharding, state_shardings
 
 Tree = Any
 Metrics = dict[str, Metric]

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import jaxssl.data.prepare_images as prepare_module
-from jaxssl.data.image_manifest import NO_LABEL, read_image_manifest
-from jaxssl.data.image_sources import (
+import jaxssl.data.preparing.images as prepare_module
+from jaxssl.data.images import Images, open_images
+from jaxssl.data.prepared.image_manifest import NO_LABEL, read_image_manifest
+from jaxssl.data.prepared.manifest import partial_of
+from jaxssl.data.preparing.images import Captions, PrepareImages, prepare_images
+from jaxssl.data.progress import TextProgress
+from jaxssl.data.rows import Rows
+from jaxssl.data.sources.images import (
     CaptionedImages,
     Digits,
     ImageArrays,
     ImageFiles,
     image_source_from_path,
 )
-from jaxssl.data.images import Images, open_images
-from jaxssl.data.loader import Rows
-from jaxssl.data.manifest import partial_of
-from jaxssl.data.prepare_images import Captions, PrepareImages, prepare_images
-from jaxssl.data.progress import TextProgress
 from jaxssl.errors import InputError
 from tests.data.tiny_corpus import write_vocabulary
 from tests.data.tiny_images import write_folder, zip_of

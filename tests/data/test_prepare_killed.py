@@ -12,8 +12,8 @@ import pytest
 from tiny_corpus import ENVIRONMENT, write_text
 from tiny_images import write_folder
 
-from jaxssl.data.loader import Rows, open_rows
-from jaxssl.data.manifest import partial_of
+from jaxssl.data.prepared.manifest import partial_of
+from jaxssl.data.rows import Rows, open_rows
 
 
 def command(text, folder):

@@ -39,9 +39,9 @@ Poems(data_dir=sys.argv[1], file_format="array_record").download_and_prepare()
 """
 READ = """
 import sys
-from jaxssl.data.decode_image import decode
-from jaxssl.data.image_sources import TensorflowImages
-from jaxssl.data.sources import source_from_path
+from jaxssl.data.sources.decode_image import decode
+from jaxssl.data.sources.images import TensorflowImages
+from jaxssl.data.sources.texts import source_from_path
 from jaxssl.errors import InputError
 for path in sys.argv[1:]:
     print([tuple(d) for d in source_from_path(path, column="verse").documents()])

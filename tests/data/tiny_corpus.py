@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import jaxssl
-from jaxssl.data.sources import Document, Skipped
+from jaxssl.data.sources.texts import Document, Skipped
 
 WORDS = tuple(f"{a}{b}{c}" for a in "bdklm" for b in "aeiou" for c in "nrst")  # 100 of them
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

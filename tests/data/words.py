@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxssl.data.tokenizer import Tokenizer
+from jaxssl.data.tokenizers.tokenizer import Tokenizer
 
 
 def words_of(tokenizer: Tokenizer, text: str) -> list[str]:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxssl.models.transformer import Transformer
+from jaxssl.models.transformer_config import TransformerConfig
 
 
 def states(
-    config: Transformer, weights: dict[str, Any], tokens, segments, types=None
+    config: TransformerConfig, weights: dict[str, Any], tokens, segments, types=None
 ) -> np.ndarray:
     """[batch, length, width]; every document is computed alone and put back where it stood."""
     weights = _float64(weights)
@@ -22,7 +22,7 @@ def states(
     return out
 
 
-def document(config: Transformer, weights: dict[str, Any], tokens, types) -> np.ndarray:
+def document(config: TransformerConfig, weights: dict[str, Any], tokens, types) -> np.ndarray:
     x = weights["tokens"]["embedding"][tokens]
     if config.positions == "learned":
         x = x + weights["positions"]["embedding"][: len(tokens)]
@@ -35,7 +35,7 @@ def document(config: Transformer, weights: dict[str, Any], tokens, types) -> np.
     return norm(config, weights["final_norm"], x) if config.final_norm else x
 
 
-def layer(config: Transformer, w: dict[str, Any], i: int, x: np.ndarray) -> np.ndarray:
+def layer(config: TransformerConfig, w: dict[str, Any], i: int, x: np.ndarray) -> np.ndarray:
     if config.norm_first:
         skip = i == 0 and not config.norm_before_first
         x = x + attend(
@@ -46,7 +46,7 @@ def layer(config: Transformer, w: dict[str, Any], i: int, x: np.ndarray) -> np.n
     return norm(config, w["mlp_norm"], x + feed_forward(config, w["mlp"], x))
 
 
-def attend(config: Transformer, w: dict[str, Any], i: int, x: np.ndarray) -> np.ndarray:
+def attend(config: TransformerConfig, w: dict[str, Any], i: int, x: np.ndarray) -> np.ndarray:
     size, kv_heads = config.width // config.heads, config.kv_heads or config.heads
     local = config.window is not None and (config.global_every == 0 or i % config.global_every != 0)
     base = config.rotary_base_local if local and config.rotary_base_local else config.rotary_base
@@ -85,7 +85,7 @@ def turn(x: np.ndarray, position: int, base: float) -> np.ndarray:
     return out
 
 
-def feed_forward(config: Transformer, w: dict[str, Any], x: np.ndarray) -> np.ndarray:
+def feed_forward(config: TransformerConfig, w: dict[str, Any], x: np.ndarray) -> np.ndarray:
     up = linear(w["up"], x)
     if config.activation == "gelu":
         return linear(w["down"], gelu(up))
@@ -105,7 +105,7 @@ def linear(w: dict[str, Any], x: np.ndarray) -> np.ndarray:
     return x @ w["kernel"] + w.get("bias", 0)
 
 
-def norm(config: Transformer, w: dict[str, Any], x: np.ndarray) -> np.ndarray:
+def norm(config: TransformerConfig, w: dict[str, Any], x: np.ndarray) -> np.ndarray:
     if config.norm == "layer":
         x = x - x.mean(-1, keepdims=True)
     return x / np.sqrt((x**2).mean(-1, keepdims=True) + config.norm_epsilon) * w["scale"] + w.get(

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxssl.models.layout import path_of
 from jaxssl.models.recipes import bert, gpt2, modern, modernbert
-from jaxssl.models.transformer import Transformer, TransformerModel
+from jaxssl.models.transformer import Transformer
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.sharding.layout import path_of
 
 VOCABULARY = 23
 PAD, BEGIN = 0, 2
@@ -17,7 +18,7 @@ PAD, BEGIN = 0, 2
 TOKENS = np.array([[2, 9, 5, 7, 3, 2, 8, 8, 11, 6, 3, 0], [2, 6, 20, 13, 7, 14, 9, 3, 2, 5, 22, 3]])
 SEGMENTS = np.array([[1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0], [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2]])
 
-RECIPES: dict[str, Transformer] = {
+RECIPES: dict[str, TransformerConfig] = {
     "bert": bert(3, 16, 4, max_length=16),
     "gpt2": gpt2(3, 16, 4, max_length=16),
     "modern": modern(3, 16, 4, kv_heads=2, mlp=24, max_length=16),
@@ -25,7 +26,9 @@ RECIPES: dict[str, Transformer] = {
 }
 
 
-def lively(config: Transformer, seed: int = 0, *, vocabulary: int = VOCABULARY) -> TransformerModel:
+def lively(
+    config: TransformerConfig, seed: int = 0, *, vocabulary: int = VOCABULARY
+) -> Transformer:
     """Every parameter random, so that none is without effect; numpy compiles nothing."""
     return filled(lambda key: config.make(key, vocabulary), seed)
 
@@ -42,5 +45,5 @@ def filled(make: Callable[[jax.Array], Any], seed: int = 0) -> Any:
 
 
 @jax.jit
-def states_of(model: TransformerModel, tokens=TOKENS, segments=SEGMENTS, **options: Any) -> Any:
+def states_of(model: Transformer, tokens=TOKENS, segments=SEGMENTS, **options: Any) -> Any:
     return model(jnp.asarray(tokens), jnp.asarray(segments), **options)

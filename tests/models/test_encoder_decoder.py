@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from jaxssl.errors import InputError
-from jaxssl.models.attention import visible
 from jaxssl.models.encoder_decoder import EncoderDecoder, Memory
-from jaxssl.models.layout import axes_of, path_of
+from jaxssl.models.layers.attention import visible
 from jaxssl.models.plain import to_dict
 from jaxssl.models.recipes import bart, t5
-from jaxssl.models.transformer import LAYOUT
+from jaxssl.sharding.layout import axes_of, path_of
 from tests.models import reference
 from tests.models.small_models import SEGMENTS, TOKENS, VOCABULARY, filled
 
@@ -146,8 +145,10 @@ def test_dropout_and_bfloat16(key):
 
 @ALL
 def test_every_parameter_has_a_place(recipe):
-    for keys, leaf in jax.tree_util.tree_leaves_with_path(lively(recipe)):
-        assert len(axes_of(path_of(keys), [LAYOUT])) == leaf.ndim
+    model = lively(recipe)
+    axes = axes_of(model)
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(model):
+        assert len(axes[path_of(keys)]) == leaf.ndim
 
 
 def test_a_prefix_is_seen_by_all_of_its_segment():

@@ -9,10 +9,11 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models.flops import forward_flops
-from jaxssl.models.layers import ACTIVATIONS
+from jaxssl.models.layers.dense import ACTIVATIONS
 from jaxssl.models.plain import to_dict
 from jaxssl.models.recipes import bert, gpt2, modern, modernbert
-from jaxssl.models.transformer import EveryLayer, Transformer, each_layer, turn
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_layers import SharedLayerInputs, per_layer_inputs, rotary_tables
 from tests.models import reference
 from tests.models.small_models import RECIPES, SEGMENTS, TOKENS, VOCABULARY, lively, states_of
 
@@ -45,12 +46,12 @@ def test_stacked_layers_are_a_loop_over_layers(recipe):
     config = RECIPES[recipe]
     model, segments = lively(config), jnp.asarray(SEGMENTS)
     positions = jnp.asarray(reference_positions(SEGMENTS))
-    each = each_layer(config, None)
+    each = per_layer_inputs(config, None)
 
     @jax.jit
     def loop(model):
         x = model._embed(jnp.asarray(TOKENS), positions, None)
-        every = EveryLayer(segments, turn(config, positions))
+        every = SharedLayerInputs(segments, rotary_tables(config, positions))
         for i in range(config.depth):
             layer, one = jax.tree.map(lambda leaf, i=i: leaf[i], (model.layers, each))
             x = layer(x, one, every)
@@ -174,7 +175,7 @@ def test_an_empty_row_gives_finite_states_and_gradients(recipe):
 )
 def test_impossible_fields_are_named(fields, words):
     with pytest.raises(InputError) as error:
-        Transformer(**fields)
+        TransformerConfig(**fields)
     assert all(word in str(error.value) for word in words)
 
 

@@ -10,36 +10,22 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxssl.errors import InputError
-from jaxssl.models import (
-    heads,
-    image_autoencoder_model,
-    image_decoder,
-    residual_network,
-    transformer,
-    vision_transformer,
-)
-from jaxssl.models.convolution import BatchNorm, Convolution, GroupNorm, groups_of
-from jaxssl.models.convolution_on_cpu import convolve, convolve_on_cpu
-from jaxssl.models.heads import MLP
-from jaxssl.models.image_autoencoder_model import ImageAutoencoderModel
-from jaxssl.models.image_decoder import ImageDecoder, decoder_flops
-from jaxssl.models.layout import shardings
+from jaxssl.models.layers.convolution import BatchNorm, Convolution, GroupNorm, groups_of
+from jaxssl.models.layers.convolution_on_cpu import convolve, convolve_on_cpu
+from jaxssl.models.layers.mlp import MLP
+from jaxssl.models.pretraining.image_autoencoder import ImageAutoencoderModel
+from jaxssl.models.pretraining.image_decoder import ImageDecoder, decoder_flops
 from jaxssl.models.recipes import vit
-from jaxssl.models.residual_network import ResNet, largest_of_nine
+from jaxssl.models.resnet import ResNetConfig, largest_of_nine
 from jaxssl.models.vision_transformer import (
-    VisionTransformer,
+    VisionTransformerConfig,
     cut_patches,
     join_patches,
     sine_positions,
 )
-from jaxssl.training.mesh import Mesh
+from jaxssl.sharding.layout import axes_of, shardings
+from jaxssl.sharding.mesh import Mesh
 
-TABLES = (
-    residual_network.LAYOUT,
-    vision_transformer.LAYOUT,
-    heads.LAYOUT,
-    transformer.LAYOUT,
-)
 KEY = jax.random.key(0)
 
 
@@ -49,7 +35,7 @@ def images(batch=4, height=8, width=8, channels=3, seed=0):
 
 
 def small_vit(**changes):
-    return VisionTransformer(vit(depth=2, width=8, heads=2), patch=4, **changes)
+    return VisionTransformerConfig(vit(depth=2, width=8, heads=2), patch=4, **changes)
 
 
 def slow_convolution(x, kernel, stride):
@@ -115,7 +101,7 @@ def test_convolution(size, stride):
 @pytest.mark.parametrize("cached", [1, 1 << 20])  # numbers at a time: image by image, all together
 def test_the_kernels_gradient_on_a_cpu(size, stride, cached, monkeypatch):
     """That of XLA's own, of sides that the stride does not divide: to 1e-5, in bfloat16 to 1 %."""
-    monkeypatch.setattr("jaxssl.models.convolution_on_cpu.CACHED", cached)
+    monkeypatch.setattr("jaxssl.models.layers.convolution_on_cpu.CACHED", cached)
     x, kernel = images(3, height=9, width=6), Convolution(KEY, 3, 4, size).kernel[...]
     shape = convolve(x, kernel, stride).shape
     pull = jax.random.normal(KEY, shape)
@@ -135,7 +121,7 @@ def test_the_kernels_gradient_on_a_cpu(size, stride, cached, monkeypatch):
 
 
 def test_resnet_is_that_of_the_slow_reference():
-    model = lively(ResNet(10, width=8).make(KEY, 3))
+    model = lively(ResNetConfig(10, width=8).make(KEY, 3))
     x = images(2)
     features, moments = jax.jit(lambda m, x: m(x))(model, x)
     np.testing.assert_allclose(features, slow_resnet(model, x.astype(np.float64)), atol=2e-4)
@@ -160,7 +146,7 @@ def test_the_largest_of_nine_and_its_gradient(kind):
 @pytest.mark.parametrize(("depth", "stem"), [(18, "cifar"), (34, "imagenet"), (50, "imagenet")])
 def test_parameters_of_published_sizes(depth, stem):
     """Those of torchvision (11.69, 21.80 and 25.56 M) less the classes' layer; CIFAR's stem is smaller."""
-    shapes = jax.eval_shape(lambda: ResNet(depth, stem=stem).make(KEY, 3))
+    shapes = jax.eval_shape(lambda: ResNetConfig(depth, stem=stem).make(KEY, 3))
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     published = {18: 11_689_512 - 513_000 - 64 * 3 * (49 - 9), 34: 21_797_672 - 513_000}
     published[50] = 25_557_032 - 2_049_000
@@ -170,15 +156,15 @@ def test_parameters_of_published_sizes(depth, stem):
 def test_flops_are_those_of_published_sizes():
     """He et al. 2016, table 1, counts multiply-adds: 1.8, 3.6 and 3.8 (4.1 with the stride in 3 x 3) G."""
     for depth, published in ((18, 1.8e9), (34, 3.6e9), (50, 4.1e9)):
-        flops = ResNet(depth, stem="imagenet").forward_flops(224, 224, 3)
+        flops = ResNetConfig(depth, stem="imagenet").forward_flops(224, 224, 3)
         assert flops / 2 == pytest.approx(published, rel=0.03)
-    base = VisionTransformer(vit(), patch=16)
+    base = VisionTransformerConfig(vit(), patch=16)
     assert base.forward_flops(224, 224, 3) / 2 == pytest.approx(17.6e9, rel=0.02)
 
 
 def test_batch_norm_is_over_the_global_batch():
     """On eight devices the moments are those of one, and the gradient too, to 1e-5."""
-    model = lively(ResNet(10, width=8, norm="batch").make(KEY, 3))
+    model = lively(ResNetConfig(10, width=8, norm="batch").make(KEY, 3))
     x = images(16, seed=3)
 
     def loss(model, x):
@@ -292,15 +278,20 @@ def test_decoder_doubles_maps_of_any_size():
 
 def test_parameters_have_a_place():
     mesh = Mesh(data=2, fsdp=2, tensor=2).make()
-    for config in (ResNet(10, width=8), ResNet(50, width=8, norm="batch"), small_vit(registers=2)):
-        shardings(config.make(KEY, 3), mesh, TABLES)
-    shardings({"projector": MLP(KEY, (8, 8, 4), norm="batch")}, mesh, TABLES)
+    for config in (
+        ResNetConfig(10, width=8),
+        ResNetConfig(50, width=8, norm="batch"),
+        small_vit(registers=2),
+    ):
+        assert None not in axes_of(config.make(KEY, 3)).values()
+        shardings(config.make(KEY, 3), mesh)
+    assert None not in axes_of({"projector": MLP(KEY, (8, 8, 4), norm="batch")}).values()
 
 
 def test_gradients_where_kernels_are_cut_twice():
     """On 2 x 2 x 2 devices those of one, to 1e-4; XLA mixed up rows, or added parts four times."""
     mesh = Mesh(data=2, fsdp=2, tensor=2).make()
-    encoder, size = ResNet(10, width=8), {"code": 16, "decoder_width": 8}
+    encoder, size = ResNetConfig(10, width=8), {"code": 16, "decoder_width": 8}
     model = {
         "images": ImageAutoencoderModel(KEY, encoder, 16, 16, 3, **size),
         "projector": MLP(jax.random.key(1), (64, 16, 256)),
@@ -318,8 +309,7 @@ def test_gradients_where_kernels_are_cut_twice():
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             return jax.grad(loss)(model, x)
 
-    tables = (image_autoencoder_model.LAYOUT, image_decoder.LAYOUT, *TABLES)
-    lie = shardings(model, mesh, tables)
+    lie = shardings(model, mesh)
     cut = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
     many = jax.jit(on_mesh, in_shardings=(lie, cut), out_shardings=lie)(model, x)
     one = jax.jit(jax.grad(loss))(model, x)
@@ -331,13 +321,13 @@ def test_gradients_where_kernels_are_cut_twice():
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: ResNet(20), "depth 20 is not one of 10, 18, 34, 50"),
-        (lambda: ResNet(width=0), "width 0 is below 1"),
-        (lambda: ResNet(norm="layer"), "norm 'layer' is not one of group, batch"),
+        (lambda: ResNetConfig(20), "depth 20 is not one of 10, 18, 34, 50"),
+        (lambda: ResNetConfig(width=0), "width 0 is below 1"),
+        (lambda: ResNetConfig(norm="layer"), "norm 'layer' is not one of group, batch"),
         (lambda: small_vit(pooling="max"), "pooling 'max' is unknown"),
         (lambda: small_vit(registers=-1), "registers -1"),
-        (lambda: VisionTransformer(vit(width=6, heads=2)), "width 6 is no multiple of 4"),
-        (lambda: VisionTransformer(vit(width=8, heads=2, causal=True)), "leave causal"),
+        (lambda: VisionTransformerConfig(vit(width=6, heads=2)), "width 6 is no multiple of 4"),
+        (lambda: VisionTransformerConfig(vit(width=8, heads=2, causal=True)), "leave causal"),
     ],
 )
 def test_bad_fields(make, line):
@@ -346,6 +336,6 @@ def test_bad_fields(make, line):
 
 
 def test_half_precision():
-    model = ResNet(10, width=8, compute_dtype="bfloat16").make(KEY, 3)
+    model = ResNetConfig(10, width=8, compute_dtype="bfloat16").make(KEY, 3)
     assert model.maps(images())[0].dtype == jnp.bfloat16
     assert model(images())[0].dtype == jnp.float32

@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxssl.augment import Augmentation, lab_to_rgb, rgb_to_lab
 from jaxssl.errors import InputError
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Colorization
-from jaxssl.objectives.batch import Images
-from jaxssl.objectives.colour_bins import BINS, annealed_mean, rebalance, soft_bins
-from jaxssl.objectives.views import Views, lab_to_rgb, rgb_to_lab
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.prediction.colour_bins import BINS, annealed_mean, rebalance, soft_bins
 from tests.tiny import tiny_image_spec, tiny_images
 
-STILL = Views(crop=None, flip=0.0)
-OBJECTIVE = Colorization(ResNet(10, width=8), decoder_width=8, doublings=2, views=STILL)
+STILL = Augmentation(crop=None, flip=0.0)
+OBJECTIVE = Colorization(ResNetConfig(10, width=8), decoder_width=8, doublings=2, views=STILL)
 SPEC = tiny_image_spec(batch=4)
 
 

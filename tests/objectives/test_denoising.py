@@ -11,9 +11,9 @@ import pytest
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import bart
 from jaxssl.objectives import Denoising
-from jaxssl.objectives.batch import Text, Vocabulary
+from jaxssl.objectives.batches.batch import Text, Vocabulary
+from jaxssl.objectives.corruption.spans import poisson_spans
 from jaxssl.objectives.denoising import delete_tokens, infill, permute_sentences
-from jaxssl.objectives.spans import poisson_spans
 from tests.tiny import BEGIN, END, FIRST, MASK, PAD, UNKNOWN, tiny_rows, tiny_spec
 
 VOCABULARY = Vocabulary.of(tiny_spec())

@@ -10,11 +10,11 @@ import optax
 import pytest
 
 from jaxssl.errors import InputError
-from jaxssl.models.layout import path_of
+from jaxssl.models.pretraining.replaced_tokens import TABLES, generator_of
 from jaxssl.models.recipes import bert, gpt2, modern
-from jaxssl.models.replaced_token_model import TABLES, generator_of
 from jaxssl.objectives import CausalLM, Electra
-from jaxssl.objectives.batch import Ratio, Text, Vocabulary, separation
+from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, separation
+from jaxssl.sharding.layout import path_of
 from jaxssl.training.metrics import averages
 from tests.tiny import FIRST, MASK, PAD, tiny_rows, tiny_spec
 

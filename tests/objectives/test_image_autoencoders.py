@@ -6,24 +6,24 @@ import numpy as np
 import optax
 import pytest
 
+from jaxssl.augment import Augmentation, fold
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import vit
-from jaxssl.models.residual_network import ResNet
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import ImageAutoencoder, MaskedAutoencoder
-from jaxssl.objectives.batch import Images
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import random_order
 from jaxssl.objectives.image_autoencoder import NOISE
-from jaxssl.objectives.keyed_images import random_order
 from jaxssl.objectives.masked_autoencoder import HIDDEN, in_order
-from jaxssl.objectives.views import Views, fold
 from tests.tiny import tiny_image_spec, tiny_images
 
 SPEC = tiny_image_spec(batch=8)
-STILL = Views(crop=None, flip=0.0)
+STILL = Augmentation(crop=None, flip=0.0)
 BLOCKS = {"depth": 1, "width": 32, "heads": 2, "initializer_range": 0.1}
-VIT = VisionTransformer(vit(**BLOCKS), patch=4)
+VIT = VisionTransformerConfig(vit(**BLOCKS), patch=4)
 MASKED = MaskedAutoencoder(VIT, vit(**BLOCKS), views=STILL)
-PLAIN = ImageAutoencoder(ResNet(10, width=8), code=16, decoder_width=8, views=STILL)
+PLAIN = ImageAutoencoder(ResNetConfig(10, width=8), code=16, decoder_width=8, views=STILL)
 
 
 def drawn(objective, batch=8, seed=1):
@@ -153,7 +153,7 @@ def test_plain_loss():
 
 
 def test_batch_norm_statistics_move_in_training_alone():
-    objective = ImageAutoencoder(ResNet(10, width=8, norm="batch"), code=8, decoder_width=8)
+    objective = ImageAutoencoder(ResNetConfig(10, width=8, norm="batch"), code=8, decoder_width=8)
     model = objective.init(jax.random.key(0), SPEC)
     state = objective.init_state(model)
     examples = drawn(objective)

@@ -9,15 +9,15 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxssl.augment import Augmentation, MultiCrop, fold
 from jaxssl.errors import InputError
-from jaxssl.models.residual_network import ResNet
-from jaxssl.objectives.batch import Images, Text, Vocabulary
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.objectives.batches.batch import Images, Text, Vocabulary
 from jaxssl.objectives.image_text import bounded
-from jaxssl.objectives.statistics import in_every_row
-from jaxssl.objectives.teacher import Momentum
-from jaxssl.objectives.two_views import Embeddings, run_heads
-from jaxssl.objectives.views import MultiCrop, Views, fold
-from jaxssl.training.mesh import Mesh, batch_sharding
+from jaxssl.objectives.joint_embedding.batch_statistics import in_every_row
+from jaxssl.objectives.joint_embedding.teacher import Momentum
+from jaxssl.objectives.joint_embedding.two_views import Embeddings, run_heads
+from jaxssl.sharding.mesh import Mesh, batch_sharding
 from jaxssl.training.step import gradients_of
 from tests.objectives.tiny_views import (
     ENCODER,
@@ -195,7 +195,7 @@ def test_the_teacher_follows_and_gets_no_gradient(key):
 
 def test_statistics_of_batch_norms_are_used_in_evaluation(key):
     """Of the encoder and of both heads; that they are exact over devices is in `test_meshes.py`."""
-    encoder = ResNet(depth=10, width=4, norm="batch")
+    encoder = ResNetConfig(depth=10, width=4, norm="batch")
     objective = dataclasses.replace(OBJECTIVES["byol"], encoder=encoder)
     model, examples = objective.init(key, SPEC), objective.corrupt(batch_of(), key)
     first = state = objective.init_state(model)
@@ -347,7 +347,11 @@ def test_temperature_has_a_bound_and_comes_back_from_it():
         ("simclr", {"projector": ()}, r"projector=\(\) must be the widths"),
         ("simclr", {"block_size": 0}, "block_size=0 must be at least 1"),
         ("byol", {"predictor": (4, 9)}, r"predictor=\(4, 9\) must end with 8"),
-        ("byol", {"views": (Views(), Views(size=(8, 8)))}, r"views of None and \(8, 8\) cannot be"),
+        (
+            "byol",
+            {"views": (Augmentation(), Augmentation(size=(8, 8)))},
+            r"views of None and \(8, 8\) cannot be",
+        ),
         ("simsiam", {"predictor": (0, 8)}, r"predictor=\(0, 8\) must be the widths"),
         ("barlow_twins", {"off_diagonal_weight": -1.0}, "off_diagonal_weight=-1.0"),
         ("vicreg", {"variance_weight": -1.0}, "variance_weight=-1.0 must not be negative"),

@@ -10,7 +10,7 @@ import pytest
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert, gpt2, modernbert
 from jaxssl.objectives import CausalLM, MaskedLM, NextSentence, SentenceOrder
-from jaxssl.objectives.batch import Text, Vocabulary
+from jaxssl.objectives.batches.batch import Text, Vocabulary
 from tests.tiny import BEGIN, FIRST, PAD, tiny_rows, tiny_spec
 
 SPEC = tiny_spec()

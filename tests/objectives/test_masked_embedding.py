@@ -12,8 +12,8 @@ import pytest
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert, gpt2, modern
 from jaxssl.objectives import MaskedEmbedding
-from jaxssl.objectives.batch import Text, Vocabulary
-from jaxssl.training.mesh import Mesh
+from jaxssl.objectives.batches.batch import Text, Vocabulary
+from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.step import create_state, gradients_of, make_step
 from tests.tiny import FIRST, tiny_rows, tiny_spec
 

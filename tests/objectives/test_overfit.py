@@ -8,13 +8,13 @@ import numpy as np
 import optax
 import pytest
 
+from jaxssl.augment import Augmentation
 from jaxssl.models.recipes import bert
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Colorization, MaskedLM, Rotation, SimCSE, WordVectors
-from jaxssl.objectives.batch import Images, Text, Vocabulary
+from jaxssl.objectives.batches.batch import Images, Text, Vocabulary
 from jaxssl.objectives.contract import Carrying
 from jaxssl.objectives.sentence_pairs import NextSentence
-from jaxssl.objectives.views import Views
 from tests.objectives.tiny_views import OBJECTIVES, tiny_captions, tiny_pairs_spec
 from tests.tiny import tiny_image_spec, tiny_images, tiny_rows, tiny_spec
 
@@ -23,7 +23,7 @@ RARE = tiny_spec(batch=4, length=16, vocab_size=2000)  # most words stand once: 
 EVEN = tiny_spec(batch=8)
 PICTURES, PAIRS = tiny_image_spec(batch=8), tiny_pairs_spec(batch=8)
 VOCABULARY = Vocabulary.of(PAIRS.captions)
-NETWORK, STILL = ResNet(10, width=8), Views(crop=None, flip=0.0)
+NETWORK, STILL = ResNetConfig(10, width=8), Augmentation(crop=None, flip=0.0)
 CASES = {  # objective, its rows, steps, the first loss is above, the last below
     "masked": (MaskedLM(bert(**SHAPE, dropout=0.0)), EVEN, 80, 3.5, 0.1),
     "pairs": (MaskedLM(bert(**SHAPE, dropout=0.0), second_task=NextSentence()), EVEN, 80, 3.5, 0.2),

@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxssl.augment import Augmentation
 from jaxssl.errors import InputError
-from jaxssl.models.residual_network import ResNet
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Rotation
-from jaxssl.objectives.batch import Images
+from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.rotation import turn
-from jaxssl.objectives.views import Views
 from tests.tiny import tiny_image_spec, tiny_images
 
-STILL = Views(crop=None, flip=0.0)
-OBJECTIVE = Rotation(ResNet(10, width=8), views=STILL)
+STILL = Augmentation(crop=None, flip=0.0)
+OBJECTIVE = Rotation(ResNetConfig(10, width=8), views=STILL)
 SPEC = tiny_image_spec(batch=4)
 
 
@@ -58,6 +58,6 @@ def test_loss_is_the_mean_over_images_and_turns():
 def test_bad_fields():
     with pytest.raises(InputError, match=r"hidden=\(0,\) must be widths"):
         Rotation(OBJECTIVE.encoder, hidden=(0,))
-    wide = Rotation(OBJECTIVE.encoder, views=Views(size=(8, 16)))
+    wide = Rotation(OBJECTIVE.encoder, views=Augmentation(size=(8, 16)))
     with pytest.raises(InputError, match="8x16 have another shape when they are turned"):
         wide.init(None, SPEC)

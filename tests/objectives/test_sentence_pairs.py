@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxssl.objectives.batch import Vocabulary
+from jaxssl.objectives.batches.batch import Vocabulary
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 from tests.tiny import BEGIN, END, PAD, tiny_rows, tiny_spec
 

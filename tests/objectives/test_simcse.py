@@ -12,8 +12,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert, gpt2
 from jaxssl.objectives import SimCSE
-from jaxssl.objectives.batch import Text, Vocabulary
-from jaxssl.training.mesh import Mesh, batch_sharding
+from jaxssl.objectives.batches.batch import Text, Vocabulary
+from jaxssl.sharding.mesh import Mesh, batch_sharding
 from jaxssl.training.step import gradients_of
 from tests.tiny import FIRST, PAD, tiny_rows, tiny_spec
 

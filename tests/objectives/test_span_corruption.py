@@ -11,8 +11,8 @@ import pytest
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import t5
 from jaxssl.objectives import SpanCorruption
-from jaxssl.objectives.batch import Text, Vocabulary
-from jaxssl.objectives.spans import most_spans, segmented_spans
+from jaxssl.objectives.batches.batch import Text, Vocabulary
+from jaxssl.objectives.corruption.spans import most_spans, segmented_spans
 from tests.tiny import BEGIN, END, FIRST, PAD, UNKNOWN, tiny_rows, tiny_spec
 
 SPEC = tiny_spec()

@@ -11,8 +11,8 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.objectives import WordVectors
-from jaxssl.objectives.batch import Text, Vocabulary
-from jaxssl.training.mesh import Mesh
+from jaxssl.objectives.batches.batch import Text, Vocabulary
+from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.step import create_state, make_step
 from tests.tiny import BEGIN, END, FIRST, PAD, tiny_rows, tiny_spec
 

@@ -4,23 +4,23 @@ import dataclasses
 
 import numpy as np
 
+from jaxssl.augment import Augmentation, MultiCrop, RandomResizedCrop
 from jaxssl.data.images import ImageSpec
 from jaxssl.models.recipes import bert, vit
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import BYOL, DINO, BarlowTwins, ImageText, SimCLR, SimSiam, VICReg
-from jaxssl.objectives.views import MultiCrop, RandomResizedCrop, Views
 from tests.tiny import tiny_image_spec, tiny_rows, tiny_spec
 
 # It compiles in a fraction of a residual network's time; those are in test_meshes.py.
 BLOCKS = vit(depth=1, width=16, heads=2, initializer_range=0.2)
-ENCODER = VisionTransformer(BLOCKS, patch=4, pooling="mean")
-GENTLE = Views(  # of pixels from 0 to 1 a fresh network makes almost the same of all images
+ENCODER = VisionTransformerConfig(BLOCKS, patch=4, pooling="mean")
+GENTLE = Augmentation(  # of pixels from 0 to 1 a fresh network makes almost the same of all images
     crop=RandomResizedCrop((0.4, 1.0)), grayscale=0.2, mean=(0.5,) * 3, deviation=(0.25,) * 3
 )
 OTHER = dataclasses.replace(GENTLE, grayscale=0.0, solarize=0.2)
 CROPS = MultiCrop(
-    large=Views(size=(16, 16), crop=RandomResizedCrop((0.4, 1.0))),
-    small=Views(size=(8, 8), crop=RandomResizedCrop((0.1, 0.4))),
+    large=Augmentation(size=(16, 16), crop=RandomResizedCrop((0.4, 1.0))),
+    small=Augmentation(size=(8, 8), crop=RandomResizedCrop((0.1, 0.4))),
     large_count=2,
     small_count=2,
 )

@@ -6,13 +6,12 @@ import numpy as np
 import optax
 import pytest
 
-from jaxssl.data.example_batches import Encoded, ExampleBatches, LabelledSpec
+from jaxssl.data.labelled.example_batches import Encoded, ExampleBatches, LabelledSpec
 from jaxssl.errors import InputError
-from jaxssl.models.layout import axes_of, path_of
 from jaxssl.models.recipes import bert, gpt2, modern
-from jaxssl.models.transformer import LAYOUT as ENCODER_LAYOUT
 from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence
-from jaxssl.tasks.classify import LAYOUT, Classify
+from jaxssl.sharding.layout import axes_of, path_of
+from jaxssl.tasks.classify import Classify
 from tests.tiny import FIRST, tiny_spec
 
 SHAPE = {"depth": 1, "width": 32, "heads": 2, "max_length": 32, "dropout": 0.0}
@@ -199,5 +198,6 @@ def test_settings_that_cannot_be():
 def test_every_parameter_has_a_layout(name):
     network, task = TASKS[name]
     model = task.init(jax.random.key(1), NETWORKS[network], SPEC)
+    axes = axes_of(model)
     for keys, leaf in jax.tree_util.tree_flatten_with_path(model)[0]:
-        assert len(axes_of(path_of(keys), (LAYOUT, ENCODER_LAYOUT))) == leaf.ndim
+        assert len(axes[path_of(keys)]) == leaf.ndim

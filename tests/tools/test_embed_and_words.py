@@ -9,11 +9,11 @@ import train
 from jaxssl.errors import InputError
 from jaxssl.interop.word2vec import read_word2vec
 from jaxssl.objectives import SimCSE
+from jaxssl.pretrained.texts import cosines, load_embedder
+from jaxssl.pretrained.words import load_word_table
+from jaxssl.runs.checkpoint import load_pretrained
 from jaxssl.tools.main import main
-from jaxssl.training.checkpoint import load_pretrained
-from jaxssl.training.embedding import cosines, load_embedder
-from jaxssl.training.start import parameters
-from jaxssl.training.word_table import load_word_table
+from jaxssl.training.begin import parameters
 from tests.shrink import prepare_words, shrink
 
 QUICK = "configs/quickstart.py"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from jaxssl.planning import targets
 from jaxssl.tools.main import main
-from jaxssl.training import targets
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
@@ -16,7 +16,7 @@ needs_cuda = pytest.mark.skipif(
     importlib.util.find_spec("jax_cuda12_plugin") is None, reason="JAX's CUDA plugin is missing"
 )
 RECIPE = """
-from jaxssl.data.loader import Rows
+from jaxssl.data.rows import Rows
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import MaskedLM
 from jaxssl.training.config import Pretraining

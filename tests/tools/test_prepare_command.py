@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxssl.data.loader import Rows, open_rows
+from jaxssl.data.rows import Rows, open_rows
 from jaxssl.tools.main import COMMANDS, main
 from tests.data.tiny_images import write_folder
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxssl.errors import InputError
-from jaxssl.objectives.batch import Images
+from jaxssl.objectives.batches.batch import Images
 from jaxssl.training.collapse import CollapseAlarm, Collapsed, CollapseWatch
 from tests.objectives.tiny_views import OBJECTIVES
 from tests.tiny import tiny_image_spec, tiny_images

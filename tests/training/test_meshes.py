@@ -14,8 +14,8 @@ import optax
 import pytest
 
 from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5, vit
-from jaxssl.models.residual_network import ResNet
-from jaxssl.models.vision_transformer import VisionTransformer
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import (
     BYOL,
     DINO,
@@ -38,7 +38,7 @@ from jaxssl.objectives import (
     VICReg,
     WordVectors,
 )
-from jaxssl.training.mesh import Mesh, batch_sharding
+from jaxssl.sharding.mesh import Mesh, batch_sharding
 from jaxssl.training.step import (
     abstract_batch,
     abstract_state,
@@ -55,7 +55,7 @@ PAIRS = dataclasses.replace(PICTURES, captions=tiny_spec(batch=16, length=16, vo
 SHAPE = {"depth": 2, "width": 64, "heads": 8, "max_length": 32, "dropout": 0.1}
 HALF = {**SHAPE, "depth": 1}
 BLOCK = vit(depth=1, width=64, heads=8, dropout=0.1)
-PATCHES, BOTH, WIDTHS = VisionTransformer(BLOCK, patch=4), (GENTLE, OTHER), (32, 16)
+PATCHES, BOTH, WIDTHS = VisionTransformerConfig(BLOCK, patch=4), (GENTLE, OTHER), (32, 16)
 OBJECTIVES = {
     "words": MaskedLM(encoder=modernbert(**SHAPE), masking="words"),
     "spans": MaskedLM(encoder=modern(**SHAPE), masking="spans"),
@@ -69,8 +69,8 @@ OBJECTIVES = {
     "simcse": SimCSE(bert(**SHAPE), "projector", texts=2, masked_lm_weight=0.1, block_size=8),
     "skip-gram": WordVectors(width=64),
     "teacher": MaskedEmbedding(encoder=bert(**SHAPE), last=2, momentum=0.9),
-    "masked-image": MaskedAutoencoder(VisionTransformer(BLOCK, patch=4, registers=1), BLOCK),
-    "image": ImageAutoencoder(ResNet(10, width=8, norm="batch"), code=16, hidden=0.2),
+    "masked-image": MaskedAutoencoder(VisionTransformerConfig(BLOCK, patch=4, registers=1), BLOCK),
+    "image": ImageAutoencoder(ResNetConfig(10, width=8, norm="batch"), code=16, hidden=0.2),
     "rotation": Rotation(PATCHES, hidden=(32,)),
     "colorization": Colorization(PATCHES, decoder_width=8),
     "simclr": SimCLR(PATCHES, GENTLE, WIDTHS, block_size=8),
@@ -78,7 +78,7 @@ OBJECTIVES = {
     # the gradient with it, on eight devices, is in tests/objectives/test_joint_embedding.py.
     "byol": BYOL(PATCHES, BOTH, WIDTHS, WIDTHS, norm="layer"),
     "simsiam": SimSiam(PATCHES, GENTLE, WIDTHS, WIDTHS, norm="layer"),
-    "barlow-twins": BarlowTwins(ResNet(10, width=8, norm="batch"), BOTH, WIDTHS),
+    "barlow-twins": BarlowTwins(ResNetConfig(10, width=8, norm="batch"), BOTH, WIDTHS),
     "vicreg": VICReg(PATCHES, BOTH, WIDTHS),
     "dino": DINO(PATCHES, CROPS, WIDTHS, prototypes=48),
     "pairs": ImageText(PATCHES, bert(**HALF), width=16, views=GENTLE, block_size=8),

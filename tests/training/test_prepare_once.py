@@ -5,13 +5,13 @@ import threading
 
 import pytest
 
-from jaxssl.data.loader import Rows
-from jaxssl.data.manifest import read_manifest
-from jaxssl.data.prepare import Prepare
+from jaxssl.data.prepared.manifest import read_manifest
+from jaxssl.data.preparing.texts import Prepare
+from jaxssl.data.rows import Rows
 from jaxssl.errors import InputError
+from jaxssl.runs.hosts import Hosts
 from jaxssl.training import prepare_once as module
 from jaxssl.training.config import Pretraining
-from jaxssl.training.hosts import Hosts
 from tests.data.tiny_corpus import Words, write_vocabulary
 
 

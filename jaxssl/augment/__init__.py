@@ -1,0 +1,31 @@
+"""Views of images on the device: crops, colours, blur, each image from a key of its own."""
+
+from jaxssl.augment.blur import GaussianBlur
+from jaxssl.augment.colours import (
+    hsv_to_rgb,
+    lab_to_rgb,
+    rgb_to_gray,
+    rgb_to_hsv,
+    rgb_to_lab,
+)
+from jaxssl.augment.crop import RandomResizedCrop
+from jaxssl.augment.draws import example_keys, fold
+from jaxssl.augment.jitter import ColorJitter
+from jaxssl.augment.pipeline import Augmentation, Cutout, MultiCrop, many_views
+
+__all__ = [
+    "ColorJitter",
+    "Cutout",
+    "GaussianBlur",
+    "MultiCrop",
+    "RandomResizedCrop",
+    "Augmentation",
+    "example_keys",
+    "fold",
+    "hsv_to_rgb",
+    "lab_to_rgb",
+    "many_views",
+    "rgb_to_gray",
+    "rgb_to_hsv",
+    "rgb_to_lab",
+]

@@ -1,0 +1,94 @@
+"""Files with named columns as records: TSV, CSV, JSON lines, Parquet, TFDS; all also compressed."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxssl.data.sources.compressed import open_bytes, plain_suffix
+from jaxssl.data.sources.readers import read_json_lines, read_parquet, read_tensorflow_dataset
+from jaxssl.errors import InputError
+
+TFDS_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+Record = dict[str, Any]
+
+
+def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tuple[str, Record]]:
+    """Every record of a file with the place where it stands, e.g. "train.tsv, line 7".
+
+    `tfds:NAME` takes the data set's own train, validation or test for `split` train, dev or test;
+    `tfds:NAME#SPLIT` names another.
+    Raises InputError for a missing, empty or broken file, and for a column that is not there.
+    """
+    if path.startswith("tfds:"):
+        name, _, chosen = path.removeprefix("tfds:").partition("#")
+        records = read_tensorflow_dataset(name, chosen or TFDS_SPLITS[split])
+        return _with_columns(records, columns)
+    match plain_suffix(Path(path)):
+        case ".tsv":
+            return _with_columns(read_separated(Path(path), tabs=True), columns)
+        case ".csv":
+            return _with_columns(read_separated(Path(path), tabs=False), columns)
+        case ".jsonl" | ".json":
+            return _with_columns(read_json_lines(path), columns)
+        case ".parquet":
+            return read_parquet(path, tuple(columns))
+    raise InputError(
+        f"{path} is of no kind that holds labelled examples; use .tsv, .csv, .jsonl or .parquet "
+        "(also .gz, .xz, .zst), tfds:NAME or stdlib"
+    )
+
+
+def read_separated(path: Path, *, tabs: bool) -> Iterator[tuple[str, Record]]:
+    """The records below a header row: parted by tabs and never quoted, or by commas with quotes."""
+    rows = _tab_rows(path) if tabs else _comma_rows(path)
+    header = next(rows, (0, []))[1]
+    if not any(header):
+        raise InputError(f"{path} is empty")
+    for number, row in rows:
+        if len(row) != len(header):
+            raise InputError(
+                f"{path}, line {number} has {len(row)} columns, but the header has {len(header)}: "
+                f"{', '.join(header)}"
+            )
+        yield f"{path}, line {number}", dict(zip(header, row, strict=True))
+
+
+def _tab_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(_lines(path), 1):
+        if line.strip():
+            yield number, line.rstrip("\r\n").split("\t")
+
+
+def _comma_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(_lines(path), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num} is no CSV: {error}") from error
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with open_bytes(path) as handle:
+        offset = 0
+        for raw in handle:
+            try:
+                yield raw.decode("utf8").removeprefix("" if offset else "\ufeff")
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{path}, byte {offset + error.start}: 0x{raw[error.start]:02x} is no UTF-8; "
+                    "convert the file"
+                ) from error
+            offset += len(raw)
+
+
+def _with_columns(
+    records: Iterator[tuple[str, Record]], columns: Sequence[str]
+) -> Iterator[tuple[str, Record]]:
+    for place, record in records:
+        for column in columns:
+            if column not in record:
+                raise InputError(f"{place} has no column {column!r}; it has {', '.join(record)}")
+        yield place, record

@@ -1,0 +1,169 @@
+"""Hugging Face's tokenizer.json (WordPiece, byte-level BPE, …) and BERT's vocab.txt."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tokenizers
+
+from jaxssl.data.tokenizers.pieces import (
+    BYTE,
+    SPACE,
+    begins_word,
+    byte_alphabet,
+    is_chinese,
+    is_mark,
+)
+from jaxssl.data.tokenizers.tokenizer import SPECIAL_NAMES, Tokenizer, fingerprint_of
+from jaxssl.errors import InputError
+
+
+class Meaning(NamedTuple):
+    """What a piece stands for."""
+
+    text: str  # readable
+    starts_word: bool
+    byte_length: int
+
+
+class HuggingFaceTokenizer(Tokenizer):
+    """A tokenizer.json, less the padding, truncation and special tokens that it may ask for.
+
+    byte_length: of WordPiece, which drops white space, a piece that begins a word counts one byte
+    more for the space before it, unless it is a mark or Chinese. The sum is that of the text within
+    0.2 % in English prose. Normalised text is counted: lower-cased, without accents.
+    """
+
+    kind = "hugging_face"
+
+    def __init__(self, definition: str, origin: str = "the file"):
+        try:
+            parts = json.loads(definition)
+            parts |= {"padding": None, "truncation": None, "post_processor": None}
+            self._definition = json.dumps(parts, ensure_ascii=False, sort_keys=True)
+            self._tokenizer = tokenizers.Tokenizer.from_str(self._definition)
+        except Exception as error:  # tokenizers raises bare Exception
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{origin} is no tokenizer.json: {reason}") from error
+        if parts["model"].get("end_of_word_suffix"):
+            raise InputError(
+                f"{origin} marks the ends of words, not their beginnings; whole words cannot be "
+                "told token by token"
+            )
+        self._tokenizer.encode_special_tokens = True  # "[MASK]" in a text is text
+        pieces = self._pieces_by_id()
+        own = len(pieces)
+        self._name_specials(pieces, SPECIAL_NAMES)
+        added = {token["id"]: token for token in parts.get("added_tokens") or ()}
+        style = _style(parts)
+        meanings = [_added(p) if i in added else style(p) for i, p in enumerate(pieces)]
+        self._texts = [meaning.text for meaning in meanings]
+        self._set_tables(
+            special=[
+                not piece or piece.startswith("[unused") or bool(added.get(i, {}).get("special"))
+                for i, piece in enumerate(pieces[:own])
+            ],
+            starts_word=[meaning.starts_word for meaning in meanings],
+            byte_length=[meaning.byte_length for meaning in meanings],
+        )
+        self._by_line = _white_space_is_dropped(parts)
+        self.fingerprint = fingerprint_of(self._definition)
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        if not self._by_line:
+            return [self._checked(ids) for ids in self._ids(list(texts))]
+        lines = [text.split("\n") for text in texts]  # short strings are faster
+        encoded = iter(self._ids([line for text in lines for line in text]))
+        return [self._checked([i for _ in text for i in next(encoded)]) for text in lines]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        kept = [int(i) for i in ids if not self.special[i]]
+        return self._tokenizer.decode(kept, skip_special_tokens=False)
+
+    def piece(self, id: int) -> str:
+        return self._texts[id].replace("\n", "\\n")
+
+    def _write(self, folder: Path) -> None:
+        (folder / "tokenizer.json").write_text(self._definition, encoding="utf-8")
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encoded]
+
+    def _pieces_by_id(self) -> list[str]:
+        """Every piece at its id, "" where an id is not given."""
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        pieces = [""] * (max(vocabulary.values(), default=-1) + 1)
+        for piece, i in vocabulary.items():
+            pieces[i] = piece
+        return pieces
+
+
+def from_vocabulary(
+    vocabulary: str, origin: str = "the vocabulary", *, lowercase: bool | None = None
+) -> HuggingFaceTokenizer:
+    """BERT's WordPiece from the text of a vocab.txt, one piece a line (Devlin et al. 2019).
+
+    A vocabulary without upper-case pieces is taken to be uncased where `lowercase` is not said;
+    names of tokens, [CLS] or <S>, do not count.
+    """
+    pieces = [line.rstrip("\r") for line in vocabulary.removesuffix("\n").split("\n")]
+    if "[UNK]" not in pieces:
+        raise InputError(f"{origin} is no BERT vocabulary: no [UNK] among its {len(pieces)} lines")
+    if lowercase is None:
+        lowercase = not any(p != p.lower() for p in pieces if p[:1] not in ("[", "<"))
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = tokenizers.decoders.WordPiece()
+    names = [name for names in SPECIAL_NAMES.values() for name in names if name in ids]
+    tokenizer.add_special_tokens(names)
+    return HuggingFaceTokenizer(tokenizer.to_str(), origin)
+
+
+def _style(parts: dict[str, Any]) -> Any:
+    """The function that tells what a piece stands for, by how pieces show white space."""
+    model = parts["model"]
+    prefix = model.get("continuing_subword_prefix")
+    if model.get("type") in ("WordPiece", "WordLevel") or (prefix and "merges" not in model):
+        return lambda piece: _word_piece(piece, prefix or "##")
+    if "ByteLevel" in json.dumps([parts.get("pre_tokenizer"), parts.get("decoder")]):
+        alphabet = byte_alphabet()
+        return lambda piece: _byte_level(piece, alphabet)
+    return _metaspace
+
+
+def _word_piece(piece: str, prefix: str) -> Meaning:
+    if piece.startswith(prefix) and piece != prefix:
+        return Meaning(piece, False, len(piece.removeprefix(prefix).encode("utf-8")))
+    spaced = not (is_mark(piece[:1]) or is_chinese(piece[:1]))
+    return Meaning(piece, True, len(piece.encode("utf-8")) + spaced)
+
+
+def _byte_level(piece: str, alphabet: dict[str, int]) -> Meaning:
+    if any(character not in alphabet for character in piece):
+        return _added(piece)
+    content = bytes(alphabet[character] for character in piece)
+    text = content.decode("utf-8", "replace")
+    return Meaning(text, begins_word(text), len(content))
+
+
+def _metaspace(piece: str) -> Meaning:
+    if BYTE.fullmatch(piece):
+        return Meaning(piece, False, 1)
+    return _added(piece.replace(SPACE, " "))
+
+
+def _added(text: str) -> Meaning:
+    """A token that is written as the text that it stands for."""
+    return Meaning(text, begins_word(text), len(text.encode("utf-8")))
+
+
+def _white_space_is_dropped(parts: dict[str, Any]) -> bool:
+    """Whether lines can be encoded one by one: as BERT does it, with no other added tokens."""
+    kinds = [(parts.get(part) or {}).get("type") for part in ("normalizer", "pre_tokenizer")]
+    added = parts.get("added_tokens") or ()
+    return kinds == ["BertNormalizer", "BertPreTokenizer"] and all(t["special"] for t in added)

@@ -1,0 +1,93 @@
+"""Sentencepiece models (Kudo & Richardson 2018), trained by us or by others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+
+from jaxssl.data.tokenizers.pieces import SPACE, begins_word
+from jaxssl.data.tokenizers.tokenizer import SPECIAL_NAMES, Tokenizer, fingerprint_of
+from jaxssl.errors import InputError
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """A sentencepiece model.
+
+    Where "\\n" is a piece by itself, as in the models that we train, lines are encoded one by one
+    with that piece between: the first word of a line then looks like any other word. The space that
+    is set before each line for that counts as the byte of the line's end, whose own piece counts 0:
+    bytes are exact but for one more at the start of a text, and one less for a blank line.
+
+    A text comes back exactly under normalization "identity", if it does not hold U+2581 itself,
+    by which sentencepiece shows spaces.
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(self, model: bytes, origin: str = "the model"):
+        self._model = model
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise InputError(f"{origin} is no sentencepiece model") from error
+        own = range(self._processor.get_piece_size())
+        pieces = [self._processor.id_to_piece(i) for i in own]
+        self._line_end = self._find_line_end(pieces)
+        declared = {
+            "pad": self._processor.pad_id(),
+            "unknown": self._processor.unk_id(),
+            "begin": self._processor.bos_id(),
+            "end": self._processor.eos_id(),
+        }
+        self._name_specials(pieces, SPECIAL_NAMES, declared)
+        reserved = [self._processor.is_control(i) or self._processor.is_unused(i) for i in own]
+        is_byte = [self._processor.is_byte(i) for i in own]
+        self._texts = [piece.replace(SPACE, " ") for piece in pieces]
+        self._set_tables(
+            special=reserved,
+            starts_word=[begins_word(text) for text in self._texts],
+            byte_length=[
+                1 if is_a_byte else len(text.encode("utf-8"))
+                for text, is_a_byte in zip(self._texts, is_byte + [False] * 5, strict=False)
+            ],
+        )
+        if self._line_end is not None:
+            self.byte_length[self._line_end] = 0
+        self.fingerprint = fingerprint_of(model)
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        if self._line_end is None:
+            encoded = self._processor.encode(list(texts), num_threads=1)
+            return [self._checked(ids) for ids in encoded]
+        lines = [text.split("\n") for text in texts]
+        every = [line for text in lines for line in text]
+        encoded_lines = iter(self._processor.encode(every, num_threads=1))
+        results = []
+        for text in lines:
+            ids = next(encoded_lines)
+            for _ in text[1:]:
+                ids.append(self._line_end)
+                ids += next(encoded_lines)
+            results.append(self._checked(ids))
+        return results
+
+    def decode(self, ids: Sequence[int]) -> str:
+        lines: list[list[int]] = [[]]
+        for i in ids:
+            if i == self._line_end:
+                lines.append([])
+            elif not self.special[i]:
+                lines[-1].append(int(i))
+        return "\n".join(self._processor.decode(line) if line else "" for line in lines)
+
+    def piece(self, id: int) -> str:
+        return self._texts[id].replace("\n", "\\n")
+
+    def _write(self, folder: Path) -> None:
+        (folder / "tokenizer.model").write_bytes(self._model)
+
+    def _find_line_end(self, pieces: list[str]) -> int | None:
+        """The piece of a line's end, if lines can be encoded one by one."""
+        holds_one = [i for i, piece in enumerate(pieces) if "\n" in piece]
+        return holds_one[0] if [pieces[i] for i in holds_one] == ["\n"] else None

@@ -1,0 +1,121 @@
+"""A finetuned model off the disk, ready to label texts.
+
+    model = load_finetuned("runs/finetune_sst2/pretrained")
+    model.predict(["a gripping film", "two hours that i want back"])        # ["1", "0"]
+
+A folder of a finetuning is complete: it does not need the pretraining's folder any more.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxssl.data.labelled.example_batches import ExampleBatches, LabelledSpec, cut, encode
+from jaxssl.data.tokenizers.load import load_tokenizer
+from jaxssl.data.tokenizers.tokenizer import Tokenizer
+from jaxssl.errors import InputError
+from jaxssl.finetuning.results import DESCRIPTION, read_result
+from jaxssl.finetuning.setup import Finetuning, make_predictor
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.runs.checkpoint import Checkpoints
+from jaxssl.runs.description import rebuild
+from jaxssl.runs.stored_runs import opened
+from jaxssl.sharding.mesh import Mesh
+from jaxssl.tasks.scores import LOWER_IS_BETTER
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A classifier with its tokenizer. `labels` are the names of its classes, by id."""
+
+    config: Finetuning
+    network: TransformerConfig
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    lengths: tuple[int, ...]  # what batches are padded to
+    seed: int
+    step: int
+    model: Any
+
+    def log_probabilities(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None, *, batch: int = 64
+    ) -> Float[np.ndarray, "texts classes"]:
+        """log p(class | text), or of a pair of texts. Texts that are too long are cut.
+
+        Raises InputError for a second text where the model knows single ones, and the reverse.
+        """
+        is_pair = self.config.data.second is not None
+        if is_pair != (seconds is not None):
+            wants = "pairs of texts" if is_pair else "single texts"
+            raise InputError(f"this model was finetuned on {wants}; pass it {wants}")
+        if seconds is not None and len(seconds) != len(texts):
+            raise InputError(f"{len(texts)} texts and {len(seconds)} second texts make no pairs")
+        if not len(texts):
+            return np.zeros((0, len(self.labels)))
+        unlabelled = np.zeros(len(texts), np.int32)
+        whole = encode(self.tokenizer, texts, seconds, unlabelled)
+        examples, _ = cut(whole, self.lengths[-1])
+        spec = LabelledSpec.of(
+            self.tokenizer,
+            batch=min(batch, len(texts)),
+            lengths=self.lengths,
+            classes=len(self.labels),
+        )
+        predict = make_predictor(self.config, Mesh().make(jax.local_devices()[:1]))
+        return predict(self.model, ExampleBatches(examples, spec, shuffle=False))
+
+    def predict(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[str]:
+        """The likeliest label of every text, or pair of texts."""
+        best = self.log_probabilities(texts, seconds).argmax(axis=1)
+        return [self.labels[i] for i in best]
+
+
+def load_finetuned(folder: str | Path, seed: int | None = None) -> Finetuned:
+    """The best checkpoint of a seed; of the seed with the best score on dev where none is named.
+
+    `folder` is a finetuning's: runs/NAME/pretrained or runs/NAME/scratch.
+    Raises InputError where it is none, or no such seed is finished.
+    """
+    with opened(folder) as (here, bring):
+        return _load(str(folder), here, bring, seed)
+
+
+def _load(name: str, folder: Path, bring: Callable[[str], None], seed: int | None) -> Finetuned:
+    if not (folder / DESCRIPTION).exists():
+        below = [
+            part for part in ("pretrained", "scratch") if (folder / part / DESCRIPTION).exists()
+        ]
+        hint = f"; did you mean {name}/{below[0]}?" if below else ""
+        raise InputError(f"{name} is no finetuning: it has no {DESCRIPTION}{hint}")
+    record = json.loads((folder / DESCRIPTION).read_text(encoding="utf8"))
+    if "network" not in record:
+        raise InputError(f"{name} was written by an older version of the code; finetune again")
+    config: Finetuning = rebuild({**record["config"], "run": name.rpartition("/")[0]})
+    network, labels = rebuild(record["network"]), tuple(record["labels"])
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    seed = _best_seed(folder, config.metric) if seed is None else seed
+    seed_folder = folder / f"seed-{seed}"
+    if read_result(seed_folder) is None:
+        raise InputError(f"seed {seed} of {name} is not finished; run finetune.py to its end")
+    lengths = tuple(record["lengths"])
+    spec = LabelledSpec.of(tokenizer, batch=1, lengths=lengths, classes=len(labels))
+    template = jax.eval_shape(lambda: config.task.init(jax.random.key(0), network, spec))
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    bring(f"{seed_folder.name}/checkpoints")
+    with Checkpoints(seed_folder, read_only=True) as checkpoints:
+        step, model = checkpoints.restore_best_model(template, device)
+    return Finetuned(config, network, tokenizer, labels, lengths, seed, step, model)
+
+
+def _best_seed(folder: Path, metric: str) -> int:
+    results = [found for path in folder.glob("seed-*") if (found := read_result(path))]
+    if not results:
+        raise InputError(f"no seed of {folder} is finished; run finetune.py to its end")
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return max(results, key=lambda result: (sign * result["dev"][metric], -result["seed"]))["seed"]

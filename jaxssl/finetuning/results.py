@@ -1,0 +1,129 @@
+"""What a finetuning leaves behind, in runs/NAME/pretrained or runs/NAME/scratch.
+
+    finetuning.json           every field, and fingerprints of the examples and the checkpoint
+    tokenizer/                that of the checkpoint; load_finetuned needs no other folder
+    seed-N/                   metrics.jsonl, tensorboard/, checkpoints/ (the best and the latest)
+    seed-N/predictions.tsv    text, label, predicted, probability of every class; of test, else dev
+    seed-N/result.json        the scores of one seed
+    results.json              the scores of all seeds, their means and deviations
+
+The parameters of a seed are a plain nested dict by path, under "model" of its best checkpoint.
+"""
+
+import csv
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jaxssl
+from jaxssl.data.labelled.texts import LabelledData, Table
+from jaxssl.errors import InputError
+from jaxssl.finetuning.setup import Finetuning
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.runs.checkpoint import Pretrained, digest
+from jaxssl.runs.description import changes, describe
+
+DESCRIPTION = "finetuning.json"
+FREE = ("seeds", "report_every", "run")  # what may change when a run goes on
+Result = dict[str, Any]
+
+
+def begin_run(
+    config: Finetuning, data: LabelledData, network: TransformerConfig, pretrained: Pretrained
+) -> None:
+    """Notes what is run, or makes sure that the folder holds nothing but a part of the same.
+
+    The tokenizer, the network's fields and the labels make the folder complete.
+
+    Raises InputError where an earlier run in the folder differed in more than its seeds.
+    """
+    described = describe(config)
+    for name in FREE:
+        described.pop(name)
+    fingerprints = {"examples": data.fingerprint, "checkpoint": digest(pretrained.model)}
+    record = {
+        "version": jaxssl.__version__,
+        **fingerprints,
+        "config": described,
+        "network": describe(network),
+        "labels": list(data.names),
+        "lengths": list(data.lengths),
+    }
+    path = config.folder / DESCRIPTION
+    if path.exists():
+        old = json.loads(path.read_text(encoding="utf8"))
+        parts = ("config", *fingerprints)
+        before, now = ({name: r.get(name) for name in parts} for r in (old, record))
+        if lines := changes(before, now):
+            raise InputError(
+                f"{config.folder} holds another finetuning ({lines[0].removeprefix('config.')}); "
+                "choose another --run, or remove the folder"
+            )
+        return
+    config.folder.mkdir(parents=True, exist_ok=True)
+    pretrained.tokenizer.save(config.folder / "tokenizer")
+    write_json(path, record)
+
+
+def write_predictions(
+    path: Path, table: Table, names: tuple[str, ...], log_probabilities: np.ndarray
+) -> None:
+    """One line an example; a tab or a line break in a text becomes a space."""
+    header = ["text"] + (["second"] if table.second is not None else [])
+    header += ["label", "predicted", *(f"probability_{name}" for name in names)]
+    predicted = log_probabilities.argmax(axis=1)
+    probabilities = np.exp(log_probabilities)
+    with path.open("w", encoding="utf8", newline="") as file:
+        writer = csv.writer(
+            file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
+        )
+        writer.writerow(_flat(name) for name in header)
+        for i in range(len(table)):
+            texts = [table.first[i]] + ([table.second[i]] if table.second is not None else [])
+            labels = [table.labels[i], names[predicted[i]]]
+            shares = [f"{p:.6f}" for p in probabilities[i]]
+            writer.writerow([*(_flat(text) for text in texts + labels), *shares])
+
+
+def _flat(text: str) -> str:
+    return text.translate({9: " ", 10: " ", 13: " "})
+
+
+def read_result(folder: Path) -> Result | None:
+    """The result of a seed that is finished."""
+    path = folder / "result.json"
+    return json.loads(path.read_text(encoding="utf8")) if path.exists() else None
+
+
+def summarise(results: list[Result], metric: str) -> dict[str, Any]:
+    """Mean and sample standard deviation (0 for one seed) of every score of dev and test."""
+    summary: dict[str, Any] = {"metric": metric, "seeds": results, "mean": {}, "deviation": {}}
+    for split in ("dev", "test"):
+        if split in results[0]:
+            values = {name: [r[split][name] for r in results] for name in results[0][split]}
+            summary["mean"][split] = {n: statistics.fmean(v) for n, v in values.items()}
+            summary["deviation"][split] = {
+                n: statistics.stdev(v) if len(v) > 1 else 0.0 for n, v in values.items()
+            }
+    return summary
+
+
+def show_summary(summary: dict[str, Any]) -> str:
+    """The summary as a few lines for a person."""
+    count = len(summary["seeds"])
+    lines = [f"{count} seed{'s' * (count > 1)}, best by {summary['metric']} on dev:"]
+    for split, means in summary["mean"].items():
+        deviations = summary["deviation"][split]
+        shown = (f"{name} {mean:.4f} ± {deviations[name]:.4f}" for name, mean in means.items())
+        lines.append(f"  {split:<5}" + "  ".join(shown))
+    return "\n".join(lines)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf8")
+    temporary.replace(path)

@@ -1,0 +1,121 @@
+"""Which attention computes: a fused kernel where there is one that can, XLA elsewhere, and why.
+
+Decided while tracing, by the platform of the mesh that the step is for, which need not be here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+from jax.sharding import AxisType
+from jaxtyping import Array
+
+from jaxssl.errors import InputError
+from jaxssl.sharding.layout import mesh_axes
+
+Wish = Literal["auto", "xla", "fused"]  # what a configuration asks for
+KERNELS = {"tpu": "splash", "gpu": "cudnn"}
+SHORTEST = 128  # places of a block of splash; shorter rows have small scores
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What computes an attention."""
+
+    kernel: str  # "xla", "splash" or "cudnn"
+    reason: str  # why none that is fused; "" for these
+
+
+_made: ContextVar[list[Choice] | None] = ContextVar("choices", default=None)
+
+
+@contextmanager
+def choices_made() -> Iterator[list[Choice]]:
+    """The list fills with the choices made while tracing in this context, each once."""
+    choices: list[Choice] = []
+    token = _made.set(choices)
+    try:
+        yield choices
+    finally:
+        _made.reset(token)
+
+
+def choose(
+    wish: Wish,
+    queries: Array,
+    keys: Array,
+    *,
+    dropped: bool,
+    windowed: bool,
+    prefixed: bool,
+) -> Choice:
+    """Raises InputError where the wish is a fused kernel and none can do this."""
+    platform = platform_of_mesh()
+    reason = "as asked for"
+    if wish != "xla":
+        reason = (
+            _no_kernel(platform, dropped, windowed, prefixed)
+            or _no_shape(platform, queries, keys)
+            or _no_mesh(platform, queries, keys)
+        )
+    if wish == "fused" and reason:
+        raise InputError(f"attention 'fused': {reason}; pass 'auto', which takes XLA here")
+    choice = Choice("xla" if reason else KERNELS[platform], reason)
+    made = _made.get()
+    if made is not None and choice not in made:
+        made.append(choice)
+    return choice
+
+
+def platform_of_mesh() -> str:
+    """Of the devices that the surrounding mesh is of; without one, of those that JAX has."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
+def _no_kernel(platform: str, dropped: bool, windowed: bool, prefixed: bool) -> str:
+    if platform not in KERNELS:
+        return f"there is no fused kernel for {platform}"
+    if dropped:
+        return "dropout acts on the attention weights (attention_dropout 0 leaves it out)"
+    if windowed:
+        return "the window differs from layer to layer"
+    if prefixed:
+        return "the prefix differs from row to row"
+    return ""
+
+
+def _no_shape(platform: str, queries: Array, keys: Array) -> str:
+    head_dim, places = queries.shape[-1], min(queries.shape[1], keys.shape[1])
+    if places < SHORTEST:
+        return f"{places} places are fewer than the {SHORTEST} of a block"
+    if head_dim % 8:
+        return f"heads of {head_dim} numbers are no multiple of 8"
+    if platform == "gpu" and head_dim > 128:
+        return f"heads of {head_dim} numbers are wider than the 128 of cuDNN"
+    if platform == "gpu" and queries.dtype.itemsize > 2:
+        return f"cuDNN takes bfloat16, and this is {queries.dtype}"
+    return ""
+
+
+def _no_mesh(platform: str, queries: Array, keys: Array) -> str:
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        several = platform == "tpu" and jax.device_count() > 1
+        return "no mesh says how the arrays lie on several devices" if several else ""
+    if len(set(mesh.axis_types)) > 1 or AxisType.Explicit in mesh.axis_types:
+        return f"the mesh has axes of {', '.join(str(kind) for kind in mesh.axis_types)}"
+    if AxisType.Manual in mesh.axis_types:  # the arrays are a device's own
+        return ""
+    for name, size, axis in (
+        ("rows", queries.shape[0], "batch"),
+        ("heads", queries.shape[2], "heads"),
+        ("key heads", keys.shape[2], "kv_heads"),
+    ):
+        names, ways = mesh_axes(axis, mesh)
+        if size % ways:
+            return f"{size} {name} do not divide over {ways} devices of {' x '.join(names)}"
+    return ""

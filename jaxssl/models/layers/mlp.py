@@ -1,0 +1,67 @@
+"""Perceptrons behind an encoder: projectors and predictors."""
+
+from typing import Any, Literal
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxssl.errors import InputError
+from jaxssl.models.layers.convolution import BatchNorm, Statistics
+from jaxssl.models.layers.dense import LayerNorm, Linear
+from jaxssl.sharding.layout import constrain
+
+HeadNorm = Literal["none", "layer", "batch"]
+
+
+class MLP(nnx.Module):
+    """Dense layers with a norm and a ReLU behind all but the last."""
+
+    layout = (
+        (r"layers/\d+/kernel", ("embed", "mlp")),
+        (r"layers/\d+/bias", ("mlp",)),
+        (r"norms/\d+/(?:scale|bias)", (None,)),
+    )
+
+    def __init__(self, key: Array, widths: tuple[int, ...], *, norm: HeadNorm = "none"):
+        if len(widths) < 2 or min(widths) < 1:
+            raise InputError(f"widths {widths} must be at least inputs and outputs, all positive")
+        keys = jax.random.split(key, len(widths) - 1)
+        sizes = list(zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nnx.List(
+            Linear(one, inputs, outputs, deviation=(2 / inputs) ** 0.5)
+            for one, (inputs, outputs) in zip(keys, sizes, strict=True)
+        )
+        self.norms = nnx.List(_norm(norm, outputs) for _, outputs in sizes[:-1] if norm != "none")
+
+    def __call__(
+        self, x: Float[Array, "batch inputs"], *, statistics: Statistics = None
+    ) -> tuple[Float[Array, "batch outputs"], Statistics]:
+        """The outputs, and moments of the batch norms (convolution.py says of what)."""
+        own = statistics or [None] * len(self.norms)
+        moments: list[Statistics] = []
+        for i, layer in enumerate(self.layers):
+            x = constrain(layer(x), "batch", None)  # or XLA mixes up the rows of its gradient
+            if i + 1 == len(self.layers):
+                break
+            if len(self.norms):
+                x, found = _normed(self.norms[i], x, own[i])
+                moments.append(found)
+            x = jax.nn.relu(x)
+        return x, moments if self._is_batch else ()
+
+    def first_statistics(self) -> Statistics:
+        """Of the batch norms of a new head; `()` where it has none."""
+        return [n.first_statistics() for n in self.norms if isinstance(n, BatchNorm)] or ()
+
+    @property
+    def _is_batch(self) -> bool:
+        return any(isinstance(norm, BatchNorm) for norm in self.norms)
+
+
+def _norm(kind: HeadNorm, width: int) -> LayerNorm | BatchNorm:
+    return BatchNorm(width) if kind == "batch" else LayerNorm(width, epsilon=1e-6)
+
+
+def _normed(norm: Any, x: Array, statistics: Statistics) -> tuple[Array, Statistics]:
+    return norm(x, statistics) if isinstance(norm, BatchNorm) else (norm(x), ())

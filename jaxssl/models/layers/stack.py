@@ -1,0 +1,76 @@
+"""The one place where layers are stacked into a leading axis and run one after another.
+
+The compiled program is then as long as one layer, whatever the depth.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from jax.ad_checkpoint import checkpoint_policies
+from jaxtyping import Array
+
+from jaxssl.errors import InputError
+from jaxssl.models.layers.fused_attention import CUDNN_FORWARD, KEPT
+
+Layer = TypeVar("Layer")
+Carry = TypeVar("Carry")
+
+
+def _and_fused_attention(policy: Callable[..., Any]) -> Callable[..., Any]:
+    """Keeps what a fused attention gives, which is no larger than the queries, beside what `policy` keeps."""
+    of_splash = checkpoint_policies.save_only_these_names(KEPT)
+
+    def keeps(primitive: Any, *arguments: Any, **parameters: Any) -> Any:
+        if primitive.name.startswith(CUDNN_FORWARD):
+            return True
+        others = (primitive, *arguments)
+        return of_splash(*others, **parameters) or policy(*others, **parameters)
+
+    return keeps
+
+
+# What a layer keeps for its backward pass beside its input. What lies between matrix products is
+# always computed again: that costs less than writing and reading it, and halves the memory.
+REMAT: dict[str, Callable[..., Any]] = {
+    "none": _and_fused_attention(checkpoint_policies.dots_saveable),  # every matrix product
+    "dots": _and_fused_attention(
+        checkpoint_policies.dots_with_no_batch_dims_saveable
+    ),  # less those within attention
+    "full": checkpoint_policies.nothing_saveable,  # nothing
+}
+
+
+def stack_layers(make: Callable[[Array], Layer], key: Array, depth: int) -> Layer:
+    """`depth` layers from as many keys, as one layer whose arrays have a leading axis of `depth`.
+
+    Uses of Flax only that a module is a pytree: the same in NNX's graph mode and tree mode.
+    """
+    return jax.vmap(make)(jax.random.split(key, depth))
+
+
+def run_layers(
+    layers: Layer,
+    carry: Carry,
+    each: Any,
+    apply: Callable[[Layer, Carry, Any], Carry],
+    *,
+    remat: str = "none",
+) -> Carry:
+    """carry = apply(layer i, carry, each[i]) for every i.
+
+    `each` is a pytree of arrays with a leading axis of layers; `remat` a key of `REMAT`.
+    """
+    if remat not in REMAT:
+        raise InputError(f"remat {remat!r} is not one of {', '.join(REMAT)}; pass one of these")
+
+    def step(carry: Carry, inputs: tuple[Layer, Any]) -> tuple[Carry, None]:
+        layer, one = inputs
+        return apply(layer, carry, one), None
+
+    depth = jax.tree.leaves(layers)[0].shape[0]
+    # Two layers in a row are 15 % faster on CPU than a loop of two; deeper ones are not.
+    unroll = depth if depth <= 2 and remat == "none" else 1
+    # Inside a scan XLA cannot merge the second computation with the first, so no barrier is needed.
+    step = jax.checkpoint(step, policy=REMAT[remat], prevent_cse=False)
+    return jax.lax.scan(step, carry, (layers, each), unroll=unroll)[0]

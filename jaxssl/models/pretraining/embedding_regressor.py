@@ -1,0 +1,34 @@
+"""An encoder with a head that predicts vectors of its own width (Baevski et al. 2022, data2vec)."""
+
+import jax
+from flax import nnx
+from jaxtyping import Array
+
+from jaxssl.models.layers.dense import FeedForward
+from jaxssl.models.transformer_config import TransformerConfig
+
+
+class EmbeddingRegressor(nnx.Module):
+    """Encoder, and two dense layers with a GELU between them."""
+
+    # The encoder's own lines are in transformer.py.
+    layout = (
+        (r"head/up/kernel", ("embed", "mlp")),
+        (r"head/up/bias", ("mlp",)),
+        (r"head/down/kernel", ("mlp", "embed")),
+        (r"head/down/bias", (None,)),
+    )
+
+    def __init__(self, key: Array, config: TransformerConfig, vocab_size: int):
+        encoder, head = jax.random.split(key)
+        sd = config.initializer_range
+        self.encoder = config.make(encoder, vocab_size)
+        self.head = FeedForward(
+            head,
+            config.width,
+            2 * config.width,
+            activation="gelu",
+            bias=True,
+            deviation=sd,
+            out_deviation=sd,
+        )

@@ -1,0 +1,80 @@
+"""A small convolutional decoder: maps to an image, twice as high and wide at every stage.
+
+    maps -> [every place four times -> 3 x 3 convolution -> group norm -> ReLU] ... -> 3 x 3 convolution
+
+A place is repeated and then convolved, which leaves no checkerboard (Odena et al. 2016). Channels halve
+from stage to stage, from at most 8 times `width` down to `width`.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxssl.errors import InputError
+from jaxssl.models.layers.convolution import Convolution, GroupNorm, Maps, convolution_flops
+from jaxssl.models.layers.dense import along_last
+
+WIDEST = 8  # times the width of the last stage
+
+
+class ImageDecoder(nnx.Module):
+    """Maps of any size to images `2 ** doublings` times as high and wide, float32."""
+
+    layout = (
+        (r"convolutions/\d+/kernel", (None, None, None, "embed")),
+        (r"norms/\d+/(?:scale|bias)", (None,)),
+        (r"pixels/kernel", (None, None, "embed", None)),
+        (r"bias", (None,)),
+    )
+
+    def __init__(self, key: Array, inputs: int, width: int, outputs: int, *, doublings: int):
+        if min(inputs, width, outputs) < 1 or doublings < 0:
+            raise InputError(
+                f"a decoder from {inputs} channels by {width} to {outputs}, doubled {doublings} times: "
+                "channels must be at least 1 and doublings at least 0"
+            )
+        keys = jax.random.split(key, doublings + 1)
+        stages = stages_of(inputs, width, doublings)
+        self.convolutions = nnx.List(
+            Convolution(one, before, after, 3)
+            for one, (before, after) in zip(keys, stages, strict=False)
+        )
+        self.norms = nnx.List(GroupNorm(after) for _, after in stages)
+        last = stages[-1][1] if stages else inputs
+        self.pixels = Convolution(keys[-1], last, outputs, 3, deviation=0.1 * (9 * last) ** -0.5)
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(
+        self, maps: Float[Array, "batch rows columns inputs"]
+    ) -> Float[Array, "batch height width outputs"]:
+        x = maps
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = jax.nn.relu(norm(convolution(doubled(x)))[0])
+        x = self.pixels(x).astype(jnp.float32)
+        return x + along_last(self.bias[...], x)
+
+
+def stages_of(inputs: int, width: int, doublings: int) -> list[tuple[int, int]]:
+    """Channels into and out of every stage."""
+    after = [width * min(2**left, WIDEST) for left in reversed(range(doublings))]
+    return list(zip([inputs, *after][:-1], after, strict=True))
+
+
+def doubled(x: Maps) -> Float[Array, "batch rows columns channels"]:
+    """Every place four times: twice as high and wide."""
+    batch, height, width, channels = x.shape
+    shape = (batch, height, 2, width, 2, channels)
+    places = jnp.broadcast_to(x[:, :, None, :, None], shape)
+    return places.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def decoder_flops(
+    rows: int, columns: int, inputs: int, width: int, outputs: int, *, doublings: int
+) -> float:
+    """Of one image, from maps of rows x columns: the convolutions."""
+    total = 0.0
+    for before, after in stages_of(inputs, width, doublings):
+        rows, columns, inputs = 2 * rows, 2 * columns, after
+        total += convolution_flops(rows, columns, before, after, 3)
+    return total + convolution_flops(rows, columns, inputs, outputs, 3)

@@ -1,0 +1,44 @@
+"""An encoder of images and one of texts, each with a projection to a space that they share (CLIP)."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array
+
+from jaxssl.models.layers.dense import Linear
+from jaxssl.models.pretraining.joint_embedding import Encoder
+from jaxssl.models.transformer_config import TransformerConfig
+
+
+class ImageTextModel(nnx.Module):
+    """`logit_scale` is log(1 / temperature); `logit_bias` is of the sigmoid loss alone (None: none)."""
+
+    # The encoders' own lines are in their files.
+    layout = (
+        (r"(image|text)_projection/kernel", ("embed", None)),
+        (r"logit_(scale|bias)", ()),
+    )
+
+    def __init__(
+        self,
+        key: Array,
+        encoder: Encoder,
+        text: TransformerConfig,
+        *,
+        channels: int,
+        vocab_size: int,
+        width: int,
+        temperature: float,
+        bias: float | None,
+    ):
+        keys = jax.random.split(key, 4)
+        self.encoder = encoder.make(keys[0], channels)
+        self.text = text.make(keys[1], vocab_size)
+        self.image_projection, self.text_projection = (
+            Linear(one, inputs, width, deviation=inputs**-0.5, bias=False)
+            for one, inputs in ((keys[2], encoder.features), (keys[3], text.width))
+        )
+        self.logit_scale = nnx.Param(jnp.array(math.log(1 / temperature)))
+        self.logit_bias = None if bias is None else nnx.Param(jnp.array(bias))

@@ -1,0 +1,141 @@
+"""A plan as a page for a person, and as JSON."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+import jaxssl
+from jaxssl.models.layers.attention_choice import Choice
+from jaxssl.planning.collectives import Total
+from jaxssl.planning.estimate import ASSUMPTIONS, Estimate
+from jaxssl.planning.plan import Measured, Memory, Plan
+
+GIB = 2**30
+
+
+def as_text(plan: Plan, name: str) -> str:
+    """The page that `jaxssl plan` prints."""
+    counts, target = plan.counts, plan.target
+    slices = f" x {target.slices} slices" if target.slices > 1 else ""
+    mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
+    lines = [
+        f"{name} on {target.text}{slices}: {target.device_count} devices, mesh {mesh}",
+        f"  rows        {plan.rows} ({plan.rows_from})",
+        f"  batch       {plan.batch:,} rows in {plan.microbatches} microbatches, "
+        f"{counts.units:,} {plan.unit}; {rows_of_device(plan)} rows of a device at a time",
+        f"  parameters  {counts.parameters / 1e6:,.1f} M, {counts.flops:.3g} FLOPs a step, "
+        f"{counts.flops / counts.units / counts.parameters:.2f} a parameter and {plan.unit[:-1]}",
+        f"  checkpoint  {counts.state / 1e9:,.2f} GB",
+        f"  training    {plan.steps:,} steps, {plan.steps * counts.units:.3g} {plan.unit}",
+    ]
+    if plan.measured is None:
+        lines += [
+            f"  memory      {counts.state_per_device / GIB:.3f} GiB of state a device, of "
+            f"{target.memory / GIB:.2f}",
+            f"  not compiled, so no temporaries, collectives or time: {plan.not_compiled}",
+        ]
+    else:
+        lines += _measured(plan, plan.measured)
+    return "\n".join(lines)
+
+
+def rows_of_device(plan: Plan) -> int:
+    """Of one microbatch."""
+    return plan.batch // plan.microbatches // (plan.mesh["data"] * plan.mesh["fsdp"])
+
+
+def _measured(plan: Plan, measured: Measured) -> list[str]:
+    lines = [
+        f"  hosts       {plan.target.hosts}, each reads {measured.host_rows} rows of a batch from "
+        "any shard",
+        *_memory(measured.memory),
+        f"  attention   {'; '.join(map(_attention, measured.attention)) or 'none'}",
+        f"  collectives of a step (compiled in {measured.seconds:.0f} s)",
+        *(_collective(total) for total in measured.collectives),
+    ]
+    if not measured.collectives:
+        lines.append("    none")
+    if measured.estimate is None:
+        return [*lines, "  time        no estimate: a CPU's peaks are in no data sheet"]
+    return lines + _estimate(plan, measured.estimate)
+
+
+def _memory(memory: Memory) -> list[str]:
+    lines = [
+        f"  memory      {memory.total / GIB:.3f} GiB a device of {memory.limit / GIB:.2f} "
+        f"({memory.total / memory.limit:.0%}): arguments {memory.arguments / GIB:.3f}, "
+        f"temporaries {memory.temporaries / GIB:.3f}, output {memory.output / GIB:.3f}, "
+        f"program {memory.program / GIB:.3f}"
+    ]
+    if memory.host:
+        lines.append(f"  host        {memory.host / GIB:.3f} GiB a device in its host's memory")
+    return lines
+
+
+def _attention(choice: Choice) -> str:
+    if not choice.reason:
+        return f"fused ({choice.kernel})"
+    return f"XLA, with the scores in memory: {choice.reason}"
+
+
+def _collective(total: Total) -> str:
+    return (
+        f"    {total.kind:<19}{total.count:>4} in the program{total.runs:>7} runs"
+        f"{total.sent / 2**20:>11,.1f} MiB sent by a device, {total.overlapped} overlap compute"
+    )
+
+
+def _estimate(plan: Plan, found: Estimate) -> list[str]:
+    seconds = plan.steps * found.step
+    return [
+        f"  time        at best {found.step * 1e3:,.2f} ms a step, bound by {found.bound_by}: "
+        f"arithmetic {found.arithmetic * 1e3:.2f}, memory {found.memory * 1e3:.2f}, collectives "
+        f"{found.collectives * 1e3:.2f} of which {found.exposed * 1e3:.2f} are not hidden",
+        f"              {found.utilisation:.0%} of peak, {found.units_per_second:,.0f} {plan.unit}/s, "
+        f"{seconds / 86400:,.2f} days",
+        "  a roofline, which assumes:",
+        *(f"    - {assumption}" for assumption in ASSUMPTIONS),
+    ]
+
+
+def as_json(plan: Plan, name: str) -> dict[str, Any]:
+    """All numbers of a plan; bytes and seconds."""
+    counts, measured, target = plan.counts, plan.measured, plan.target
+    content = {
+        "config": name,
+        "on": target.text,
+        "slices": target.slices,
+        "chips": target.chips,
+        "devices": target.device_count,
+        "hosts": target.hosts,
+        "chip": dataclasses.asdict(target.chip) if target.chip else None,
+        **{
+            key: getattr(plan, key)
+            for key in (
+                "mesh",
+                "batch",
+                "microbatches",
+                "steps",
+                "rows_from",
+            )
+        },
+        **plan.shape,
+        "rows_per_device": rows_of_device(plan),
+        **dataclasses.asdict(counts),
+        plan.unit: counts.units,
+        f"training_{plan.unit}": plan.steps * counts.units,
+        "checkpoint_bytes": counts.state,
+        "memory_limit": target.memory,
+        "not_compiled": plan.not_compiled or None,
+        "versions": {"jax": jax.__version__, "jaxssl": jaxssl.__version__},
+    }
+    if measured is None:
+        return content
+    content |= dataclasses.asdict(measured)
+    content["memory"]["total"] = measured.memory.total
+    if measured.estimate is not None:
+        content["estimate"][f"{plan.unit}_per_second"] = measured.estimate.units_per_second
+        content["days"] = plan.steps * measured.estimate.step / 86400
+        content["assumptions"] = list(ASSUMPTIONS)
+    return content

@@ -1,0 +1,74 @@
+"""What a run shows a person at its begin and at its end."""
+
+from typing import Any
+
+import jax
+
+from jaxssl.data.images import Images
+from jaxssl.data.prepared.shards import in_gib
+from jaxssl.data.rows import RowReader
+from jaxssl.data.stores.shard_cache import GIB
+from jaxssl.objectives.masked_lm import MaskedLM
+from jaxssl.pretrained.guesses import show_guesses
+from jaxssl.pretrained.images import open_some
+from jaxssl.pretrained.pictures import SEARCHED, draw_pictures
+from jaxssl.runs.hosts import tell
+from jaxssl.runs.stored_runs import run_folder
+from jaxssl.training.config import Pretraining, Reader
+from jaxssl.training.loss_picture import draw_losses, read_metrics, spark_line
+from jaxssl.training.step import TrainState
+
+
+def announce(
+    config: Pretraining,
+    state: TrainState,
+    rows: Reader,
+    held_out: Reader,
+    mesh: Any,
+    changed: list[str],
+) -> None:
+    """What is about to run: model, rows, devices, and where it goes on."""
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.model))
+    spec, start = rows.spec, int(state.step)
+    per_epoch = max(rows.rows // spec.batch, 1)
+    devices = jax.devices()
+    tell(
+        f"{type(config.objective).__name__}: {parameters / 1e6:.2f} M parameters\n"
+        f"rows: {rows.rows:,} of {spec.in_words} ({held_out.rows:,} held out), batch "
+        f"{spec.batch}: {config.steps:,} steps are {config.steps / per_epoch:.1f} epochs\n"
+        f"devices: {len(devices)} x {devices[0].device_kind}, mesh "
+        + "x".join(str(size) for size in mesh.devices.shape)
+        + f"; run: {config.run}"
+    )
+    if rows.stored_bytes > config.data.cache_gib * GIB:
+        tell(
+            f"warning: the shards are {in_gib(rows.stored_bytes)} GiB and the cache holds "
+            f"{config.data.cache_gib:g}: rows are read in random order, so most are fetched again for "
+            f"every batch; --data.cache-gib {in_gib(rows.stored_bytes)} holds all"
+        )
+    for line in changed:
+        tell(f"changed since the run began: {line}")
+    if start >= config.steps:
+        tell(f"step {start:,} of {config.steps:,} is saved already; raise --steps to go on")
+    elif start:
+        tell(f"going on after step {start:,}")
+
+
+def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
+    """The picture of the loss; for masked LM a few guesses, for images more pictures."""
+    if jax.process_index():
+        return
+    run = run_folder(config.run)
+    losses = [record["loss"] for record in read_metrics(run, "train")]
+    tell(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
+    if jax.process_count() == 1:
+        model = state.model if isinstance(state.average, tuple) else state.average
+        if isinstance(config.objective, MaskedLM) and isinstance(held_out, RowReader):
+            tell(f"\n{show_guesses(model, held_out)}")
+        if isinstance(config.data, Images):
+            some = open_some(config.data, "valid", SEARCHED)
+            for path in draw_pictures(run, config.objective, model, state.carried, some):
+                tell(f"picture: {path}")
+    tell(
+        f"\nthe checkpoint is in {config.run}/checkpoints; finetune.py takes --task.checkpoint {config.run}"
+    )

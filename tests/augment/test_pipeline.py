@@ -1,0 +1,108 @@
+"""A view depends on its image and its key alone: not on neighbours, devices or microbatches."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxssl.augment import (
+    Augmentation,
+    ColorJitter,
+    Cutout,
+    GaussianBlur,
+    MultiCrop,
+    RandomResizedCrop,
+    draws,
+    many_views,
+)
+from jaxssl.sharding.mesh import Mesh
+
+example_keys = jax.jit(draws.example_keys, static_argnums=1)
+
+ALL = Augmentation(
+    size=(8, 10),
+    crop=RandomResizedCrop(scale=(0.2, 1.0)),
+    jitter=ColorJitter(),
+    grayscale=0.2,
+    blur=GaussianBlur(size=3),
+    solarize=0.3,
+    cutout=Cutout(size=3, probability=0.5),
+    mean=(0.5, 0.4, 0.3),
+    deviation=(0.2, 0.3, 0.4),
+)
+
+
+def pixels_of(batch=16, height=12, width=14, channels=3):
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (batch, height, width, channels), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    keys = example_keys(jax.random.key(0), 16)
+    return np.asarray(jax.jit(ALL)(pixels_of(), keys))
+
+
+def test_a_view_is_of_its_image_and_key_alone(whole):
+    assert whole.shape == (16, 8, 10, 3)
+    assert whole.dtype == np.float32
+    keys = example_keys(jax.random.key(0), 16)
+    some = np.array([3, 11, 4])
+    again = jax.jit(ALL)(pixels_of()[some], keys[some])
+    np.testing.assert_allclose(again, whole[some], atol=5e-6)
+    other = jax.jit(ALL)(pixels_of(), example_keys(jax.random.key(1), 16))
+    assert np.abs(np.asarray(other) - whole).max(axis=(1, 2, 3)).min() > 1e-3
+
+
+def test_views_on_eight_devices_are_those_of_one(whole):
+    mesh = Mesh().make()
+    cut = NamedSharding(mesh, PartitionSpec("data"))
+    make = jax.jit(lambda pixels, key: ALL(pixels, example_keys(key, 16)), in_shardings=(cut, None))
+    compiled = make.lower(pixels_of(), jax.random.key(0)).compile()
+    for kind in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+        assert kind not in compiled.as_text()
+    np.testing.assert_allclose(compiled(pixels_of(), jax.random.key(0)), whole, atol=5e-6)
+
+
+def test_one_more_transform_leaves_the_others_draws(whole):
+    keys = example_keys(jax.random.key(0), 16)
+    plain = dataclasses.replace(ALL, cutout=None, solarize=0.0)
+    found = np.asarray(jax.jit(plain)(pixels_of(), keys))
+    same = np.isclose(found, whole, atol=5e-6).mean(axis=(1, 2, 3))
+    assert (same == 1).any()
+    assert same.min() < 0.9
+
+
+def test_nothing_asked_for_is_the_image_itself():
+    keys = example_keys(jax.random.key(0), 3)
+    pixels = pixels_of(3, channels=1)
+    still = jax.jit(Augmentation(crop=None, flip=0.0))
+    # XLA multiplies by 1 / 255, which is off by a rounding.
+    np.testing.assert_allclose(still(pixels, keys), pixels.astype(np.float32) / 255, rtol=2e-7)
+    mirrored = jax.jit(Augmentation(crop=None, flip=1.0))
+    np.testing.assert_array_equal(mirrored(pixels, keys), still(pixels[:, :, ::-1], keys))
+    gray = Augmentation(crop=None, jitter=ColorJitter(), grayscale=1.0, blur=GaussianBlur(size=3))
+    assert jax.jit(gray)(pixels, keys).shape == pixels.shape
+    whole = Augmentation(
+        size=(12, 14), crop=RandomResizedCrop((1.0, 1.0), (14 / 12, 14 / 12)), flip=0.0
+    )
+    np.testing.assert_allclose(jax.jit(whole)(pixels, keys), still(pixels, keys), atol=1e-6)
+
+
+def test_multi_crop():
+    crops = MultiCrop(
+        Augmentation(size=(8, 8)),
+        Augmentation(size=(4, 4), crop=RandomResizedCrop((0.05, 0.4))),
+        2,
+        3,
+    )
+    pixels, keys = pixels_of(4), example_keys(jax.random.key(0), 4)
+    large, small = jax.jit(crops)(pixels, keys)
+    assert large.shape == (4, 2, 8, 8, 3)
+    assert small.shape == (4, 3, 4, 4, 3)
+    apart = np.abs(np.diff(np.asarray(small), axis=1)).max(axis=(2, 3, 4))
+    assert (apart > 0).all()  # every crop is another
+    more = jax.jit(lambda *of: many_views(*of, crops.small, 1, first=3))(pixels, keys)
+    np.testing.assert_allclose(more[:, 0], small[:, 1], atol=1e-6)

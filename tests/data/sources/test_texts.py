@@ -1,0 +1,213 @@
+"""All formats give the same documents, compressed or not; what is wrong is told with the place."""
+
+import gzip
+import json
+import lzma
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import zstandard
+
+from jaxssl.data.sources.texts import (
+    Document,
+    JsonLines,
+    Parquet,
+    Skipped,
+    TextFiles,
+    source_from_path,
+)
+from jaxssl.errors import InputError
+
+COMPRESS = {
+    "": lambda data: data,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
+TEXTS = ["The first one.\nTwo lines.", "Das zweite, größer; 第三 🙂"]
+
+
+def write(path: Path, content: bytes | str, compression: str = "") -> str:
+    data = content.encode() if isinstance(content, str) else content
+    path = path.with_name(path.name + compression)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(COMPRESS[compression](data))
+    return str(path)
+
+
+def json_lines(texts: list[str]) -> str:
+    return "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts))
+
+
+def parquet(columns: dict) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def refusal(source, report=None) -> str:
+    with pytest.raises(InputError) as caught:
+        list(source.documents(report))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+def test_every_format_gives_the_same_documents(tmp_path, compression):
+    text = "\ufeff" + "\n\n".join(TEXTS) + "\n"
+    contents = {
+        "a.txt#0": text,
+        "b.txt#0": text.replace("\n", "\r\n"),
+        "a.jsonl#1": json_lines(TEXTS),  # lines are counted from 1, as editors do
+        "a.parquet#0": parquet({"n": [1, 2], "text": TEXTS}),
+    }
+    for name, content in contents.items():
+        file, number = name.split("#")
+        path = write(tmp_path / file, content, compression)
+        found = source_from_path(path, documents="blank_line").documents()
+        numbered = enumerate(TEXTS, int(number))
+        assert list(found) == [(f"{file}{compression}#{i}", text) for i, text in numbered]
+
+
+def test_a_folder_is_read_in_order_with_names_that_stay(tmp_path):
+    folder = tmp_path / "texts"
+    write(folder / "b.txt", "second\n")
+    write(folder / "a" / "z.txt", "first\n")
+    write(folder / "c.txt", "third\n\nwith a blank line\n", ".gz")
+    write(folder / ".hidden" / "x.txt", b"\xff")
+    write(folder / "nothing.txt", "")
+    names = ["a/z.txt", "b.txt", "c.txt.gz"]
+    assert [d.name for d in TextFiles(str(folder)).documents()] == names
+    moved = folder.rename(tmp_path / "moved")
+    documents = list(source_from_path(str(moved)).documents())
+    assert [d.name for d in documents] == names
+    assert documents[2].text == "third\n\nwith a blank line"
+    assert [d.name for d in TextFiles(f"{moved}/*/*.txt").documents()] == ["a/z.txt"]
+    assert [d.name for d in TextFiles(f"{moved}/**/*.txt").documents()] == names[:2]
+
+
+def test_a_folder_of_tables_is_read_as_tables(tmp_path):
+    write(tmp_path / "one" / "part.jsonl", json_lines(["one"]))
+    write(tmp_path / "two" / "part.jsonl", json_lines(["two"]), ".zst")
+    write(tmp_path / "README.md", "# notes")
+    found = list(source_from_path(str(tmp_path)).documents())
+    assert found == [Document("one/part.jsonl#1", "one"), Document("two/part.jsonl.zst#1", "two")]
+    write(tmp_path / "three.parquet", parquet({"text": ["three"]}))
+    with pytest.raises(InputError, match="several formats"):
+        source_from_path(str(tmp_path))
+
+
+def test_names_are_unique_and_do_not_depend_on_blank_documents(tmp_path):
+    path = write(tmp_path / "a.txt", "\n \n\none\n\t\n\n\ntwo\nlines\n")
+    found = list(TextFiles(path, documents_are="blank_line").documents())
+    assert found == [Document("a.txt#0", "one"), Document("a.txt#1", "two\nlines")]
+    path = write(tmp_path / "a.jsonl", '{"text": null}\n\n{"text": "  "}\n{"text": "one"}\n')
+    assert list(JsonLines(path).documents()) == [Document("a.jsonl#4", "one")]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none.txt", "does not exist"),
+        ("none*.txt", "no file matches"),
+        ("folder", "without any file"),
+        ("empty.txt", "is empty"),
+        ("blank.txt", "holds no text"),
+        ("blank.jsonl", "holds no JSON object"),
+    ],
+)
+def test_missing_and_empty_input_is_refused(tmp_path, path, message):
+    (tmp_path / "folder").mkdir()
+    write(tmp_path / "empty.txt", "")
+    write(tmp_path / "blank.txt", "\n \n")
+    write(tmp_path / "blank.jsonl", "\n")
+    with pytest.raises(InputError, match=message) as caught:
+        list(source_from_path(str(tmp_path / path)).documents())
+    assert str(tmp_path / path) in str(caught.value)
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+def test_undecodable_bytes_are_told_with_file_and_offset(tmp_path, compression):
+    path = write(tmp_path / "a.txt", b"good\n\nhalf \xe4\xb8\n\nend\n", compression)
+    source = TextFiles(path, documents_are="blank_line")
+    assert refusal(source).startswith(f"{path}, byte 11: 0xe4 is no UTF-8")
+    report = Skipped()
+    source = TextFiles(path, documents_are="blank_line", on_bad_text="skip")
+    name = Path(path).name
+    assert list(source.documents(report)) == [(f"{name}#0", "good"), (f"{name}#2", "end")]
+    assert (report.count, report.first) == (1, f"{path}, byte 11")
+
+
+def test_undecodable_documents_are_skipped_in_every_format(tmp_path):
+    paths = [
+        write(tmp_path / "raw.jsonl", b'{"text": "good"}\n{"text": "\xff"}\n'),
+        write(tmp_path / "half.jsonl", b'{"text": "\\ud800"}\n{"text": "good"}\n'),
+        write(tmp_path / "a.parquet", parquet({"text": [b"\xff", b"good", None]})),
+    ]
+    for path in paths:
+        report = Skipped()
+        found = list(source_from_path(path, on_bad_text="skip").documents(report))
+        assert [d.text for d in found] == ["good"]
+        assert report.count == 1
+        assert "--on-bad-text skip" in refusal(source_from_path(path))
+
+
+def test_a_parquet_column_of_strings_that_are_none_is_told(tmp_path):
+    bad = pyarrow.Array.from_buffers(
+        pyarrow.string(), 2, [None, *pyarrow.array([b"good", b"\xff"]).buffers()[1:]]
+    )
+    path = write(tmp_path / "a.parquet", parquet({"text": bad}))
+    assert "a.parquet#1: 0xff, byte 0 of 'text', is no UTF-8" in refusal(Parquet(path))
+
+
+def test_a_column_that_is_not_there_names_those_that_are(tmp_path):
+    path = write(tmp_path / "a.jsonl", json_lines(TEXTS))
+    assert "a.jsonl#1 has no column 'body'; it has id, text" in refusal(JsonLines(path, "body"))
+    assert "a.jsonl#1: 'id' holds 0, which is no text" in refusal(JsonLines(path, "id"))
+    path = write(tmp_path / "a.parquet", parquet({"n": [1], "text": ["x"]}))
+    assert "has no column 'body'; it has n, text" in refusal(Parquet(path, "body"))
+    assert "a.parquet#0: 'n' holds 1, which is no text" in refusal(Parquet(path, "n"))
+    path = write(tmp_path / "a.txt", "text")
+    with pytest.raises(InputError, match="has no column 'body'"):
+        source_from_path(path, column="body")
+
+
+def test_a_dictionary_column_is_text(tmp_path):
+    column = pyarrow.array(["x", "y", "x"]).dictionary_encode()
+    path = write(tmp_path / "a.parquet", parquet({"text": column}))
+    assert [d.text for d in Parquet(path).documents()] == ["x", "y", "x"]
+
+
+def test_broken_json_is_told_with_its_line(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "x"}\n\n{"text": "y"\n')
+    assert refusal(JsonLines(path)).startswith(f"{path}:3 is no JSON object")
+    path = write(tmp_path / "b.jsonl", '["x"]\n')
+    assert refusal(JsonLines(path)) == f"{path}:1 is no JSON object but ['x']"
+
+
+@pytest.mark.parametrize("compression", [".gz", ".xz", ".zst"])
+def test_cut_and_foreign_files_are_refused(tmp_path, compression):
+    text = "".join(f"line {i * i}\n" for i in range(2000))
+    path = Path(write(tmp_path / "a.txt", text, compression))
+    data = path.read_bytes()
+    for cut in (5, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:cut])
+        assert "cut short" in refusal(TextFiles(str(path)))
+    path.write_bytes(b"plain text with the wrong suffix")
+    assert f"no {compression} file" in refusal(TextFiles(str(path)))
+    path.write_bytes(data + data)  # two frames or members, as parallel compressors write them
+    assert next(TextFiles(str(path)).documents()).text == (text + text).rstrip("\n")
+
+
+def test_cut_parquet_is_refused(tmp_path):
+    data = parquet({"text": [str(i) for i in range(3000)]})
+    path = tmp_path / "a.parquet"
+    damaged = data[:500] + bytes(200) + data[700:]
+    for content in (data[:-9], data[: len(data) // 2], b"PAR1", damaged):
+        path.write_bytes(content)
+        assert str(path) in refusal(Parquet(str(path)))
+    path = Path(write(path, data, ".xz"))
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "no .xz file" in refusal(Parquet(str(path)))

@@ -1,0 +1,150 @@
+"""Recipes: schedules by hand, what decays, and that stacked layers are updated as if they were not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.optimizers.recipes import Adafactor, AdamW, Lamb, Lars, Lion, Muon, Sgd, decays
+from jaxssl.sharding.layout import path_of
+
+RECIPES = [AdamW(), Lamb(), Lars(), Sgd(), Lion(), Adafactor(), Muon()]
+
+
+def parameters(key, depth=3):
+    keys = jax.random.split(key, depth)
+    stacked = jax.vmap(lambda k: jax.random.normal(k, (160, 144)))(keys)
+    scales = jnp.arange(1.0, depth + 1)[:, None, None] ** 2
+    return {
+        "encoder": {
+            "layers": {
+                "up": {"kernel": stacked * scales, "bias": jnp.ones((depth, 144))},
+                "norm": {"scale": jnp.ones((depth, 144))},
+            },
+            "tokens": {"embedding": jax.random.normal(key, (200, 144))},
+        },
+        "output_bias": jnp.ones(200),
+    }
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        ("linear", {0: 0.0, 5: 0.5, 10: 1.0, 55: 0.55, 100: 0.1}),
+        ("cosine", {0: 0.0, 10: 1.0, 55: 0.55, 100: 0.1}),
+        ("constant", {0: 0.0, 10: 1.0, 100: 1.0}),
+        ("warmup_stable_decay", {5: 0.5, 10: 1.0, 80: 1.0, 90: 0.55, 100: 0.1}),
+    ],
+)
+def test_schedules(schedule, values):
+    rate = AdamW(peak=1.0, warmup=10, schedule=schedule, final=0.1).rate(100)
+    for step, value in values.items():
+        np.testing.assert_allclose(rate(step), value, atol=1e-6)
+
+
+def test_warmup_is_at_most_a_tenth_of_the_run():
+    assert float(AdamW(peak=1.0, warmup=1000).rate(50)(5)) == 1.0
+
+
+def test_biases_and_scales_do_not_decay(key):
+    decayed = {
+        path_of(keys)
+        for keys, yes in jax.tree_util.tree_leaves_with_path(decays(parameters(key)))
+        if yes
+    }
+    assert decayed == {"encoder/layers/up/kernel", "encoder/tokens/embedding"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: type(r).__name__)
+def test_a_stacked_layer_is_updated_as_a_layer_alone(recipe, key):
+    """Layer 1 of three, and the same layer in a model of one: the same update to 1e-5."""
+    model = parameters(key)
+    gradient = jax.tree.map(lambda p: 0.01 * jnp.sin(p * 7.0), model)
+
+    def only(tree):
+        layers = jax.tree.map(lambda leaf: leaf[1:2], tree["encoder"]["layers"])
+        return {**tree, "encoder": {**tree["encoder"], "layers": layers}}
+
+    transform = recipe.transform(lambda step: 0.1)
+    together, _ = transform.update(gradient, transform.init(model), model)
+    alone, _ = transform.update(only(gradient), transform.init(only(model)), only(model))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), only(together), alone
+    )
+
+
+def test_lars_is_optax_lars_on_what_is_not_stacked(key):
+    """Layers of a perceptron have numbers and are no stack; biases and scales take the plain step."""
+    keys = jax.random.split(key, 3)
+    head = [{"kernel": jax.random.normal(k, (7, 5)), "bias": jnp.ones(5)} for k in keys[:2]]
+    model = {"projector": {"layers": head}, "norm": {"scale": jnp.full(5, 3.0)}}
+    recipe = Lars(decay=0.1)
+    slow = optax.lars(0.3, 0.1, decays, 1e-3, trust_ratio_mask=decays, momentum=0.9)
+    fast = recipe.transform(lambda step: 0.3)
+    states = [transform.init(model) for transform in (slow, fast)]
+    for number in range(3):
+        gradient = jax.tree.map(lambda p, n=number: jnp.cos(p + n), model)
+        (wanted, states[0]), (found, states[1]) = (
+            transform.update(gradient, state, model)
+            for transform, state in zip((slow, fast), states, strict=True)
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), wanted, found)
+    first = 1e-3 * optax.tree.norm(head[0]["kernel"]) * 0.3  # of a step without momentum
+    gradient = jax.tree.map(jnp.cos, model)
+    step = fast.update(gradient, fast.init(model), model)[0]["projector"]["layers"][0]
+    assert float(optax.tree.norm(step["kernel"])) == pytest.approx(float(first), rel=1e-5)
+    np.testing.assert_allclose(step["bias"], -0.3 * np.cos(1.0) * np.ones(5), rtol=1e-5)
+    slower = Lars(decay=0.1, biases=0.5).transform(lambda step: 0.3)
+    again = slower.update(gradient, slower.init(model), model)[0]["projector"]["layers"][0]
+    np.testing.assert_allclose(again["bias"], 0.5 * step["bias"], rtol=1e-6)
+    np.testing.assert_array_equal(again["kernel"], step["kernel"])
+
+
+def test_sgd_by_hand():
+    """velocity <- 0.9 velocity + gradient + 0.1 parameter; the step is -0.2 of it; biases do not decay."""
+    model = {"kernel": jnp.array([[2.0]]), "bias": jnp.array([3.0])}
+    gradient = {"kernel": jnp.array([[1.0]]), "bias": jnp.array([1.0])}
+    transform = Sgd(decay=0.1).transform(lambda step: 0.2)
+    state = transform.init(model)
+    for kernel, bias in ((-0.24, -0.2), (-0.456, -0.38)):
+        step, state = transform.update(gradient, state, model)
+        np.testing.assert_allclose(step["kernel"], [[kernel]], rtol=1e-6)
+        np.testing.assert_allclose(step["bias"], [bias], rtol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: type(r).__name__)
+def test_every_recipe_goes_downhill(recipe, key):
+    target = parameters(key)
+    model = jax.tree.map(lambda p: p + 0.5, target)
+
+    def loss(model):
+        parts = jax.tree.map(lambda p, t: jnp.square(p - t).mean(), model, target)
+        return sum(jax.tree.leaves(parts))
+
+    transform = recipe.make(20)
+    state, begin = transform.init(model), float(loss(model))
+
+    @jax.jit
+    def step(model, state):
+        updates, state = transform.update(jax.grad(loss)(model), state, model)
+        return optax.apply_updates(model, updates), state
+
+    for _ in range(20):
+        model, state = step(model, state)
+    assert float(loss(model)) < begin
+
+
+def test_clipping_is_by_the_norm_of_the_whole_gradient():
+    transform = AdamW(clip=1.0, decay=0.0).make(10)
+    huge = {"kernel": jnp.full((4, 4), 1e20)}
+    updates, _ = transform.update(huge, transform.init(huge), huge)
+    assert np.isfinite(np.asarray(updates["kernel"])).all()
+
+
+def test_bad_values():
+    with pytest.raises(InputError, match="peak=0"):
+        AdamW(peak=0.0).make(10)
+    with pytest.raises(InputError, match="'step' is unknown"):
+        AdamW(schedule="step").rate(10)

@@ -26,6 +26,7 @@ from jaxssl.finetuning.setup import Finetuning, Setup, replicated, score
 from jaxssl.runs.checkpoint import Checkpoints, load_pretrained
 from jaxssl.runs.mirror import mirrored
 from jaxssl.runs.signals import StopRequest
+from jaxssl.tasks.classify import network_and_pooler
 from jaxssl.tools.errors import one_line_errors
 from jaxssl.training.config import read_config
 
@@ -40,7 +41,7 @@ def run_seeds(config: Finetuning) -> dict[str, Any]:
     """All seeds of a finetuning, with mean and standard deviation."""
     mesh = config.mesh.make()
     pretrained = load_pretrained(config.task.checkpoint, sharding=replicated(mesh))
-    network = config.task.network(pretrained.objective.transformer)
+    network = config.task.network(pretrained.objective.finetuning_config(pretrained.model))
     data = open_labelled(config.data, pretrained.tokenizer, network.max_length)
     begin_run(config, data, network, pretrained)
     setup = Setup.of(config, data, network, pretrained.tokenizer, mesh)  # compiled once
@@ -48,7 +49,12 @@ def run_seeds(config: Finetuning) -> dict[str, Any]:
 
     results = []
     for seed in config.seeds:
-        result = run_seed(config, setup, seed, None if config.from_scratch else pretrained.model)
+        learned = (
+            None
+            if config.from_scratch
+            else network_and_pooler(pretrained.objective, pretrained.model)
+        )
+        result = run_seed(config, setup, seed, learned)
         if result is None:
             return {}
         results.append(result)

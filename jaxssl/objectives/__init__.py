@@ -4,6 +4,7 @@ from jaxssl.objectives.barlow_twins import BarlowTwins
 from jaxssl.objectives.byol import BYOL
 from jaxssl.objectives.causal_lm import CausalLM
 from jaxssl.objectives.colorization import Colorization
+from jaxssl.objectives.contract import ContrastiveObjective, Objective
 from jaxssl.objectives.denoising import Denoising
 from jaxssl.objectives.dino import DINO
 from jaxssl.objectives.electra import Electra
@@ -27,6 +28,7 @@ __all__ = [
     "BarlowTwins",
     "CausalLM",
     "Colorization",
+    "ContrastiveObjective",
     "Denoising",
     "Electra",
     "ImageAutoencoder",
@@ -35,6 +37,7 @@ __all__ = [
     "MaskedEmbedding",
     "MaskedLM",
     "NextSentence",
+    "Objective",
     "Rotation",
     "SentenceOrder",
     "SimCLR",

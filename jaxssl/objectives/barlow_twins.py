@@ -20,6 +20,7 @@ from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
 from jaxssl.objectives.joint_embedding.two_views import (
     Embeddings,
@@ -34,7 +35,7 @@ from jaxssl.objectives.joint_embedding.two_views import (
 
 
 @dataclass(frozen=True)
-class BarlowTwins:
+class BarlowTwins(ContrastiveObjective):
     """Make the correlation of two views the identity (Zbontar et al. 2021, section 2)."""
 
     encoder: Encoder
@@ -59,10 +60,6 @@ class BarlowTwins:
         """Running statistics of batch norms."""
         return {"statistics": first_statistics(model)}
 
-    def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
-        """`contrast` has moved the statistics on."""
-        return state
-
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the views; weights are normalised over the global batch."""
         return draw(batch, key)
@@ -83,12 +80,6 @@ class BarlowTwins:
             first, second, examples.weights, off_diagonal_weight=self.off_diagonal_weight
         )
         return loss, (state, metrics_of(loss, examples, first, second))
-
-    def loss(
-        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
-    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """Both parts at once, for a batch that is not cut into microbatches."""
-        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""

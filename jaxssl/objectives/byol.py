@@ -21,6 +21,7 @@ from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding import two_views
 from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
 from jaxssl.objectives.joint_embedding.teacher import Momentum, follow, teacher_of
@@ -46,7 +47,7 @@ class Embeddings(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BYOL:
+class BYOL(ContrastiveObjective):
     """Predict a teacher's embedding of another view (Grill et al. 2020, section 3.1)."""
 
     encoder: Encoder
@@ -105,12 +106,6 @@ class BYOL:
         )
         error = first + second
         return error, (state, metrics_of(error, examples, projected[:, 0], projected[:, 1]))
-
-    def loss(
-        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
-    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """Both parts at once, for a batch that is not cut into microbatches."""
-        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views, and a third for the teacher, which has no backward pass."""

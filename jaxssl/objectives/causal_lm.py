@@ -30,6 +30,7 @@ from jaxssl.objectives.batches.batch import (
     share_evenly,
     token_metrics,
 )
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.positions import count_at, read_at
 from jaxssl.objectives.prediction.token_losses import token_losses
 
@@ -47,7 +48,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CausalLM:
+class CausalLM(Objective):
     """Predict the next token (Radford et al. 2018, section 3.1)."""
 
     decoder: TransformerConfig
@@ -64,9 +65,12 @@ class CausalLM:
                 f"{self.decoder.width}: the head is the embedding itself; set it to None"
             )
 
-    @property
-    def transformer(self) -> TransformerConfig:
-        """The network that finetuning takes over: with `prefix`, it sees all of a text from both sides."""
+    def network(self, model: CausalLanguageModel) -> Any:
+        """Gives the decoder, which finetuning and embedding take over."""
+        return model.decoder
+
+    def finetuning_config(self, model: CausalLanguageModel) -> TransformerConfig:
+        """Gives the decoder's configuration; after a prefix LM it may see all of a text from both sides."""
         return replace(self.decoder, causal=False) if self.prefix else self.decoder
 
     def init(self, key: Array, spec: Any) -> CausalLanguageModel:

@@ -25,6 +25,7 @@ from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
     moved,
@@ -36,7 +37,7 @@ View = Float[Array, "batch height width channels"]
 
 
 @dataclass(frozen=True)
-class Colorization:
+class Colorization(Objective):
     """Tell the colours of an image from its lightness (Zhang et al. 2016, section 2)."""
 
     encoder: ResNetConfig | VisionTransformerConfig

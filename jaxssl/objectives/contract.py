@@ -1,74 +1,170 @@
-"""What the training step asks of an objective, beyond the three methods that every one has.
+"""What an objective is: every method that a run calls, with a default wherever there can be one.
 
-    init(key, spec) -> model                             corrupt(batch, key) -> examples
-    loss(model, state, examples, key) -> (scalar, (state, metrics))
+A class in a file of your own that inherits from `Objective` and writes three methods can be trained, resumed,
+evaluated, planned, finetuned and embedded as ours are:
 
-A contrastive loss is no sum over rows: every row meets all others. Such an objective splits `loss` in two,
+    @dataclass(frozen=True)
+    class Mine(Objective):
+        encoder: TransformerConfig                                     # its fields are its configuration
 
-    embed(model, state, examples, key) -> embeddings     row by row, from any part of the batch
-    contrast(model, state, embeddings, examples)         -> (scalar, (state, metrics)), all rows at once
+        def init(self, key, spec): ...                                 # -> model
+        def corrupt(self, batch, key): ...                             # -> examples
+        def loss(self, model, state, examples, key): ...               # -> (scalar, (state, metrics))
 
-and the step accumulates it in two passes (`losses.cached_gradients`), so that k microbatches of m rows give
-the gradient of one batch of k m. What is a sum over rows after all (an auxiliary masked LM) travels among the
-embeddings, as each row's share of it.
-
-An objective with a teacher or another state that no gradient reaches makes it and moves it on:
-
-    init_state(model) -> state                           of a new model
-    follow(state, model, step) -> state                  after the optimizer's step, with its new model
-
-An objective whose encoder reads something else than colours from 0 to 1 says what
-
-    inputs(pixels) -> arrays                             for judging its features
-
-An objective that asks how often each token is sets `counts_tokens = True`: many rows are read for it.
+`docs/write_an_objective.md` builds one from nothing. A contrastive loss, in which every row meets all others,
+inherits from `ContrastiveObjective` and splits `loss` into `embed` and `contrast`.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, final
 
 import jax
 from jaxtyping import Array, Float, Int
 
-from jaxssl.objectives.batches.batch import Ratio
+from jaxssl.errors import InputError
+from jaxssl.objectives.batches.batch import Metric
+
+Metrics = Mapping[str, Metric]
+Model = Any  # a Flax NNX module, or any other pytree of arrays
+State = Any  # a pytree of arrays that is carried from step to step and not differentiated
+Examples = Any  # a pytree of arrays whose first axis is the rows of the batch
+LossAndMetrics = tuple[Float[Array, ""], tuple[State, Metrics]]
 
 
-@runtime_checkable
-class Contrastive(Protocol):
-    """Compares every row of the global batch with every other."""
+class Objective(Protocol):
+    """One self-supervised task: a frozen dataclass with pure methods, whose fields are its configuration."""
 
-    def embed(self, model: Any, state: Any, examples: Any, key: Array | None) -> Any:
-        """A tree of arrays whose first axis is the rows of `examples`, each from its own row alone."""
-        ...
+    counts_tokens: ClassVar[bool] = False
+    """Whether `corrupt` needs `Vocabulary.frequency`, for which many rows are read before the run."""
 
-    def contrast(
-        self, model: Any, state: Any, embeddings: Any, examples: Any
-    ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
-        """The loss of the global batch from all embeddings, in the order of `examples`."""
-        ...
+    @abstractmethod
+    def init(self, key: Array, spec: Any) -> Model:
+        """Makes the network with its heads, with fresh parameters.
 
+        Args:
+          key: Random key, `jax.random.key`.
+          spec: Description of the batch, a `TextSpec` (`batch`, `length`, `vocab_size`, special ids) or an
+            `ImageSpec` (`batch`, `height`, `width`, `channels`, `captions`).
 
-@runtime_checkable
-class Carrying(Protocol):
-    """Carries a state from step to step that is not differentiated."""
+        Returns:
+          The model, a pytree. Classes of modules may carry a `layout` (`jaxssl/sharding/layout.py`).
+        """
 
-    def init_state(self, model: Any) -> Any:
-        """The state of a new run. Leaves whose path ends as a parameter's does lie where it does."""
-        ...
+    @abstractmethod
+    def corrupt(self, batch: Any, key: Array) -> Examples:
+        """Makes examples of a global batch as it was read: hides, crops, pairs, and weighs.
 
-    def follow(self, state: Any, model: Any, step: Int[Array, ""]) -> Any:
-        """The state after step `step`, counted from 0, has made `model`."""
-        ...
+        Args:
+          batch: `Text` (`tokens`, int32 `[batch, length]`, and `vocabulary`) or `Images` (`pixels`, uint8
+            `[batch, height, width, channels]`, and `captions`).
+          key: Random key of this step.
 
+        Returns:
+          A pytree of arrays whose first axis is `batch`. Weights add up to one over the global batch, so that
+          sums over microbatches and devices are exact.
+        """
 
-@runtime_checkable
-class Preparing(Protocol):
-    """Hands its encoder something that is made of the pixels."""
+    @abstractmethod
+    def loss(
+        self, model: Model, state: State, examples: Examples, key: Array | None
+    ) -> LossAndMetrics:
+        """Computes the weighted sum over these examples, which may be a part of the global batch.
+
+        Args:
+          model: What `init` has made.
+          state: What `init_state` has made and `loss` and `follow` have changed; not differentiated.
+          examples: Some rows of what `corrupt` has made.
+          key: Random key for dropout; None in evaluation, where nothing is dropped.
+
+        Returns:
+          The loss, a scalar, and (the state, metrics by name). A metric is a `Ratio` of sums, which add up.
+        """
+
+    def init_state(self, model: Model) -> State:
+        """Makes the state of a new run, such as a teacher or running statistics.
+
+        Leaves whose path ends as a parameter's does are sharded as that parameter.
+        """
+        return ()
+
+    def follow(self, state: State, model: Model, step: Int[Array, ""]) -> State:
+        """Moves the state on after the optimizer's step number `step`, counted from 0, has made `model`."""
+        return state
+
+    def network(self, model: Model) -> Any:
+        """Gives the part of a model that finetuning and embedding take over: by default its `encoder`.
+
+        Raises:
+          InputError: The model has no `encoder`, and the objective does not say what to take instead.
+        """
+        network = getattr(model, "encoder", None)
+        if network is None:
+            raise InputError(
+                f"{type(self).__name__} has no network for finetuning and embedding: its model has no "
+                "attribute `encoder`; give the objective a method `network(model)`, or pass another run"
+            )
+        return network
+
+    def finetuning_config(self, model: Model) -> Any:
+        """Gives the configuration of `network(model)` as finetuning makes it anew: by default its own."""
+        return self.network(model).config
+
+    @property
+    def text_pooling(self) -> Any:
+        """How the states of a text become its vector where nobody says it: "mean", "cls" or "projector"."""
+        return "mean"
 
     def inputs(self, pixels: Float[Array, "batch height width channels"]) -> Array:
-        """What the encoder reads, of colours from 0 to 1."""
-        ...
+        """Makes what an encoder of images reads from colours between 0 and 1; by default these themselves."""
+        return pixels
+
+
+class ContrastiveObjective(Objective):
+    """An objective that compares every row of the global batch with every other.
+
+    The step accumulates it in two passes (`losses.cached_gradients`), so that k microbatches of m rows give
+    the gradient of one batch of k m rows. What is a sum over rows after all, such as an auxiliary masked LM,
+    travels among the embeddings as each row's share of it.
+    """
+
+    @abstractmethod
+    def embed(self, model: Model, state: State, examples: Examples, key: Array | None) -> Any:
+        """Embeds some rows: a pytree of arrays whose first axis is the rows, each made from its row alone."""
+
+    @abstractmethod
+    def contrast(
+        self, model: Model, state: State, embeddings: Any, examples: Examples
+    ) -> LossAndMetrics:
+        """Computes the loss of the global batch from the embeddings of all rows, in their order."""
+
+    @final
+    def loss(
+        self, model: Model, state: State, examples: Examples, key: Array | None
+    ) -> LossAndMetrics:
+        """Embeds and contrasts at once, for a batch that is not split into microbatches."""
+        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
+
+
+def check_objective(objective: Any) -> None:
+    """Raises InputError where an object lacks a method that a run calls, and names the way out."""
+    for name in (
+        "init",
+        "corrupt",
+        "loss",
+        "init_state",
+        "follow",
+        "network",
+        "inputs",
+        "counts_tokens",
+    ):
+        if not hasattr(objective, name):
+            raise InputError(
+                f"objective {type(objective).__name__} has no `{name}`; let its class inherit from "
+                "jaxssl.objectives.Objective, which has a default for all but init, corrupt and loss"
+            )
 
 
 def moving_average(average: Any, model: Any, decay: Float[Array, ""] | float) -> Any:
-    """decay * average + (1 - decay) * model, leaf by leaf: a teacher that follows slowly."""
+    """Computes `decay * average + (1 - decay) * model` for every leaf: a teacher that follows slowly."""
     return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), average, model)

@@ -36,6 +36,7 @@ from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.masking import choose_tokens
 from jaxssl.objectives.corruption.positions import put_at, read_at, write_at
 from jaxssl.objectives.corruption.spans import poisson_spans, run_starts
@@ -50,7 +51,7 @@ Rows = Int[Array, "batch length"]
 
 
 @dataclass(frozen=True)
-class Denoising:
+class Denoising(Objective):
     """Write the text of which the inputs are a damaged copy (Lewis et al. 2020, section 2.2)."""
 
     encoder: TransformerConfig
@@ -75,11 +76,6 @@ class Denoising:
                 "nothing is damaged and the decoder sees all: it would learn to copy; set infilling, "
                 "deletion, permutation or, for an autoencoder, bottleneck"
             )
-
-    @property
-    def transformer(self) -> TransformerConfig:
-        """The network that finetuning takes over."""
-        return self.encoder
 
     def init(self, key: Array, spec: Any) -> EncoderDecoder:
         """Both networks."""

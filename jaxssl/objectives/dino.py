@@ -29,6 +29,7 @@ from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
     moved,
@@ -39,7 +40,7 @@ from jaxssl.objectives.joint_embedding.two_views import check_widths, metrics_of
 
 
 @dataclass(frozen=True)
-class DINO:
+class DINO(Objective):
     """Agree with a teacher over crops (Caron et al. 2021, section 3.1)."""
 
     encoder: Encoder

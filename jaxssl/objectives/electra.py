@@ -33,6 +33,7 @@ from jaxssl.objectives.batches.batch import (
     share_evenly,
     token_metrics,
 )
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.masking import (
     Masking,
     check_masking,
@@ -60,7 +61,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Electra:
+class Electra(Objective):
     """Tell which tokens a small generator has replaced (Clark et al. 2020, section 2)."""
 
     discriminator: TransformerConfig
@@ -92,10 +93,9 @@ class Electra:
         """The discriminator, narrower."""
         return generator_of(self.discriminator, self.generator_size)
 
-    @property
-    def transformer(self) -> TransformerConfig:
-        """The network that finetuning takes over."""
-        return self.discriminator
+    def network(self, model: Any) -> Any:
+        """Gives the discriminator, which finetuning and embedding take over."""
+        return model.discriminator
 
     def init(self, key: Array, spec: Any) -> ReplacedTokenModel:
         """Both networks with their heads, for rows as `spec` describes them."""

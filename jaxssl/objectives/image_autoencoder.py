@@ -31,7 +31,7 @@ from jaxssl.objectives.batches.keyed_images import (
     mean_metrics,
     random_order,
 )
-from jaxssl.objectives.contract import moving_average
+from jaxssl.objectives.contract import Objective, moving_average
 
 VIEW, HIDDEN, NOISE = range(3)  # what is folded into an image's key
 DECAY = 0.9  # of the running statistics of batch norms
@@ -40,7 +40,7 @@ View = Float[Array, "batch height width channels"]
 
 
 @dataclass(frozen=True)
-class ImageAutoencoder:
+class ImageAutoencoder(Objective):
     """Make the image again, from a code (Vincent et al. 2008)."""
 
     encoder: ResNetConfig | VisionTransformerConfig
@@ -75,10 +75,6 @@ class ImageAutoencoder:
     def init_state(self, model: ImageAutoencoderModel) -> Any:
         """Running statistics of batch norms, none without them."""
         return {"statistics": {"encoder": model.encoder.first_statistics()}}
-
-    def follow(self, state: Any, model: ImageAutoencoderModel, step: Array) -> Any:
-        """`loss` has moved the statistics on."""
-        return state
 
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of views and of damage; weights are normalised over the global batch."""

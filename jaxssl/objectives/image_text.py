@@ -30,6 +30,7 @@ from jaxssl.models.pretraining.joint_embedding import Encoder
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.batches.batch import Images, Ratio, share_evenly
 from jaxssl.objectives.batches.keyed_images import Metrics
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
     in_every_row,
@@ -63,7 +64,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ImageText:
+class ImageText(ContrastiveObjective):
     """Contrast images with their captions."""
 
     encoder: Encoder
@@ -115,10 +116,6 @@ class ImageText:
     def init_state(self, model: ImageTextModel) -> Any:
         """Running statistics of batch norms."""
         return {"statistics": first_statistics(model)}
-
-    def follow(self, state: Any, model: ImageTextModel, step: Int[Array, ""]) -> Any:
-        """`contrast` has moved the statistics on."""
-        return state
 
     def corrupt(self, batch: Images, key: Array) -> Examples:
         """Keys of the views; weights are normalised over the images that have a caption."""
@@ -181,12 +178,6 @@ class ImageText:
             "temperature": Ratio(temperature, jnp.ones(())),
         }
         return nats, (moved(state, {"encoder": over_rows(moments)}), metrics)
-
-    def loss(
-        self, model: ImageTextModel, state: Any, examples: Examples, key: Array | None
-    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """Both parts at once, for a batch that is not cut into microbatches."""
-        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image and its caption."""

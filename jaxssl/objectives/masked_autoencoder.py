@@ -33,13 +33,14 @@ from jaxssl.objectives.batches.keyed_images import (
     mean_metrics,
     random_order,
 )
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.positions import read_at
 
 VIEW, HIDDEN = range(2)  # what is folded into an image's key
 
 
 @dataclass(frozen=True)
-class MaskedAutoencoder:
+class MaskedAutoencoder(Objective):
     """Tell the pixels of hidden patches (He et al. 2022, section 3)."""
 
     encoder: VisionTransformerConfig

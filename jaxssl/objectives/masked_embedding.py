@@ -30,7 +30,7 @@ from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.embedding_regressor import EmbeddingRegressor
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.batches.batch import Ratio, Text, share_evenly
-from jaxssl.objectives.contract import moving_average
+from jaxssl.objectives.contract import Objective, moving_average
 from jaxssl.objectives.corruption.masking import (
     Masking,
     choose_tokens,
@@ -55,7 +55,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MaskedEmbedding:
+class MaskedEmbedding(Objective):
     """Predict vectors of hidden tokens (Baevski et al. 2022, section 3)."""
 
     encoder: TransformerConfig
@@ -91,11 +91,6 @@ class MaskedEmbedding:
             raise InputError(
                 "masked embeddings are read from both sides; set encoder.causal to False"
             )
-
-    @property
-    def transformer(self) -> TransformerConfig:
-        """The network that finetuning takes over."""
-        return self.encoder
 
     def init(self, key: Array, spec: Any) -> EmbeddingRegressor:
         """The encoder with its head, for rows as `spec` describes them."""

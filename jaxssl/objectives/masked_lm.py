@@ -23,6 +23,7 @@ from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, share_evenly, token_metrics
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.masking import (
     Masking,
     check_masking,
@@ -53,7 +54,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MaskedLM:
+class MaskedLM(Objective):
     """Predict hidden tokens from both sides (Devlin et al. 2019, section 3.1)."""
 
     encoder: TransformerConfig
@@ -71,11 +72,6 @@ class MaskedLM:
             raise InputError("masked LM reads from both sides; set encoder.causal to False")
         if self.second_task is not None and self.encoder.segment_types < 2:
             raise InputError("a second task needs encoder.segment_types=2, one for each text")
-
-    @property
-    def transformer(self) -> TransformerConfig:
-        """The network that finetuning takes over."""
-        return self.encoder
 
     def init(self, key: Array, spec: Any) -> MaskedLanguageModel:
         """The encoder with its heads, for rows as `spec` describes them."""

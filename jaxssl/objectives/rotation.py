@@ -23,6 +23,7 @@ from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
     moved,
@@ -33,7 +34,7 @@ TURNS = 4
 
 
 @dataclass(frozen=True)
-class Rotation:
+class Rotation(Objective):
     """Tell how an image was turned (Gidaris et al. 2018, section 2)."""
 
     encoder: ResNetConfig | VisionTransformerConfig
@@ -57,10 +58,6 @@ class Rotation:
     def init_state(self, model: ImageClassifier) -> Any:
         """Running statistics of batch norms, none without them."""
         return {"statistics": first_statistics(model)}
-
-    def follow(self, state: Any, model: ImageClassifier, step: Array) -> Any:
-        """`loss` has moved the statistics on."""
-        return state
 
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of views; weights are normalised over the global batch."""

@@ -20,6 +20,7 @@ from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
 from jaxssl.objectives.joint_embedding.two_views import (
     Embeddings,
@@ -34,7 +35,7 @@ from jaxssl.sharding.contrastive import over_all_rows
 
 
 @dataclass(frozen=True)
-class SimCLR:
+class SimCLR(ContrastiveObjective):
     """Contrast two views of every image (Chen et al. 2020)."""
 
     encoder: Encoder
@@ -61,10 +62,6 @@ class SimCLR:
         """Running statistics of batch norms."""
         return {"statistics": first_statistics(model)}
 
-    def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
-        """`contrast` has moved the statistics on."""
-        return state
-
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the views; weights are normalised over the global batch."""
         return draw(batch, key)
@@ -90,12 +87,6 @@ class SimCLR:
             block_size=self.block_size,
         )
         return nats, (state, metrics_of(nats, examples, first, second))
-
-    def loss(
-        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
-    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """Both parts at once, for a batch that is not cut into microbatches."""
-        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""

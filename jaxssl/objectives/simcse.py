@@ -30,6 +30,7 @@ from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives import masked_lm
 from jaxssl.objectives.batches.batch import Ratio, Text, share_evenly
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.denoising import delete_tokens
 from jaxssl.objectives.joint_embedding.geometry import geometry
 from jaxssl.sharding.contrastive import over_all_rows
@@ -57,7 +58,7 @@ class Embeddings(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SimCSE:
+class SimCSE(ContrastiveObjective):
     """Contrast texts under two dropout masks (Gao et al. 2021, section 3)."""
 
     encoder: TransformerConfig
@@ -88,12 +89,7 @@ class SimCSE:
             )
 
     @property
-    def transformer(self) -> TransformerConfig:
-        """The network that finetuning takes over."""
-        return self.encoder
-
-    @property
-    def use_pooling(self) -> Pooling:
+    def text_pooling(self) -> Pooling:
         """How a text is embedded for use: the projector is trained with and then left out."""
         return "mean" if self.pooling == "mean" else "cls"
 
@@ -188,17 +184,11 @@ class SimCSE:
         metrics["masked_lm_loss"] = language["loss"]
         return nats, (state, metrics)
 
-    def loss(
-        self, model: MaskedLanguageModel, state: Any, examples: Examples, key: Array | None
-    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """Both parts at once, for a batch that is not cut into microbatches."""
-        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
-
     def _pool(
         self, model: MaskedLanguageModel, tokens: Array, segments: Array, key: Array
     ) -> Float[Array, "batch texts width"]:
         states = model.encoder(tokens, segments, key=key)
-        pooled = pool_pieces(states, segments, pieces=self.texts, pooling=self.use_pooling)
+        pooled = pool_pieces(states, segments, pieces=self.texts, pooling=self.text_pooling)
         if model.pooler is None:
             return pooled
         return jnp.tanh(model.pooler(pooled))

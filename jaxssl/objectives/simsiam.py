@@ -20,6 +20,7 @@ from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
 from jaxssl.objectives.joint_embedding.two_views import (
     Embeddings,
@@ -33,7 +34,7 @@ from jaxssl.objectives.joint_embedding.two_views import (
 
 
 @dataclass(frozen=True)
-class SimSiam:
+class SimSiam(ContrastiveObjective):
     """Predict the embedding of another view, which is held fixed (Chen & He 2021, section 3)."""
 
     encoder: Encoder
@@ -62,10 +63,6 @@ class SimSiam:
         """Running statistics of batch norms."""
         return {"statistics": first_statistics(model)}
 
-    def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
-        """`contrast` has moved the statistics on."""
-        return state
-
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the views; weights are normalised over the global batch."""
         return draw(batch, key)
@@ -85,12 +82,6 @@ class SimSiam:
         cosines = (to_unit(predicted) * to_unit(targets[:, ::-1])).sum(axis=-1).mean(axis=1)
         loss = -(examples.weights @ cosines)
         return loss, (state, metrics_of(loss, examples, projected[:, 0], projected[:, 1]))
-
-    def loss(
-        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
-    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """Both parts at once, for a batch that is not cut into microbatches."""
-        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""

@@ -31,6 +31,7 @@ from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.masking import masked_places
 from jaxssl.objectives.corruption.positions import put_at
 from jaxssl.objectives.corruption.spans import most_spans, run_starts, segmented_spans
@@ -50,7 +51,7 @@ class Lengths(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SpanCorruption:
+class SpanCorruption(Objective):
     """Write the spans that a text lacks (Raffel et al. 2020, section 3.1.4)."""
 
     encoder: TransformerConfig
@@ -69,11 +70,6 @@ class SpanCorruption:
         for name in ("documents", "sentinels"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1")
-
-    @property
-    def transformer(self) -> TransformerConfig:
-        """The network that finetuning takes over."""
-        return self.encoder
 
     def lengths(self, length: int) -> Lengths:
         """Of a row of `length`: what `documents` full documents need at most.

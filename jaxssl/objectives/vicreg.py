@@ -19,6 +19,7 @@ from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import first_statistics
 from jaxssl.objectives.joint_embedding.two_views import (
     Embeddings,
@@ -33,7 +34,7 @@ from jaxssl.objectives.joint_embedding.two_views import (
 
 
 @dataclass(frozen=True)
-class VICReg:
+class VICReg(ContrastiveObjective):
     """Invariance, variance and covariance of two views (Bardes et al. 2022, section 4.1)."""
 
     encoder: Encoder
@@ -61,10 +62,6 @@ class VICReg:
         """Running statistics of batch norms."""
         return {"statistics": first_statistics(model)}
 
-    def follow(self, state: Any, model: JointEmbedding, step: Array) -> Any:
-        """`contrast` has moved the statistics on."""
-        return state
-
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
         """Keys of the views; weights are normalised over the global batch."""
         return draw(batch, key)
@@ -90,12 +87,6 @@ class VICReg:
             covariance_weight=self.covariance_weight,
         )
         return loss, (state, metrics_of(loss, examples, first, second))
-
-    def loss(
-        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
-    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """Both parts at once, for a batch that is not cut into microbatches."""
-        return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
     def forward_flops(self, spec: Any) -> float:
         """Of one image: both views."""

@@ -28,6 +28,7 @@ from jaxssl.errors import InputError
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, share_evenly
+from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.positions import read_at
 
 
@@ -45,7 +46,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WordVectors:
+class WordVectors(Objective):
     """Skip-gram or CBOW with negative sampling (Mikolov et al. 2013)."""
 
     counts_tokens: ClassVar[bool] = True  # asks for the tokens' frequency

@@ -21,7 +21,6 @@ from jaxssl.data.progress import TextProgress
 from jaxssl.errors import InputError
 from jaxssl.models.resnet import ResNet
 from jaxssl.models.vision_transformer import VisionTransformer
-from jaxssl.objectives.contract import Preparing
 from jaxssl.runs.checkpoint import Pretrained, load_pretrained
 
 Pixels = UInt8[np.ndarray, "images height width channels"]
@@ -73,7 +72,7 @@ def preparation(objective: Any) -> Callable[[Array], Array]:
 
     def prepared(pixels: Array) -> Array:
         images = whole(pixels, example_keys(jax.random.key(0), len(pixels)))
-        return objective.inputs(images) if isinstance(objective, Preparing) else images
+        return objective.inputs(images)
 
     return prepared
 

@@ -25,8 +25,6 @@ from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
-from jaxssl.models.pretraining.causal_language_model import CausalLanguageModel
-from jaxssl.objectives import SimCSE
 from jaxssl.runs.checkpoint import load_pretrained
 
 BUCKETS = 4  # lengths that texts are padded to
@@ -80,18 +78,11 @@ def load_embedder(run: str | Path, pooling: Pooling | None = None) -> Embedder:
     pretrained = load_pretrained(run)
     objective, model = pretrained.objective, pretrained.model
     if pooling is None:
-        pooling = objective.use_pooling if isinstance(objective, SimCSE) else "mean"
-    if isinstance(model, CausalLanguageModel) and pooling == "cls":
-        raise InputError("a causal network's first state has seen no text; pass --pooling mean")
-    return Embedder(network_of(model), pretrained.tokenizer, pooling)
-
-
-def network_of(model: Any) -> Any:
-    """The transformer of a pretrained model that is for use. Raises InputError where there is none."""
-    for name in ("encoder", "decoder", "discriminator"):
-        if (network := getattr(model, name, None)) is not None:
-            return network
-    raise InputError(f"a {type(model).__name__} has no network that reads texts; pass another run")
+        pooling = objective.text_pooling
+    network = objective.network(model)
+    if network.config.causal and pooling == "cls":
+        raise InputError("a causal network's first state has seen no text; choose pooling mean")
+    return Embedder(network, pretrained.tokenizer, pooling)
 
 
 def cosines(

@@ -15,7 +15,6 @@ from jaxtyping import Float
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
-from jaxssl.pretrained.texts import network_of
 from jaxssl.runs.checkpoint import load_pretrained
 
 CONTINUES = "##"  # before a token that does not begin a word, as WordPiece writes it
@@ -58,7 +57,8 @@ def load_word_table(run: str | Path) -> WordTable:
     """Of a run of `WordVectors`; of any other, the embeddings that its network reads tokens by."""
     pretrained = load_pretrained(run)
     model = pretrained.model
-    table = model.words if isinstance(model, WordVectorModel) else network_of(model).tokens
+    is_word_table = isinstance(model, WordVectorModel)
+    table = model.words if is_word_table else pretrained.objective.network(model).tokens
     names = token_names(pretrained.tokenizer)
     return WordTable(tuple(names), np.asarray(table.embedding[...])[list(names.values())])
 

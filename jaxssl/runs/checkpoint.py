@@ -26,7 +26,6 @@ import jaxssl
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError, is_full_disk
 from jaxssl.models.plain import to_dict
-from jaxssl.objectives.contract import Carrying
 from jaxssl.runs.description import changes, describe, rebuild
 from jaxssl.runs.paths import differences, from_nested
 from jaxssl.runs.stored_runs import opened, run_folder
@@ -237,7 +236,7 @@ def load_pretrained(
         template: dict[str, Any] = {}
         name = "average" if averaged and config.average is not None else "model"
         template[name] = jax.eval_shape(lambda: config.objective.init(key, spec))
-        if carried and isinstance(config.objective, Carrying):
+        if carried:
             template["carried"] = jax.eval_shape(config.objective.init_state, template[name])
         if sharding is None:
             sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

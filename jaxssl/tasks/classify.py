@@ -20,14 +20,9 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.dense import Linear
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.plain import from_dict, to_dict
-from jaxssl.models.pretraining.causal_language_model import CausalLanguageModel
-from jaxssl.models.pretraining.embedding_regressor import EmbeddingRegressor
-from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
-from jaxssl.models.pretraining.replaced_tokens import ReplacedTokenModel
 from jaxssl.models.transformer_config import TransformerConfig
 
 Totals = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]  # metric -> (total, count)
@@ -50,6 +45,23 @@ class Examples(NamedTuple):
     labels: Int[Array, " batch"]
     weights: Float[Array, " batch"]
     total: Float[Array, " batch"]  # true examples of the global batch, the same in every row
+
+
+class Learned(NamedTuple):
+    """The part of a pretrained model that a task takes over."""
+
+    network: Any
+    pooler: Any = (
+        None  # the dense layer behind its first state, where the pretraining has trained one
+    )
+
+
+def network_and_pooler(objective: Any, model: Any) -> Learned:
+    """The part of a pretrained model that a task takes over.
+
+    Raises InputError where the objective has none.
+    """
+    return Learned(objective.network(model), getattr(model, "pooler", None))
 
 
 class Classifier(nnx.Module):
@@ -92,6 +104,11 @@ class Classify:
 
     def network(self, pretrained: TransformerConfig) -> TransformerConfig:
         """The pretrained network's configuration as it is finetuned."""
+        if not hasattr(pretrained, "causal"):
+            raise InputError(
+                f"classification of texts needs a network that reads texts, and the run has made a "
+                f"{type(pretrained).__name__}; pass a run that read text as checkpoint"
+            )
         if pretrained.causal and self.pooling == "cls":
             raise InputError(
                 "a causal network's first state has seen no text; pass --task.pooling last or mean"
@@ -106,38 +123,23 @@ class Classify:
         key: Array,
         network: TransformerConfig,
         spec: Spec,
-        pretrained: MaskedLanguageModel
-        | EmbeddingRegressor
-        | ReplacedTokenModel
-        | CausalLanguageModel
-        | EncoderDecoder
-        | None = None,
+        pretrained: Learned | None = None,
     ) -> Classifier:
-        """The network with a new head: random, or with the parameters of a pretrained model.
+        """The network with a new head: random, or with the parameters that a pretraining has learned.
 
-        Of an encoder and a decoder it is the encoder, without the rows of its table for sentinels.
         Raises InputError where these have another shape.
         """
         model = Classifier(key, self.network(network), spec, with_pooler=self.pooler)
         if pretrained is None:
             return model
-        pooler = None
-        if isinstance(pretrained, MaskedLanguageModel):
-            source, pooler = pretrained.encoder, pretrained.pooler
-        elif isinstance(pretrained, ReplacedTokenModel):
-            source = pretrained.discriminator
-        elif isinstance(pretrained, EmbeddingRegressor | EncoderDecoder):
-            source = pretrained.encoder
-        else:
-            source = pretrained.decoder
         # By way of plain dicts: what is finetuned may differ in dropout, which is static data.
-        parameters = to_dict(source)
-        if isinstance(pretrained, EncoderDecoder):
+        parameters = to_dict(pretrained.network)
+        if "tokens" in parameters:  # without the rows of a table for sentinels, which come last
             table = parameters["tokens"]["embedding"]
             parameters["tokens"] = {"embedding": table[: spec.vocab_size]}
         model.encoder = from_dict(model.encoder, parameters)
-        if model.pooler is not None and pooler is not None:
-            model.pooler = pooler
+        if model.pooler is not None and pretrained.pooler is not None:
+            model.pooler = pretrained.pooler
         return model
 
     def weigh(self, batch: dict[str, Array]) -> Examples:

@@ -14,6 +14,7 @@ import tyro
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.rows import RowReader, Rows
 from jaxssl.errors import InputError
+from jaxssl.objectives.contract import check_objective
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.runs.checkpoint import Keep
 from jaxssl.runs.hosts import Hosts
@@ -52,6 +53,7 @@ class Pretraining:
     keep: Keep = Keep()
 
     def __post_init__(self) -> None:
+        check_objective(self.objective)
         positive = ("steps", "microbatches", "report_every", "evaluate_every", "save_every")
         for name in positive:
             if getattr(self, name) < 1:

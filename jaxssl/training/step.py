@@ -20,7 +20,7 @@ from jaxssl import losses
 from jaxssl.data.images import LABELS, ImageSpec
 from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Images, Metric, Ratio, Text, Vocabulary
-from jaxssl.objectives.contract import Carrying, Contrastive
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.optimizers.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
 from jaxssl.sharding.layout import path_of
 from jaxssl.sharding.mesh import batch_sharding, state_shardings
@@ -111,7 +111,7 @@ def state_maker(
             model=model,
             optimizer=optimizer.init(model),
             average=() if config.average is None else jax.tree.map(jnp.copy, model),
-            carried=objective.init_state(model) if isinstance(objective, Carrying) else (),
+            carried=objective.init_state(model),
         )
 
     return create
@@ -161,8 +161,7 @@ def make_step(
         updates, moments = optimizer.update(gradients, moments, state.model)
         moments = to_host(moments, shardings.optimizer)
         model = optax.apply_updates(state.model, updates)
-        if isinstance(objective, Carrying):
-            carried = objective.follow(carried, model, state.step)
+        carried = objective.follow(carried, model, state.step)
         average = state.average
         if decay is not None:
             average = optax.incremental_update(model, average, 1.0 - decay)
@@ -197,7 +196,7 @@ def batch_maker(objective: Any, spec: Any) -> Callable[[Arrays], Text | Images |
     """The function (arrays as read, by name) -> what `corrupt` is given."""
     is_images = isinstance(spec, ImageSpec)
     texts = spec.captions if is_images else spec
-    counted = getattr(objective, "counts_tokens", False)
+    counted = objective.counts_tokens
     vocabulary = None if texts is None else Vocabulary.of(texts, counted=counted)
 
     def as_text(arrays: Arrays) -> Text | None:
@@ -213,7 +212,7 @@ def gradients_of(
     objective: Any, model: Tree, carried: Tree, examples: Tree, key: Array, microbatches: int
 ) -> tuple[Tree, Tree, Metrics]:
     """Gradients of the objective's loss over all examples, the state it carries, and its metrics."""
-    if microbatches == 1 or not isinstance(objective, Contrastive):
+    if microbatches == 1 or not isinstance(objective, ContrastiveObjective):
         return accumulate(objective.loss, model, carried, examples, key, microbatches)
     (_, (carried, metrics)), gradients = losses.cached_gradients(
         lambda model, part, key: objective.embed(model, carried, part, key),

@@ -13,7 +13,6 @@ from jaxssl.models.recipes import bert
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Colorization, MaskedLM, Rotation, SimCSE, WordVectors
 from jaxssl.objectives.batches.batch import Images, Text, Vocabulary
-from jaxssl.objectives.contract import Carrying
 from jaxssl.objectives.sentence_pairs import NextSentence
 from tests.objectives.tiny_views import OBJECTIVES, tiny_captions, tiny_pairs_spec
 from tests.tiny import tiny_image_spec, tiny_images, tiny_rows, tiny_spec
@@ -57,7 +56,7 @@ def batch_of(spec):
 def test_one_batch_is_learned_by_heart(name):
     objective, spec, steps, first, last = CASES[name]
     model = objective.init(jax.random.key(0), spec)
-    state = objective.init_state(model) if isinstance(objective, Carrying) else ()
+    state = objective.init_state(model)
     examples = objective.corrupt(batch_of(spec), jax.random.key(1))
     optimizer = optax.adam(1e-2)
 

@@ -11,7 +11,7 @@ from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert, gpt2, modern
 from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence
 from jaxssl.sharding.layout import axes_of, path_of
-from jaxssl.tasks.classify import Classify
+from jaxssl.tasks.classify import Classify, network_and_pooler
 from tests.tiny import FIRST, tiny_spec
 
 SHAPE = {"depth": 1, "width": 32, "heads": 2, "max_length": 32, "dropout": 0.0}
@@ -160,26 +160,31 @@ def test_takes_over_a_pretrained_model():
     objective = MaskedLM(encoder=bert(**SHAPE), second_task=NextSentence())
     pretrained = objective.init(jax.random.key(7), spec)
     model = Classify(network_dropout=0.3).init(
-        jax.random.key(1), objective.transformer, SPEC, pretrained
+        jax.random.key(1), objective.encoder, SPEC, network_and_pooler(objective, pretrained)
     )
     for ours, theirs in ((model.encoder, pretrained.encoder), (model.pooler, pretrained.pooler)):
         pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
     electra = Electra(discriminator=bert(**SHAPE, embedding_width=16))
     pretrained = electra.init(jax.random.key(7), spec)
-    model = Classify().init(jax.random.key(1), electra.transformer, SPEC, pretrained)
+    model = Classify().init(
+        jax.random.key(1), electra.discriminator, SPEC, network_and_pooler(electra, pretrained)
+    )
     pairs = zip(
         jax.tree.leaves(model.encoder), jax.tree.leaves(pretrained.discriminator), strict=True
     )
     assert all(np.array_equal(a, b) for a, b in pairs)
     decoder = CausalLM(decoder=gpt2(**SHAPE))
     pretrained = decoder.init(jax.random.key(7), spec)
-    model = Classify(pooling="last").init(jax.random.key(1), decoder.transformer, SPEC, pretrained)
+    model = Classify(pooling="last").init(
+        jax.random.key(1), decoder.decoder, SPEC, network_and_pooler(decoder, pretrained)
+    )
     assert np.array_equal(model.encoder.tokens.embedding, pretrained.decoder.tokens.embedding)
 
 
 def test_a_model_of_another_shape_is_an_input_error():
-    pretrained = MaskedLM(encoder=bert(**SHAPE)).init(jax.random.key(7), tiny_spec())
+    objective = MaskedLM(encoder=bert(**SHAPE))
+    pretrained = network_and_pooler(objective, objective.init(jax.random.key(7), tiny_spec()))
     wide = bert(**{**SHAPE, "width": 64})
     with pytest.raises(InputError, match="parameters of another model"):
         Classify().init(jax.random.key(1), wide, SPEC, pretrained)

@@ -18,7 +18,7 @@ from jaxssl.objectives import CausalLM, Denoising, SpanCorruption
 from jaxssl.objectives.batches.batch import Text, Vocabulary
 from jaxssl.objectives.causal_lm import random_prefix
 from jaxssl.sharding.mesh import Mesh
-from jaxssl.tasks.classify import Classify
+from jaxssl.tasks.classify import Classify, network_and_pooler
 from jaxssl.training.step import create_state, make_step
 from tests.tiny import BEGIN, FIRST, PAD, tiny_rows, tiny_spec
 
@@ -182,7 +182,9 @@ def test_finetuning_takes_the_encoder():
     objective = OBJECTIVES["spans"]
     pretrained = objective.init(jax.random.key(7), SPEC)
     labelled = LabelledSpec(16, (12, 24), classes=2, vocab_size=50, pad=0, begin=2, end=3)
-    model = Classify().init(jax.random.key(1), objective.transformer, labelled, pretrained)
+    model = Classify().init(
+        jax.random.key(1), objective.encoder, labelled, network_and_pooler(objective, pretrained)
+    )
     np.testing.assert_array_equal(
         model.encoder.tokens.embedding[...], pretrained.encoder.tokens.embedding[...][:50]
     )
@@ -193,8 +195,9 @@ def test_finetuning_takes_the_encoder():
     ):
         np.testing.assert_array_equal(ours, theirs)
     # A prefix LM reads all of a text from both sides.
-    assert not PREFIX.transformer.causal
-    assert Classify().network(PREFIX.transformer) == PREFIX.transformer
+    config = PREFIX.finetuning_config(PREFIX.init(jax.random.key(7), SPEC))
+    assert not config.causal
+    assert Classify().network(config) == config
 
 
 def test_flops_of_a_row():

@@ -1,4 +1,4 @@
-"""Hugging Face's tokenizer.json (WordPiece, byte-level BPE, …) and BERT's vocab.txt."""
+"""Reads Hugging Face's tokenizer.json (WordPiece, byte-level BPE, Unigram) and BERT's vocab.txt."""
 
 import json
 from collections.abc import Sequence
@@ -21,19 +21,34 @@ from jaxssl.errors import InputError
 
 
 class Meaning(NamedTuple):
-    """What a piece stands for."""
+    """The text that one vocabulary entry stands for, and its properties."""
 
-    text: str  # readable
+    text: str
+    """The entry in readable form, with real spaces."""
     starts_word: bool
+    """Whether the entry begins a new word."""
     byte_length: int
+    """UTF-8 bytes of text that the entry stands for."""
 
 
 class HuggingFaceTokenizer(Tokenizer):
-    """A tokenizer.json, less the padding, truncation and special tokens that it may ask for.
+    """A tokenizer defined by a Hugging Face tokenizer.json.
 
-    byte_length: of WordPiece, which drops white space, a piece that begins a word counts one byte
-    more for the space before it, unless it is a mark or Chinese. The sum is that of the text within
-    0.2 % in English prose. Normalised text is counted: lower-cased, without accents.
+    The padding, truncation and post-processing (added special tokens) that the file may define
+    are turned off: `encode` returns the ids of the text alone, in full.
+
+    WordPiece drops white space. Its pieces that begin a word count one byte more in `byte_length`,
+    for the space before them, unless they are punctuation or Chinese; summed over English prose,
+    this is the length of the text within 0.2 %. The bytes are those of the normalised text
+    (lower-cased and without accents, where the tokenizer does that).
+
+    Args:
+      definition: The contents of a tokenizer.json.
+      origin: Name of the source, such as its path, for error messages.
+
+    Raises:
+      InputError: `definition` is not a valid tokenizer.json, or its pieces mark the ends of words
+        instead of their beginnings.
     """
 
     kind = "hugging_face"
@@ -46,13 +61,13 @@ class HuggingFaceTokenizer(Tokenizer):
             self._tokenizer = tokenizers.Tokenizer.from_str(self._definition)
         except Exception as error:  # tokenizers raises bare Exception
             reason = str(error).splitlines()[0]
-            raise InputError(f"{origin} is no tokenizer.json: {reason}") from error
+            raise InputError(f"{origin} is not a valid tokenizer.json: {reason}") from error
         if parts["model"].get("end_of_word_suffix"):
             raise InputError(
-                f"{origin} marks the ends of words, not their beginnings; whole words cannot be "
-                "told token by token"
+                f"{origin} marks the ends of words (end_of_word_suffix), not their beginnings, so that "
+                "whole words cannot be found token by token; use a tokenizer that marks beginnings"
             )
-        self._tokenizer.encode_special_tokens = True  # "[MASK]" in a text is text
+        self._tokenizer.encode_special_tokens = True  # "[MASK]" in a text is ordinary text
         pieces = self._pieces_by_id()
         own = len(pieces)
         self._name_specials(pieces, SPECIAL_NAMES)
@@ -72,17 +87,21 @@ class HuggingFaceTokenizer(Tokenizer):
         self.fingerprint = fingerprint_of(self._definition)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Converts each of `texts` to token ids, int32 `[length]`, without special tokens."""
         if not self._by_line:
             return [self._checked(ids) for ids in self._ids(list(texts))]
-        lines = [text.split("\n") for text in texts]  # short strings are faster
+        # The library is faster on short strings
+        lines = [text.split("\n") for text in texts]
         encoded = iter(self._ids([line for text in lines for line in text]))
         return [self._checked([i for _ in text for i in next(encoded)]) for text in lines]
 
     def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of `ids`, a sequence `[length]`; special tokens are left out."""
         kept = [int(i) for i in ids if not self.special[i]]
         return self._tokenizer.decode(kept, skip_special_tokens=False)
 
     def piece(self, id: int) -> str:
+        """Returns the token `id` in readable form."""
         return self._texts[id].replace("\n", "\\n")
 
     def _write(self, folder: Path) -> None:
@@ -93,7 +112,7 @@ class HuggingFaceTokenizer(Tokenizer):
         return [encoding.ids for encoding in encoded]
 
     def _pieces_by_id(self) -> list[str]:
-        """Every piece at its id, "" where an id is not given."""
+        """Returns the vocabulary ordered by id, with "" at unused ids."""
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         pieces = [""] * (max(vocabulary.values(), default=-1) + 1)
         for piece, i in vocabulary.items():
@@ -104,14 +123,29 @@ class HuggingFaceTokenizer(Tokenizer):
 def from_vocabulary(
     vocabulary: str, origin: str = "the vocabulary", *, lowercase: bool | None = None
 ) -> HuggingFaceTokenizer:
-    """BERT's WordPiece from the text of a vocab.txt, one piece a line (Devlin et al. 2019).
+    """Builds BERT's WordPiece tokenizer from the text of a vocab.txt.
 
-    A vocabulary without upper-case pieces is taken to be uncased where `lowercase` is not said;
-    names of tokens, [CLS] or <S>, do not count.
+    Args:
+      vocabulary: The contents of the file: one piece per line, the line number is the id.
+      origin: Name of the source, such as its path, for error messages.
+      lowercase: Whether text is lower-cased and stripped of accents first. None means yes if no
+        piece has an upper-case letter; names of special tokens, such as [CLS], are not considered.
+
+    Returns:
+      The tokenizer.
+
+    Raises:
+      InputError: The vocabulary has no piece [UNK].
+
+    References:
+      Devlin et al. 2019, "BERT: pre-training of deep bidirectional transformers for language
+      understanding", section 3.
     """
     pieces = [line.rstrip("\r") for line in vocabulary.removesuffix("\n").split("\n")]
     if "[UNK]" not in pieces:
-        raise InputError(f"{origin} is no BERT vocabulary: no [UNK] among its {len(pieces)} lines")
+        raise InputError(
+            f"{origin} is not a BERT vocabulary: there is no [UNK] among its {len(pieces)} lines"
+        )
     if lowercase is None:
         lowercase = not any(p != p.lower() for p in pieces if p[:1] not in ("[", "<"))
     ids = {piece: i for i, piece in enumerate(pieces)}
@@ -125,7 +159,7 @@ def from_vocabulary(
 
 
 def _style(parts: dict[str, Any]) -> Any:
-    """The function that tells what a piece stands for, by how pieces show white space."""
+    """Returns the function from a piece to its `Meaning`; it depends on how pieces mark white space."""
     model = parts["model"]
     prefix = model.get("continuing_subword_prefix")
     if model.get("type") in ("WordPiece", "WordLevel") or (prefix and "merges" not in model):
@@ -137,6 +171,7 @@ def _style(parts: dict[str, Any]) -> Any:
 
 
 def _word_piece(piece: str, prefix: str) -> Meaning:
+    """Interprets a piece of WordPiece, where `prefix` marks the continuation of a word."""
     if piece.startswith(prefix) and piece != prefix:
         return Meaning(piece, False, len(piece.removeprefix(prefix).encode("utf-8")))
     spaced = not (is_mark(piece[:1]) or is_chinese(piece[:1]))
@@ -144,6 +179,7 @@ def _word_piece(piece: str, prefix: str) -> Meaning:
 
 
 def _byte_level(piece: str, alphabet: dict[str, int]) -> Meaning:
+    """Interprets a piece of byte-level BPE, whose characters each stand for one byte."""
     if any(character not in alphabet for character in piece):
         return _added(piece)
     content = bytes(alphabet[character] for character in piece)
@@ -152,18 +188,22 @@ def _byte_level(piece: str, alphabet: dict[str, int]) -> Meaning:
 
 
 def _metaspace(piece: str) -> Meaning:
+    """Interprets a piece that writes U+2581 for a space, and <0x00> for a byte."""
     if BYTE.fullmatch(piece):
         return Meaning(piece, False, 1)
     return _added(piece.replace(SPACE, " "))
 
 
 def _added(text: str) -> Meaning:
-    """A token that is written as the text that it stands for."""
+    """Interprets a token that is spelled as the text that it stands for."""
     return Meaning(text, begins_word(text), len(text.encode("utf-8")))
 
 
 def _white_space_is_dropped(parts: dict[str, Any]) -> bool:
-    """Whether lines can be encoded one by one: as BERT does it, with no other added tokens."""
+    """Returns whether encoding line by line gives the same ids as encoding the whole text.
+
+    This is so for BERT's normaliser and pre-tokenizer, if all added tokens are special ones.
+    """
     kinds = [(parts.get(part) or {}).get("type") for part in ("normalizer", "pre_tokenizer")]
     added = parts.get("added_tokens") or ()
     return kinds == ["BertNormalizer", "BertPreTokenizer"] and all(t["special"] for t in added)

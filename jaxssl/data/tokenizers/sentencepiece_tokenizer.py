@@ -1,4 +1,9 @@
-"""Sentencepiece models (Kudo & Richardson 2018), trained by us or by others."""
+"""Reads sentencepiece models, whether trained by this library or elsewhere.
+
+References:
+  Kudo & Richardson 2018, "SentencePiece: a simple and language independent subword tokenizer and
+  detokenizer for neural text processing".
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +17,23 @@ from jaxssl.errors import InputError
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """A sentencepiece model.
+    """A tokenizer defined by a sentencepiece model.
 
-    Where "\\n" is a piece by itself, as in the models that we train, lines are encoded one by one
-    with that piece between: the first word of a line then looks like any other word. The space that
-    is set before each line for that counts as the byte of the line's end, whose own piece counts 0:
-    bytes are exact but for one more at the start of a text, and one less for a blank line.
+    If the line break is a piece of its own, as in the models that this library trains, lines are
+    encoded one by one, joined by that piece. Sentencepiece puts a space before each line, so that
+    the first word of a line has the same pieces as anywhere else. In `byte_length`, that space
+    counts for the byte of the line break, whose own piece counts 0. The sum is therefore exact up
+    to one byte more at the start of a text, and one byte less for each blank line.
 
-    A text comes back exactly under normalization "identity", if it does not hold U+2581 itself,
-    by which sentencepiece shows spaces.
+    With normalization "identity", decoding returns the encoded text exactly, unless the text
+    contains U+2581 itself, the character that sentencepiece writes for a space.
+
+    Args:
+      model: The contents of a `.model` file.
+      origin: Name of the source, such as its path, for error messages.
+
+    Raises:
+      InputError: `model` is not a sentencepiece model.
     """
 
     kind = "sentencepiece"
@@ -30,7 +43,7 @@ class SentencePieceTokenizer(Tokenizer):
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
-            raise InputError(f"{origin} is no sentencepiece model") from error
+            raise InputError(f"{origin} is not a sentencepiece model") from error
         own = range(self._processor.get_piece_size())
         pieces = [self._processor.id_to_piece(i) for i in own]
         self._line_end = self._find_line_end(pieces)
@@ -57,6 +70,7 @@ class SentencePieceTokenizer(Tokenizer):
         self.fingerprint = fingerprint_of(model)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Converts each of `texts` to token ids, int32 `[length]`, without `begin` and `end`."""
         if self._line_end is None:
             encoded = self._processor.encode(list(texts), num_threads=1)
             return [self._checked(ids) for ids in encoded]
@@ -73,6 +87,7 @@ class SentencePieceTokenizer(Tokenizer):
         return results
 
     def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of `ids`, a sequence `[length]`; special tokens are left out."""
         lines: list[list[int]] = [[]]
         for i in ids:
             if i == self._line_end:
@@ -82,12 +97,16 @@ class SentencePieceTokenizer(Tokenizer):
         return "\n".join(self._processor.decode(line) if line else "" for line in lines)
 
     def piece(self, id: int) -> str:
+        """Returns the token `id` in readable form."""
         return self._texts[id].replace("\n", "\\n")
 
     def _write(self, folder: Path) -> None:
         (folder / "tokenizer.model").write_bytes(self._model)
 
     def _find_line_end(self, pieces: list[str]) -> int | None:
-        """The piece of a line's end, if lines can be encoded one by one."""
+        """Returns the id of the piece "\\n" if no other piece contains a line break, otherwise None.
+
+        Only then can lines be encoded one by one.
+        """
         holds_one = [i for i, piece in enumerate(pieces) if "\n" in piece]
         return holds_one[0] if [pieces[i] for i in holds_one] == ["\n"] else None

@@ -1,4 +1,8 @@
-"""Tokenizers behind one face: sentencepiece models, tokenizer.json, BERT's vocab.txt."""
+"""The interface of all tokenizers, whether sentencepiece, Hugging Face or WordPiece.
+
+`Tokenizer` is abstract; `jaxssl.data.tokenizers.load.load_tokenizer` opens one from a file. The
+tables below have one entry for each id, `[vocab]`.
+"""
 
 import hashlib
 import json
@@ -10,8 +14,8 @@ import numpy as np
 
 from jaxssl.data.tokenizers.pieces import ends_sentence
 
-DESCRIPTION = "jaxssl.json"
-# How vocabularies name the special tokens that we need; where several are there, the first is taken
+DESCRIPTION = "jaxssl.json"  # the file that `save` adds; it holds the kind and the fingerprint
+# The usual names of the special tokens that we need; of several names present, the first is used
 SPECIAL_NAMES = {
     "pad": ("[PAD]", "<pad>", "<|padding|>"),
     "unknown": ("[UNK]", "<unk>"),
@@ -22,51 +26,69 @@ SPECIAL_NAMES = {
 
 
 class Tokenizer(ABC):
-    """Text to ids and back, with what masking and metrics must know of every id.
+    """Converts text to token ids and back, and describes every id for masking and metrics.
 
-    pad, unknown, begin, end, mask: five different ids. What a vocabulary lacks is added behind its
-        ids. Text gives none of them, except unknown where a character has no piece.
-    starts_word, bool [vocab]: the token begins a new word: after white space, or a Chinese
-        character. True for special tokens.
-    byte_length, int32 [vocab]: UTF-8 bytes of text that the token stands for, 0 for special tokens.
-    ends_sentence, bool [vocab]: a full stop, an exclamation or a question mark.
-    special, bool [vocab]: never predicted, and never drawn as a random replacement.
-    fingerprint: sha256 over everything that changes ids.
+    The five special ids `pad`, `unknown`, `begin`, `end` and `mask` always differ from each other.
+    Those that a vocabulary does not define get new ids after its last one. Encoding a text never
+    yields one of them, except `unknown` for a character that the vocabulary cannot express.
     """
 
     kind: str
+    """Name of the file format, saved beside the tokenizer: "sentencepiece" or "hugging_face"."""
     pad: int
+    """Id that fills the unused end of a row."""
     unknown: int
+    """Id for text that the vocabulary cannot express."""
     begin: int
+    """Id that marks the beginning of a sequence ([CLS], <s>)."""
     end: int
+    """Id that ends a sequence and separates documents ([SEP], </s>)."""
     mask: int
+    """Id that replaces a hidden token in masked language modelling."""
     starts_word: np.ndarray
+    """Whether each token begins a new word, bool `[vocab]`: it begins with white space or a Chinese
+    character, or has no continuation prefix (WordPiece). True for special tokens."""
     byte_length: np.ndarray
+    """UTF-8 bytes of text that each token stands for, int32 `[vocab]`; 0 for special tokens."""
     ends_sentence: np.ndarray
+    """Whether each token is punctuation that ends a sentence (. ! ?), bool `[vocab]`."""
     special: np.ndarray
+    """Whether each token is special, bool `[vocab]`: it is never predicted, and never drawn as a
+    random replacement."""
     fingerprint: str
+    """SHA-256, in hexadecimal, of everything that affects the ids."""
 
     @property
     def vocab_size(self) -> int:
+        """Returns the number of ids, including the special ids that were added."""
         return len(self.special)
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """int32 ids of every text, without begin and end."""
+        """Converts each text to token ids, without `begin` and `end`.
+
+        Args:
+          texts: Any number of texts. The name of a special token in a text, such as "[MASK]", is
+            ordinary text.
+
+        Returns:
+          One int32 array `[length of the text in tokens]` for each text, in the same order.
+        """
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; special tokens give none."""
+        """Returns the text of `ids`, a sequence `[length]`; special tokens are left out."""
 
     @abstractmethod
     def piece(self, id: int) -> str:
-        """One token in readable form."""
+        """Returns the token `id` in readable form: with real spaces, and a line break as `\\n`."""
 
     @abstractmethod
-    def _write(self, folder: Path) -> None: ...
+    def _write(self, folder: Path) -> None:
+        """Writes the files of this kind of tokenizer into an existing folder."""
 
     def save(self, folder: str | Path) -> None:
-        """Writes all that `load_tokenizer` needs into a folder."""
+        """Writes the files that `load_tokenizer` needs into `folder`, which is created if missing."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._write(folder)
@@ -79,7 +101,11 @@ class Tokenizer(ABC):
         names: Mapping[str, Sequence[str]],
         declared: Mapping[str, int] | None = None,
     ) -> None:
-        """Finds the five special ids; appends to `pieces` those that are not there."""
+        """Sets the five special ids; special tokens that `pieces` lacks are appended to it.
+
+        `names` lists the usual spellings by role; `declared` holds the ids that the model's own
+        file names by role, -1 for none, and has priority.
+        """
         places = {piece: i for i, piece in reversed(list(enumerate(pieces)))}
         taken: set[int] = set()
         for role, known in names.items():
@@ -94,7 +120,7 @@ class Tokenizer(ABC):
     def _set_tables(
         self, special: Sequence[bool], starts_word: Sequence[bool], byte_length: Sequence[int]
     ) -> None:
-        """The tables of all pieces; `special` may end before those that were added."""
+        """Sets the tables `[vocab]`; `special` may be shorter: the ids after its end are special."""
         self.special = np.ones(len(starts_word), bool)
         self.special[: len(special)] = special
         self.special[[self.pad, self.unknown, self.begin, self.end, self.mask]] = True
@@ -106,7 +132,10 @@ class Tokenizer(ABC):
         self._forbidden[self.unknown] = False
 
     def _checked(self, ids: Sequence[int]) -> np.ndarray:
-        """The ids of a text, int32. The text "[MASK]" is no mask, however the vocabulary has it."""
+        """Returns `ids` as int32, special ids replaced by `unknown`.
+
+        The text "[MASK]" must not become the mask token, even where the vocabulary has such a piece.
+        """
         found = np.array(ids, np.int32)
         forbidden = self._forbidden[found]
         if forbidden.any():
@@ -115,7 +144,10 @@ class Tokenizer(ABC):
 
 
 def fingerprint_of(*parts: bytes | str) -> str:
-    """sha256 over the parts, each with its length before it."""
+    """Returns the SHA-256, in hexadecimal, of all `parts`, each preceded by its length in bytes.
+
+    The lengths make `("ab", "c")` and `("a", "bc")` differ. Strings are hashed as UTF-8.
+    """
     total = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8") if isinstance(part, str) else part

@@ -1,4 +1,9 @@
-"""Trains a sentencepiece model, with the same result on every machine."""
+"""Trains a sentencepiece model reproducibly: the same texts give the same model on every machine.
+
+References:
+  Kudo & Richardson 2018, "SentencePiece: a simple and language independent subword tokenizer and
+  detokenizer for neural text processing".
+"""
 
 import hashlib
 import io
@@ -12,44 +17,69 @@ import sentencepiece
 from jaxssl.data.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from jaxssl.errors import InputError
 
-LONGEST_LINE = 2_000  # characters; longer lines are cut at a space for training
-THREADS = 4  # fixed: unigram scores depend on their number
+LONGEST_LINE = 2_000  # characters; longer lines are split at a space for training
+THREADS = 4  # fixed, since the scores of unigram models depend on the number of threads
 TOO_HIGH = re.compile(r"[Vv]ocabulary size .*?too high.*?<= ?(\d+)", re.DOTALL)
 TOO_LOW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # ids 0 to 4; the end of a line is 5
-LOWEST = 256 + len(SPECIAL) + 2  # bytes, special tokens, the end of a line, and one character
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # ids 0 to 4; the line break is 5
+LOWEST = 256 + len(SPECIAL) + 2  # bytes, special tokens, the line break, and one character
 
 
 @dataclass(frozen=True)
 class SentencePiece:
-    """A sentencepiece model to be trained on the documents that are not held out."""
+    """Configuration of a sentencepiece model that is trained on the corpus itself.
+
+    Only documents that are not held out for evaluation are used for training.
+    """
 
     vocab_size: int = 8192
+    """Number of ids, including the 256 bytes and the special tokens."""
     kind: Literal["unigram", "bpe"] = "unigram"
-    normalization: Literal["identity", "nfkc", "nfkc_cf"] = "identity"  # nfkc_cf also lower-cases
-    character_coverage: float = 0.9995  # what is rarer is written as bytes
-    max_characters: int = 20_000_000  # of text to train on, spread evenly over all of it
+    """Algorithm: "unigram" (Kudo 2018) or "bpe", byte-pair encoding (Sennrich et al. 2016)."""
+    normalization: Literal["identity", "nfkc", "nfkc_cf"] = "identity"
+    """Unicode normalisation of the text before it is encoded: none ("identity"), "nfkc", or
+    "nfkc_cf", which also folds case (lower-cases)."""
+    character_coverage: float = 0.9995
+    """Fraction of the characters of the text that get pieces of their own, in (0, 1]; rarer
+    characters are encoded as UTF-8 bytes."""
+    max_characters: int = 20_000_000
+    """Upper limit of the training text, in characters; the lines used are sampled evenly from the
+    whole corpus."""
 
     def __post_init__(self) -> None:
         if self.vocab_size < LOWEST:
             raise InputError(
-                f"vocab_size {self.vocab_size} is below {LOWEST}: 256 bytes, the special tokens, "
-                "the end of a line and a character"
+                f"vocab_size {self.vocab_size} is below {LOWEST}, the sum of 256 bytes, "
+                f"{len(SPECIAL)} special tokens, the line break and one character; raise it"
             )
         if not 0 < self.character_coverage <= 1:
-            raise InputError(f"character_coverage {self.character_coverage} is not in (0, 1]")
+            raise InputError(
+                f"character_coverage {self.character_coverage} is not in (0, 1]; the usual value "
+                "is 0.9995"
+            )
         if self.max_characters < 1:
-            raise InputError(f"max_characters {self.max_characters} is below 1")
+            raise InputError(f"max_characters {self.max_characters} is below 1; raise it")
 
 
 def train_sentencepiece(texts: Iterable[str], config: SentencePiece) -> SentencePieceTokenizer:
-    """Trains on lines of the texts; the same model for the same texts, whatever the machine.
+    """Trains a sentencepiece model on a sample of the lines of the texts.
 
-    Raises InputError where the text is too little for the size, or has more characters than it.
+    The same texts give the same model on every machine.
+
+    Args:
+      texts: The documents; they are read once.
+      config: The size and kind of the model, and how much text to use.
+
+    Returns:
+      The trained tokenizer.
+
+    Raises:
+      InputError: There is no text; or `config.vocab_size` is too large for this text, or too small
+        for its characters. The message names the largest or smallest size that is possible.
     """
     lines = sample_lines(texts, config.max_characters)
     if not lines:
-        raise InputError("there is no text to train a tokenizer on")
+        raise InputError("there is no text to train a tokenizer on: all texts are empty")
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -81,11 +111,19 @@ def train_sentencepiece(texts: Iterable[str], config: SentencePiece) -> Sentence
 
 
 def sample_lines(texts: Iterable[str], max_characters: int) -> list[str]:
-    """At most so many characters of lines, spread over all texts, the same for the same texts.
+    """Samples lines evenly from all texts, the same lines for the same texts.
 
-    A line is kept if the hash of its text and number lies below a limit; the limit is lowered, and
-    what lies above it dropped, whenever too much has been kept. So the texts are read once, and
-    neither held nor counted before.
+    A line is kept if the hash of its number and text is below a limit. Whenever the kept lines
+    exceed `max_characters`, the limit is lowered by an eighth and the lines above it are dropped.
+    The texts are therefore read only once, and need not fit into memory.
+
+    Args:
+      texts: The documents. Their blank lines are skipped, and lines over 2,000 characters are split.
+      max_characters: Upper limit of the total length of the returned lines. A single line is
+        returned even if it is longer.
+
+    Returns:
+      The sampled lines, in their original order.
     """
     limit, size = 1 << 64, 0
     kept: list[tuple[int, str]] = []
@@ -104,18 +142,21 @@ def sample_lines(texts: Iterable[str], max_characters: int) -> list[str]:
 
 
 def _refusal(message: str, config: SentencePiece) -> InputError:
+    """Returns the error to raise for an error message of the sentencepiece trainer."""
     size = f"vocab_size {config.vocab_size}"
     if highest := TOO_HIGH.search(message):
         return InputError(f"{size} is too high for this text; the highest possible is {highest[1]}")
     if lowest := TOO_LOW.search(message):
         return InputError(
             f"{size} is too low for this text, whose characters alone take {lowest[1]}; raise it, "
-            f"or lower character_coverage ({config.character_coverage}): what is rarer is bytes"
+            f"or lower character_coverage ({config.character_coverage}), so that more of the rare "
+            "characters are encoded as bytes"
         )
     return InputError(f"the tokenizer cannot be trained: {message.splitlines()[0]}")
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Yields all lines that are not blank, those over LONGEST_LINE characters in several parts."""
     for text in texts:
         for line in text.split("\n"):
             while len(line) > LONGEST_LINE:

@@ -106,13 +106,13 @@ def test_a_model_of_others_keeps_its_ids_and_gets_what_it_lacks():
 
 def test_what_is_no_tokenizer_is_refused(tmp_path):
     for name, content, message in (
-        ("a.model", b"text", "no sentencepiece model"),
-        ("a.json", b"{", "no tokenizer.json"),
-        ("b.json", b"[]", "no tokenizer.json"),
-        ("a.txt", b"words\n", "no BERT vocabulary"),
-        ("b.txt", b"\xff", "byte 0 is no UTF-8"),
-        ("a.bin", b"", "no .model, .json or .txt"),
-        ("folder/readme", b"", "holds no tokenizer.model"),
+        ("a.model", b"text", "not a sentencepiece model"),
+        ("a.json", b"{", "not a valid tokenizer.json"),
+        ("b.json", b"[]", "not a valid tokenizer.json"),
+        ("a.txt", b"words\n", "not a BERT vocabulary"),
+        ("b.txt", b"\xff", "not UTF-8 at byte 0"),
+        ("a.bin", b"", "not a .model, .json or .txt"),
+        ("folder/readme", b"", "contains no tokenizer.model"),
     ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

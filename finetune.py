@@ -23,7 +23,8 @@ from jaxssl.finetuning.results import (
     write_predictions,
 )
 from jaxssl.finetuning.setup import Finetuning, Setup, replicated, score
-from jaxssl.runs.checkpoint import Checkpoints, load_pretrained
+from jaxssl.pretrained.load import load_pretrained
+from jaxssl.runs.checkpoint import Checkpoints
 from jaxssl.runs.mirror import mirrored
 from jaxssl.runs.signals import StopRequest
 from jaxssl.tasks.classify import network_and_pooler

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterator
 
 
-class InputError(Exception):
-    """Names the value, the limit and the way out. Command lines print it as one line and exit with 2.
+class InputError(ValueError):
+    """An input that the library refuses; its message names the value, the limit and the way out.
 
-    Not a ValueError: what reads flags would take that for its own and print a box around it.
+    A command line prints it as one line and exits with code 2.
     """
 
 

@@ -21,7 +21,8 @@ from jaxssl.errors import InputError
 from jaxssl.finetuning.finetuned import load_finetuned
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.optimizers.recipes import AdamW
-from jaxssl.runs.checkpoint import digest, load_pretrained
+from jaxssl.pretrained.load import load_pretrained
+from jaxssl.runs.checkpoint import digest
 from jaxssl.sharding.mesh import Mesh
 from jaxssl.tasks.classify import Classify
 from jaxssl.training.config import load_config

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from jaxssl.errors import InputError
-from jaxssl.runs.checkpoint import digest, load_pretrained
+from jaxssl.pretrained.load import load_pretrained
+from jaxssl.runs.checkpoint import digest
 from jaxssl.runs.hosts import Hosts, cluster
 from jaxssl.runs.watch import PEER_IS_GONE
 from tests.quick_programs import xla_flags

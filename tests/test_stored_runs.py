@@ -11,7 +11,8 @@ import train
 from jaxssl.data.preparing.texts import Prepare, prepare
 from jaxssl.data.stores.shard_cache import GIB
 from jaxssl.data.stores.store import Store
-from jaxssl.runs.checkpoint import digest, load_pretrained
+from jaxssl.pretrained.load import load_pretrained
+from jaxssl.runs.checkpoint import digest
 from jaxssl.runs.mirror import steps_here
 from jaxssl.runs.stored_runs import StoredRun, opened, run_folder
 from jaxssl.tools.errors import one_line_errors

@@ -16,8 +16,8 @@ import pytest
 
 import train
 from jaxssl.errors import InputError
-from jaxssl.runs.checkpoint import Checkpoints, Keep, digest, load_pretrained, write_run
-from jaxssl.training.config import Pretraining, load_config, read_config
+from jaxssl.pretrained.load import load_pretrained
+from jaxssl.runs.checkpoint import Checkpoints, Keep, digest, write_run
 from jaxssl.training.loss_picture import read_metrics
 from tests.data.tiny_corpus import ENVIRONMENT
 from tests.shrink import prepare_words, shrink
@@ -180,37 +180,6 @@ def test_rows_longer_than_the_model(rows, tmp_path):
     )
     with pytest.raises(InputError, match="rows of 32 tokens exceed max_length 16"):
         train.run(config)
-
-
-@pytest.mark.parametrize(
-    ("flags", "line"),
-    [
-        ([], "--config FILE is missing"),
-        (["--config", "configs/quickstrat.py"], "did you mean configs/quickstart.py"),
-        (["--config", QUICK, "--data.bacth", "3"], "nearest is --data.batch"),
-        (["--config", QUICK, "--objective.encoder.widht", "3"], "--objective.encoder.width"),
-        (["--config", QUICK, "--steps", "0"], "steps=0 must be at least 1"),
-        (["--config", QUICK, "--microbatches", "7"], "cannot be cut into 7"),
-        (["--config", QUICK, "--objective.rate", "2"], "rate=2.0 must lie between 0 and 1"),
-        (["--config", QUICK, "--objective.encoder.heads", "5"], "heads 5 does not divide"),
-    ],
-)
-def test_bad_flags_get_one_line(flags, line):
-    with pytest.raises(InputError) as told:
-        read_config(Pretraining, "", flags)
-    assert line in str(told.value)
-    assert "\n" not in str(told.value)
-
-
-def test_flags_change_fields():
-    flags = ["--config", QUICK, "--steps", "7", "--optimizer.peak", "1e-4", "--data.batch", "8"]
-    config = read_config(Pretraining, "", [*flags, "--objective.encoder.depth", "3"])
-    assert (config.steps, config.optimizer.peak, config.data.batch) == (7, 1e-4, 8)
-    assert config.objective.encoder.depth == 3
-    assert config.run == "runs/quickstart"
-    assert config.optimizer == dataclasses.replace(
-        load_config(QUICK, Pretraining).optimizer, peak=1e-4
-    )
 
 
 def test_the_command_ends_with_one_line_and_code_2(tmp_path):

@@ -19,7 +19,7 @@ from jaxssl.data.sources.images import ImageFiles
 from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Ratio, share_evenly
 from jaxssl.optimizers.recipes import AdamW
-from jaxssl.runs.checkpoint import load_pretrained
+from jaxssl.pretrained.load import load_pretrained
 from jaxssl.training.config import Pretraining, read_config
 from jaxssl.training.loss_picture import read_metrics
 from tests.data.tiny_images import write_folder

@@ -12,7 +12,7 @@ from jaxssl.data.labelled.texts import class_shares
 from jaxssl.finetuning.setup import Setup
 from jaxssl.models.flops import forward_flops
 from jaxssl.objectives.batches.batch import Ratio
-from jaxssl.runs.checkpoint import Pretrained
+from jaxssl.pretrained.load import Pretrained
 from jaxssl.training.collapse import CollapseAlarm
 from jaxssl.training.metrics import Report
 

@@ -23,7 +23,8 @@ from jaxssl.data.labelled.texts import LabelledData, Table
 from jaxssl.errors import InputError
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.models.transformer_config import TransformerConfig
-from jaxssl.runs.checkpoint import Pretrained, digest
+from jaxssl.pretrained.load import Pretrained
+from jaxssl.runs.checkpoint import digest
 from jaxssl.runs.description import changes, describe
 
 DESCRIPTION = "finetuning.json"

@@ -21,7 +21,7 @@ from jaxssl.data.progress import TextProgress
 from jaxssl.errors import InputError
 from jaxssl.models.resnet import ResNet
 from jaxssl.models.vision_transformer import VisionTransformer
-from jaxssl.runs.checkpoint import Pretrained, load_pretrained
+from jaxssl.pretrained.load import Pretrained, load_pretrained
 
 Pixels = UInt8[np.ndarray, "images height width channels"]
 

@@ -25,7 +25,7 @@ from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
-from jaxssl.runs.checkpoint import load_pretrained
+from jaxssl.pretrained.load import load_pretrained
 
 BUCKETS = 4  # lengths that texts are padded to
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
-from jaxssl.runs.checkpoint import load_pretrained
+from jaxssl.pretrained.load import load_pretrained
 
 CONTINUES = "##"  # before a token that does not begin a word, as WordPiece writes it
 

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,12 +23,11 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 import jaxssl
-from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError, is_full_disk
 from jaxssl.models.plain import to_dict
 from jaxssl.runs.description import changes, describe, rebuild
 from jaxssl.runs.paths import differences, from_nested
-from jaxssl.runs.stored_runs import opened, run_folder
+from jaxssl.runs.stored_runs import run_folder
 
 Tree = Any
 
@@ -127,6 +126,32 @@ class Checkpoints:
         nested = _read(self.manager, step, {"model": to_dict(wanted)}, partial=True)
         return step, from_nested(model, nested["model"])
 
+    def restore_parts(
+        self, step: int, template: dict[str, Tree], sharding: Any = None
+    ) -> dict[str, Tree]:
+        """Restores some parts of the state of a step.
+
+        Args:
+          step: Step of a checkpoint.
+          template: Shapes and types of what is wanted, by the name of the part ("model", "average", …).
+          sharding: Sharding of every array; None puts all on the first device of this host.
+
+        Returns:
+          The parts by name, in the form of `template`.
+
+        Raises:
+          InputError: The checkpoint cannot be read, or holds other shapes.
+        """
+        if sharding is None:
+            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        wanted = {
+            part: to_dict(jax.tree.map(lambda leaf: _abstract(leaf, sharding), tree))
+            for part, tree in template.items()
+            if jax.tree.leaves(tree)
+        }
+        nested = _read(self.manager, step, wanted, partial=True)
+        return {part: from_nested(tree, nested.get(part, {})) for part, tree in template.items()}
+
     def close(self) -> None:
         self.wait()
         self.manager.close()
@@ -183,74 +208,6 @@ def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
     temporary.write_text(json.dumps(described, indent=1), encoding="utf8")
     temporary.replace(path)
     return lines
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What a run has made: its configuration, what it read, and the parameters of one step."""
-
-    config: Any
-    objective: Any
-    spec: Any  # TextSpec (of the shortest rows) or ImageSpec
-    texts: Tokenizer | None  # None for images without captions
-    model: Tree
-    step: int
-    carried: Tree = ()  # what its objective carries, where it was asked for
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Of its rows or captions. Raises InputError where it has read no text."""
-        if self.texts is None:
-            raise InputError("the run has read images and no text; pass a run that read text")
-        return self.texts
-
-
-def load_pretrained(
-    run: str | Path,
-    *,
-    which: Literal["best", "latest"] = "best",
-    sharding: Any = None,
-    averaged: bool = True,
-    carried: bool = False,
-) -> Pretrained:
-    """The model of a run's best or latest checkpoint: parameters only, no optimizer state.
-
-    `carried`: with what its objective carries, such as running statistics.
-
-    The run may be on an object store. Where it kept an average of the parameters, that is taken unless
-    `averaged` is false.
-    Raises InputError where there is no run, no checkpoint, or one of another shape.
-    """
-    with opened(run) as (folder, bring):
-        path = folder / "config.json"
-        if not path.exists():
-            raise InputError(f"{run} is no run: it has no config.json")
-        config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
-        spec, tokenizer = config.data.read_spec(folder)
-        checkpoints = Checkpoints(folder, config.keep, read_only=True)
-        step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
-        if step is None:
-            raise InputError(f"{run} holds no checkpoint yet; train it first")
-        bring(f"checkpoints/{step}")
-        key = jax.random.key(0)
-        template: dict[str, Any] = {}
-        name = "average" if averaged and config.average is not None else "model"
-        template[name] = jax.eval_shape(lambda: config.objective.init(key, spec))
-        if carried:
-            template["carried"] = jax.eval_shape(config.objective.init_state, template[name])
-        if sharding is None:
-            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        wanted = {
-            part: to_dict(jax.tree.map(lambda leaf: _abstract(leaf, sharding), tree))
-            for part, tree in template.items()
-            if jax.tree.leaves(tree)
-        }
-        nested = _read(checkpoints.manager, step, wanted, partial=True)
-        checkpoints.close()
-    found = {part: from_nested(tree, nested.get(part, {})) for part, tree in template.items()}
-    return Pretrained(
-        config, config.objective, spec, tokenizer, found[name], step, found.get("carried", ())
-    )
 
 
 def _read(manager: Any, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:

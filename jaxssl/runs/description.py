@@ -1,6 +1,7 @@
 """Configurations as JSON and back: a dataclass is its class and its fields.
 
 {"class": "jaxssl.objectives.masked_lm:MaskedLM", "rate": 0.15, "encoder": {"class": …}}
+{"class": "mine:Mine", "defined_in": "/home/me/mine.py", …}      a class of the user's own
 """
 
 import dataclasses
@@ -9,6 +10,9 @@ import sys
 from typing import Any
 
 from jaxssl.errors import InputError
+from jaxssl.runs.modules import file_of
+
+DEFINED_IN = "defined_in"  # key of the file that a class of the user's own was defined in
 
 
 def describe(value: Any) -> Any:
@@ -16,7 +20,9 @@ def describe(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
         fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"class": f"{kind.__module__}:{kind.__qualname__}", **fields}
+        file = file_of(kind)
+        origin = {} if file is None else {DEFINED_IN: file}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", **origin, **fields}
     if isinstance(value, (list, tuple)):
         return [describe(part) for part in value]
     if isinstance(value, dict):
@@ -35,8 +41,9 @@ def rebuild(described: Any) -> Any:
     if isinstance(described, list):
         return tuple(rebuild(part) for part in described)
     if isinstance(described, dict) and "class" in described:
-        fields = {name: rebuild(part) for name, part in described.items() if name != "class"}
-        kind = _class(described["class"])
+        parts = {n: part for n, part in described.items() if n not in ("class", DEFINED_IN)}
+        kind = _class(described["class"], described.get(DEFINED_IN))
+        fields = {name: rebuild(part) for name, part in parts.items()}
         known = {f.name for f in dataclasses.fields(kind)}
         if unknown := fields.keys() - known:
             raise InputError(
@@ -61,11 +68,17 @@ def changes(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {old} -> {new}"]
 
 
-def _class(name: str) -> type:
+def _class(name: str, file: str | None) -> type:
     module_name, _, class_name = name.partition(":")
     if module_name.split(".")[0] == "jaxssl":
         importlib.import_module(module_name)
     kind = getattr(sys.modules.get(module_name), class_name, None)
     if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
-        raise InputError(f"class {name} is not known here; import {module_name} first")
+        way_out = (
+            f"was defined in {file}; only files that you name are run: pass code={file!r} (on a command "
+            f"line --code {file})"
+            if file
+            else f"is not known here; import {module_name} first"
+        )
+        raise InputError(f"the run uses the class {name}, which {way_out}")
     return kind

@@ -7,7 +7,7 @@ import optax
 
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
-from jaxssl.runs.checkpoint import load_pretrained
+from jaxssl.pretrained.load import load_pretrained
 from jaxssl.runs.hosts import tell
 from jaxssl.sharding.layout import path_of
 from jaxssl.training.config import Pretraining

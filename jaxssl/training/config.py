@@ -1,10 +1,12 @@
 """A run's configuration, and the one place that reads command lines."""
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
-import importlib.util
+import io
 import sys
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,11 +15,12 @@ import tyro
 
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.rows import RowReader, Rows
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, causes
 from jaxssl.objectives.contract import check_objective
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.runs.checkpoint import Keep
 from jaxssl.runs.hosts import Hosts
+from jaxssl.runs.modules import load_module
 from jaxssl.runs.watch import Watch
 from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.collapse import CollapseAlarm
@@ -77,44 +80,82 @@ class Pretraining:
 
 
 def read_config(kind: type[Config], description: str, arguments: list[str] | None = None) -> Config:
-    """The config of `--config FILE`, changed by flags like `--data.batch 128`.
+    """Returns the configuration of `--config FILE`, changed by flags like `--data.batch 128`.
 
-    Raises InputError for a missing file, a file that binds no config, an unknown field (with the
-    nearest real one); tyro ends the program with exit code 2 for a value of another type.
+    Args:
+      kind: Class that the file must bind `config` to an instance of.
+      description: First text of the help.
+      arguments: Words of the command line; None takes those of this process.
+
+    Raises:
+      InputError: The file is missing or binds no configuration, a flag names no field, or a value is
+        outside its domain. A value of another type ends the program with exit code 2.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
+    parser.add_argument("--code", action="append", default=[])
     chosen, flags = parser.parse_known_args(arguments)
     if chosen.config is None:
         recipes = ", ".join(sorted(str(path) for path in Path("configs").glob("*.py")))
         raise InputError(f"--config FILE is missing; the recipes are: {recipes or 'none here'}")
+    for file in chosen.code:
+        load_module(file)
     config = load_config(chosen.config, kind)
-    if not {"-h", "--help"} & set(flags):
-        check_flags(config, flags)
+    if {"-h", "--help"} & set(flags):
+        return _read_flags(kind, description, config, flags, chosen.config)
+    check_flags(config, flags)
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            return _read_flags(kind, description, config, flags, chosen.config)
+    except SystemExit as end:
+        _raise_as_input_error(end)
+        sys.stderr.write(printed.getvalue())
+        raise
+
+
+def _read_flags(
+    kind: type[Config], description: str, config: Config, flags: list[str], file: str
+) -> Config:
     return tyro.cli(
         kind,
         args=flags,
         default=config,
         description=description,
-        prog=f"{Path(sys.argv[0]).name} --config {chosen.config}",
+        prog=f"{Path(sys.argv[0]).name} --config {file}",
         config=(tyro.conf.AvoidSubcommands,),
     )
 
 
+def _raise_as_input_error(end: SystemExit) -> None:
+    """Raises what a configuration has refused, which tyro has put into a box, as one plain error."""
+    for error in causes(end):
+        frames = traceback.extract_tb(error.__traceback__)
+        is_of_tyro = not frames or "tyro" in Path(frames[-1].filename).parts
+        if isinstance(error, ValueError) and not is_of_tyro:
+            raise InputError(str(error)) from error
+
+
 def load_config(path: str | Path, kind: type[Config]) -> Config:
-    """Runs a recipe and returns the `config` that it binds; `run` becomes runs/NAME if empty."""
+    """Runs a recipe and returns the `config` that it binds.
+
+    Args:
+      path: Python file of the recipe.
+      kind: Class that `config` must be an instance of.
+
+    Returns:
+      The configuration; its `run` is `runs/NAME`, named for the file, where the recipe leaves it empty.
+
+    Raises:
+      InputError: There is no such file, or it binds no `config` of this class.
+    """
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], 1)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise InputError(f"config {path} does not exist{hint}")
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"config {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = getattr(module, "config", None)
+    config = getattr(load_module(path), "config", None)
     if not isinstance(config, kind):
         raise InputError(f"config {path} must bind `config = {kind.__name__}(…)`")
     if getattr(config, "run", None) == "":

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny_corpus import Words, write_vocabulary
+from tests.data.tiny_corpus import Words, write_vocabulary
 
 import jaxssl.data.prepared.shards
 from jaxssl.data.prepared.manifest import read_manifest
@@ -208,7 +208,7 @@ def test_prepares_what_is_missing(sets, tmp_path):
     again = open_rows(rows, seed=0)
     np.testing.assert_array_equal(first.batch(0)["tokens"], again.batch(0)["tokens"])
     longer = dataclasses.replace(rows, prepare=dataclasses.replace(config, length=64))
-    with pytest.raises(InputError, match="length: 32, now 64"):
+    with pytest.raises(InputError, match="length: 32 -> 64"):
         open_rows(longer, seed=0)
 
 

@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec
 
 from jaxssl.models.layers.dropout import key_words
 from jaxssl.optimizers.narrow_moments import in_bfloat16, round_at_random
+from jaxssl.models.layers.mlp import MLP
 from jaxssl.optimizers.recipes import Adafactor, AdamW, Lamb, Lion, Muon
 from jaxssl.sharding.mesh import Mesh, state_shardings
 from jaxssl.training.step import TrainState
@@ -63,11 +64,11 @@ def test_every_optimizer_keeps_its_moments_so(recipe, key):
 
 
 def test_moments_lie_as_their_parameters_do():
-    model = {"layers": {"mlp": {"up": {"kernel": jnp.ones((2, 8, 16))}}}}
+    model = MLP(jax.random.key(0), (8, 16, 16))
     optimizer = AdamW(moments="bfloat16").make(10)
     step = jnp.zeros((), jnp.int32)
     state = TrainState(step, model, optimizer.init(model), average=(), carried=())
     placed = state_shardings(state, Mesh(1, 2, 4).make())
     moments = {leaf.spec for leaf in jax.tree.leaves(placed.optimizer)} - {PartitionSpec()}
     assert moments == {leaf.spec for leaf in jax.tree.leaves(placed.model)}
-    assert moments == {PartitionSpec(None, "fsdp", "tensor")}
+    assert moments == {PartitionSpec(("fsdp",), ("tensor",)), PartitionSpec(("tensor",))}

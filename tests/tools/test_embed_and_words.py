@@ -9,9 +9,9 @@ import train
 from jaxssl.errors import InputError
 from jaxssl.interop.word2vec import read_word2vec
 from jaxssl.objectives import SimCSE
+from jaxssl.pretrained.load import load_pretrained
 from jaxssl.pretrained.texts import cosines, load_embedder
 from jaxssl.pretrained.words import load_word_table
-from jaxssl.runs.checkpoint import load_pretrained
 from jaxssl.tools.main import main
 from jaxssl.training.begin import parameters
 from tests.shrink import prepare_words, shrink

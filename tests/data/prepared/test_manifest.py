@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from tiny_corpus import Words, write_vocabulary
+from tests.data.tiny_corpus import Words, write_vocabulary
 
 from jaxssl.data.prepared.manifest import partial_of, read_manifest, summary
 from jaxssl.data.preparing.texts import Prepare, prepare

@@ -10,7 +10,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from tiny_corpus import ENVIRONMENT, Words, write_text, write_vocabulary
+from tests.data.tiny_corpus import ENVIRONMENT, Words, write_text, write_vocabulary
 
 import jaxssl.data.preparing.folder as folder_module
 import jaxssl.data.preparing.texts as prepare_module
@@ -175,7 +175,7 @@ def test_another_configuration(tmp_path):
     config = config_of(tmp_path)
     prepare(config, tmp_path / "set", QUIET)
     longer = dataclasses.replace(config, length=64)
-    with pytest.raises(InputError, match=r"length: 32, now 64.*choose another folder"):
+    with pytest.raises(InputError, match=r"length: 32 -> 64.*choose another folder"):
         prepare(longer, tmp_path / "set", QUIET)
 
 

@@ -1,0 +1,95 @@
+"""Loads what a run has learned: the parameters of its best or latest checkpoint, and what it read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+from jaxssl.data.tokenizers.tokenizer import Tokenizer
+from jaxssl.errors import InputError
+from jaxssl.runs.checkpoint import Checkpoints
+from jaxssl.runs.description import rebuild
+from jaxssl.runs.modules import load_module
+from jaxssl.runs.stored_runs import opened
+
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a run has made: its configuration, what it read, and the parameters of one step."""
+
+    config: Any
+    """The run's configuration, a `Pretraining`."""
+    objective: Any
+    """The objective of the configuration."""
+    spec: Any
+    """Description of what it read, a `TextSpec` (of the shortest rows) or an `ImageSpec`."""
+    texts: Tokenizer | None
+    """Tokenizer of its rows or captions; None for images without captions."""
+    model: Tree
+    """The model with the parameters of `step`, averaged where the run kept an average."""
+    step: int
+    """Number of optimizer steps that the parameters have taken."""
+    carried: Tree = ()
+    """State that the objective carries, such as running statistics, where it was asked for."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Returns the tokenizer of its rows or captions. Raises InputError where it has read no text."""
+        if self.texts is None:
+            raise InputError("the run has read images and no text; pass a run that read text")
+        return self.texts
+
+
+def load_pretrained(
+    run: str | Path,
+    *,
+    which: Literal["best", "latest"] = "best",
+    sharding: Any = None,
+    averaged: bool = True,
+    carried: bool = False,
+    code: Sequence[str | Path] = (),
+) -> Pretrained:
+    """Loads the model of a run's best or latest checkpoint: the parameters, without optimizer state.
+
+    Args:
+      run: Folder of a pretraining run, or its address on an object store.
+      which: "best" by the metric of the run's evaluation, or "latest".
+      sharding: Sharding of every array; None puts all on the first device of this host.
+      averaged: Whether to take the moving average of the parameters where the run kept one.
+      carried: Whether to load the state that the objective carries, such as running statistics.
+      code: Python files that define classes of the user's own which the run was made with.
+
+    Returns:
+      The model with all that is needed to use it.
+
+    Raises:
+      InputError: There is no run, no checkpoint, or one of another shape; or the run uses a class that
+        none of the loaded modules defines.
+    """
+    for file in code:
+        load_module(file)
+    with opened(run) as (folder, bring):
+        path = folder / "config.json"
+        if not path.exists():
+            raise InputError(f"{run} is no run: it has no config.json")
+        config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
+        spec, tokenizer = config.data.read_spec(folder)
+        with Checkpoints(folder, config.keep, read_only=True) as checkpoints:
+            step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
+            if step is None:
+                raise InputError(f"{run} holds no checkpoint yet; train it first")
+            bring(f"checkpoints/{step}")
+            key = jax.random.key(0)
+            name = "average" if averaged and config.average is not None else "model"
+            template = {name: jax.eval_shape(lambda: config.objective.init(key, spec))}
+            if carried:
+                template["carried"] = jax.eval_shape(config.objective.init_state, template[name])
+            found = checkpoints.restore_parts(step, template, sharding)
+    return Pretrained(
+        config, config.objective, spec, tokenizer, found[name], step, found.get("carried", ())
+    )

@@ -1,0 +1,87 @@
+"""Files of the user's own: run once, known by a name, and never run unless they are named."""
+
+import json
+import sys
+
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.models import bert
+from jaxssl.objectives import MaskedLM
+from jaxssl.runs.description import describe, rebuild
+from jaxssl.runs.modules import file_of, load_module
+
+CODE = """
+from dataclasses import dataclass
+from beside import RATE
+from jaxssl.objectives import MaskedLM
+
+@dataclass(frozen=True)
+class {name}(MaskedLM):
+    rate: float = RATE
+    extra: int | None = 1
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    known = set(sys.modules)
+    (tmp_path / "beside.py").write_text("RATE = 0.25")
+    path = tmp_path / "mine_for_tests.py"
+    path.write_text(CODE.format(name="Mine"))
+    yield path
+    for name in {"beside", "mine_for_tests"} - known:
+        sys.modules.pop(name, None)
+
+
+def test_dataclasses_of_a_file_work_and_come_back(file):
+    module = load_module(file)
+    assert module.__name__ == "mine_for_tests"
+    assert str(file.parent) not in sys.path
+    mine = module.Mine(encoder=bert(2, 32, 2), extra=3)
+    assert mine.rate == 0.25
+    described = json.loads(json.dumps(describe(mine)))
+    assert described["defined_in"] == str(file)
+    assert rebuild(described) == mine
+
+
+def test_a_class_whose_file_nobody_named_is_not_loaded(file):
+    described = describe(load_module(file).Mine(encoder=bert(2, 32, 2)))
+    del sys.modules["mine_for_tests"]
+    with pytest.raises(InputError, match=f"defined in {file}.* --code {file}"):
+        rebuild(described)
+    assert "mine_for_tests" not in sys.modules
+    load_module(file)
+    assert rebuild(described).rate == 0.25
+
+
+def test_a_name_that_another_module_has_is_not_taken(tmp_path):
+    path = tmp_path / "json.py"
+    path.write_text("config = 3")
+    module = load_module(path)
+    assert module.__name__ == "json_file"
+    assert module.config == 3
+    assert sys.modules["json"] is json
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("none.py", None, "is no Python file"),
+        ("notes.txt", "config = 3", "is no Python file"),
+        ("broken.py", "config = (", "broken.py: '\\(' was never closed"),
+        ("refused.py", "raise ValueError('rate=2 must be below 1')", "refused.py: rate=2"),
+    ],
+)
+def test_what_cannot_be_run_is_named(tmp_path, name, text, line):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=line):
+        load_module(path)
+    assert path.stem not in sys.modules
+
+
+def test_classes_of_the_library_have_no_file():
+    assert file_of(MaskedLM) is None
+    assert file_of(type("Here", (), {"__module__": __name__})) == __file__

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxssl.data.prepared.image_manifest import NO_LABEL, ImageManifest, read_image_manifest
-from jaxssl.data.prepared.manifest import TOKENIZER, read_json, verify_shards, write_json
+from jaxssl.data.prepared.manifest import TOKENIZER, verify_shards
 from jaxssl.data.prepared.order import Order
 from jaxssl.data.prepared.shards import RowFiles
 from jaxssl.data.preparing.images import PrepareImages, prepare_images
@@ -25,6 +25,7 @@ from jaxssl.data.rows import (
     ids_of_batch,
     matching_tokenizer,
 )
+from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.stores.shard_cache import shard_cache
 from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.load import load_tokenizer

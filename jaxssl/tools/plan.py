@@ -18,7 +18,7 @@ from pathlib import Path
 
 import jax
 
-from jaxssl.data.prepared.manifest import write_json
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.planning.page import as_json, as_text
 from jaxssl.planning.plan import Plan, largest_microbatch, make_plan
 from jaxssl.planning.targets import EXAMPLES, known_targets, read_target

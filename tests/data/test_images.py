@@ -103,7 +103,7 @@ def test_goes_on_where_it_stopped(folder, monkeypatch):
         prepare_images(config, folder / "set", QUIET)
     with pytest.raises(InputError, match="half-written"):
         read_image_manifest(folder / "set")
-    with pytest.raises(InputError, match="height: 8, now 4"):
+    with pytest.raises(InputError, match="height: 8 -> 4"):
         prepare_images(dataclasses.replace(config, height=4), folder / "set", QUIET)
     shard = next(partial_of(folder / "set").glob("units/*.array_record"))
     shard.write_bytes(shard.read_bytes()[:-1])  # is written again

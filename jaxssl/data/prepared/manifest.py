@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from jaxssl.data.stores.hashes import file_sha256
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.data.stores.store import Missing, Store, in_parallel, is_url
 from jaxssl.errors import InputError
 
@@ -285,22 +286,3 @@ def partial_of(folder: str | Path) -> Path:
     """Where a set is written before it is renamed to its place."""
     folder = Path(folder)
     return folder.with_name(folder.name + ".partial")
-
-
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote. Raises InputError for a file that is missing or broken."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error})") from error
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON so that the file is there in full or not at all, even if the power fails."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from jaxssl.data.prepared.manifest import MANIFEST, TOKENIZER, UPLOADING, partial_of, upload_set
 from jaxssl.data.progress import TextProgress
+from jaxssl.data.stores.descriptions import changes
 from jaxssl.data.stores.store import Store, folder_here, is_url
 from jaxssl.errors import InputError
 
@@ -122,16 +123,6 @@ def move_units(
             (partial / UNITS / before.documents_file).replace(partial / after.documents_file)
 
 
-def described(value: Any) -> Any:
-    """A configuration as JSON, each part with the name of its class."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: described(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **fields}
-    if isinstance(value, (list, tuple)):
-        return [described(part) for part in value]
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
-
-
 def already(
     folder: Path, description: dict[str, Any], read: Callable[[str | Path], AnyManifest]
 ) -> AnyManifest | None:
@@ -147,22 +138,11 @@ def already(
 
 def check_same(folder: str | Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raises InputError that names the first difference of two descriptions."""
-    if difference := _difference(old, new):
+    if differences := changes(old, new):
         raise InputError(
-            f"{folder} was made with another configuration ({difference}); "
+            f"{folder} was made with another configuration ({differences[0]}); "
             "remove it or choose another folder"
         )
-
-
-def _difference(old: Any, new: Any, path: str = "") -> str | None:
-    """The first place where two descriptions differ, as `length: 128, now 256`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
-            inner = f"{path}.{name}" if path else name
-            if found := _difference(old.get(name), new.get(name), inner):
-                return found
-        return None
-    return None if old == new else f"{path}: {old}, now {new}"
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +10,11 @@ import numpy as np
 import PIL
 
 from jaxssl.data.prepared.image_manifest import ImageShard, record_of
-from jaxssl.data.prepared.manifest import FORMAT, write_json
-from jaxssl.data.preparing.units import WRITER_OPTIONS, Unit, write_files
+from jaxssl.data.prepared.manifest import FORMAT
+from jaxssl.data.preparing.units import WRITER_OPTIONS, Unit, load_unchanged, write_files
 from jaxssl.data.sources.decode_image import BrokenImage, Fit, Unreadable, decode
 from jaxssl.data.sources.images import Content
-from jaxssl.data.tokenizers.load import load_tokenizer
-from jaxssl.data.tokenizers.tokenizer import Tokenizer
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
 
 
@@ -97,19 +95,14 @@ class ImageJob:
 
     def _encode(self, captions: list[str], records: np.ndarray) -> int:
         """Puts the captions' tokens into the records; how many had to be cut."""
-        tokenizer, room, cut = _load(self.tokenizer, self.fingerprint), self.length - 2, 0
+        tokenizer = load_unchanged(self.tokenizer, self.fingerprint)
+        room, cut = self.length - 2, 0
         records["tokens"] = tokenizer.pad
         for row, ids in zip(records["tokens"], tokenizer.encode(captions), strict=True):
             cut += len(ids) > room
             ids = ids[:room]
             row[: len(ids) + 2] = [tokenizer.begin, *ids, tokenizer.end]
         return cut
-
-
-@lru_cache(maxsize=1)
-def _load(folder: str, fingerprint: str) -> Tokenizer:
-    """Kept between units. By its fingerprint: the same folder may be prepared anew in a process."""
-    return load_tokenizer(folder)
 
 
 def _parts(content: Content) -> tuple[str | bytes, ...]:

@@ -19,22 +19,18 @@ from jaxssl.data.prepared.image_manifest import (
     ImageShard,
     read_image_manifest,
 )
-from jaxssl.data.prepared.manifest import TOKENIZER, read_json, write_json, write_manifest
-from jaxssl.data.preparing.folder import (
-    check_same,
-    described,
-    make_folder,
-    move_units,
-    named,
-    units_of,
-)
+from jaxssl.data.prepared.manifest import TOKENIZER
+from jaxssl.data.preparing.folder import check_same, make_folder, named, units_of
 from jaxssl.data.preparing.image_units import ImageJob, Loaded
 from jaxssl.data.preparing.split import SplitByName, SplitSeeker, name_hash
 from jaxssl.data.preparing.units import Unit, cut_units, finished_shard, row_dtype
 from jaxssl.data.preparing.workers import write_units
+from jaxssl.data.preparing.writing import finish_set, write_shards
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.decode_image import Fit
 from jaxssl.data.sources.images import ImageSource, Picture
+from jaxssl.data.stores.descriptions import described
+from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece, train_sentencepiece
@@ -209,13 +205,8 @@ def _write_units(
     size = job.record.itemsize
     report.begin("decoding", total_bytes=listing.images * size, things="images")
     numbers = {label: number for number, label in enumerate(listing.labels)}
-    found: dict[tuple[str, int], ImageShard] = {}
 
-    def add(unit: Unit, shard: ImageShard, *, reused: bool) -> None:
-        found[unit.split, unit.number] = shard
-        report.add(documents=shard.rows, text_bytes=shard.rows * size, reused=reused)
-
-    def unfinished() -> Iterator[Unit]:
+    def units() -> Iterator[Unit]:
         for unit in cut_units(divide(config, listing), config.shard_bytes, lambda _: size):
             loaded = [
                 Loaded(
@@ -226,19 +217,19 @@ def _write_units(
                 )
                 for picture in unit.documents
             ]
-            unit = unit._replace(documents=loaded)
-            shard = finished_shard(job.note(unit), ImageShard)
-            if shard and (config.on_broken == "skip" or not shard.skipped):
-                add(unit, shard, reused=True)
-            else:
-                yield unit
+            yield unit._replace(documents=loaded)
 
-    for unit, shard in write_units(unfinished(), job, config.workers):
-        add(unit, shard, reused=False)
-    return {
-        split: tuple(found[key] for key in sorted(found) if key[0] == split)
-        for split in ("train", "valid")
-    }
+    def find(unit: Unit) -> ImageShard | None:
+        shard = finished_shard(job.note(unit), ImageShard)
+        return shard if shard and (config.on_broken == "skip" or not shard.skipped) else None
+
+    return write_shards(
+        units(),
+        report,
+        find=find,
+        write=lambda units: write_units(units, job, config.workers),
+        count=lambda shard: {"documents": shard.rows, "text_bytes": shard.rows * size},
+    )
 
 
 def _finish(
@@ -261,12 +252,7 @@ def _finish(
         splits=named(shards),
         config=description,
     )
-    for split in shards:
-        if manifest.total(split, "rows") == 0:
-            raise InputError(f"no image of the {split} split can be decoded; remove {partial}")
-    move_units(shards, manifest.splits, partial)
-    write_manifest(manifest, partial)
-    return manifest
+    return finish_set(manifest, shards, partial, needs="image that can be decoded")
 
 
 def _natural(label: str) -> tuple[int, str]:

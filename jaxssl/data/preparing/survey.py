@@ -5,18 +5,18 @@ possible; and a tokenizer that is trained sees only documents that are not held 
 """
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxssl.data.prepared.manifest import TOKENIZER, write_json
+from jaxssl.data.prepared.manifest import TOKENIZER
 from jaxssl.data.preparing.split import SplitByName, SplitSeeker
 from jaxssl.data.preparing.units import text_bytes
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.texts import Document, Skipped, Source
+from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece, train_sentencepiece
@@ -39,7 +39,7 @@ class Survey:
 def read_survey(partial: Path) -> Survey | None:
     """The survey of an earlier run, once it was finished and the tokenizer with it."""
     path = partial / SURVEY
-    return Survey(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return Survey(**read_json(path)) if path.is_file() else None
 
 
 def survey_sources(

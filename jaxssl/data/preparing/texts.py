@@ -9,27 +9,22 @@ Whatever was finished when a run was killed is found again. The shards depend on
 tokenizer and the settings, and on nothing else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxssl.data.prepared.manifest import TOKENIZER, Manifest, Shard, read_manifest, write_manifest
+from jaxssl.data.prepared.manifest import TOKENIZER, Manifest, Shard, read_manifest
 from jaxssl.data.preparing.beam_engine import write_units_with_beam
-from jaxssl.data.preparing.folder import (
-    check_same,
-    described,
-    make_folder,
-    move_units,
-    named,
-    units_of,
-)
+from jaxssl.data.preparing.folder import check_same, make_folder, named, units_of
 from jaxssl.data.preparing.split import SplitSeeker
 from jaxssl.data.preparing.survey import Survey, divide, read_survey, survey_sources
 from jaxssl.data.preparing.units import Job, Unit, cut_units, finished_unit, row_dtype
 from jaxssl.data.preparing.workers import write_units
+from jaxssl.data.preparing.writing import finish_set, write_shards
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.texts import Source
+from jaxssl.data.stores.descriptions import described
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
@@ -108,38 +103,30 @@ def _write_units(
         fingerprint=load_tokenizer(partial / TOKENIZER).fingerprint,
         length=config.length,
     )
-    found: dict[tuple[str, int], Shard] = {}
 
-    def add(unit: Unit, shard: Shard, *, reused: bool) -> None:
-        found[unit.split, unit.number] = shard
-        report.add(
-            documents=shard.documents, text_bytes=shard.bytes, tokens=shard.tokens, reused=reused
-        )
+    def write(units: Iterable[Unit]) -> Iterator[tuple[Unit, Shard]]:
+        if config.engine == "beam":
+            return write_units_with_beam(units, job, config.beam_options)
+        return write_units(units, job, config.workers)
 
-    def unfinished() -> Iterator[Unit]:
-        documents = divide(config.source, config.valid, survey)
-        for unit in cut_units(documents, config.shard_characters):
-            if shard := finished_unit(unit, job):
-                add(unit, shard, reused=True)
-            else:
-                yield unit
-
-    if config.engine == "beam":
-        written = write_units_with_beam(unfinished(), job, config.beam_options)
-    else:
-        written = write_units(unfinished(), job, config.workers)
-    for unit, shard in written:
-        add(unit, shard, reused=False)
-    documents = sum(shard.documents for shard in found.values())
+    shards = write_shards(
+        cut_units(divide(config.source, config.valid, survey), config.shard_characters),
+        report,
+        find=lambda unit: finished_unit(unit, job),
+        write=write,
+        count=lambda shard: {
+            "documents": shard.documents,
+            "text_bytes": shard.bytes,
+            "tokens": shard.tokens,
+        },
+    )
+    documents = sum(shard.documents for parts in shards.values() for shard in parts)
     if documents != survey.documents:
         raise InputError(
             f"the sources changed while they were read ({survey.documents} documents, then "
             f"{documents}); remove {partial} and run the same command again"
         )
-    return {
-        split: tuple(found[key] for key in sorted(found) if key[0] == split)
-        for split in ("train", "valid")
-    }
+    return shards
 
 
 def _name_shards(
@@ -161,9 +148,4 @@ def _name_shards(
         splits=named(shards),
         config=survey.config,
     )
-    for split in shards:
-        if manifest.total(split, "rows") == 0:
-            raise InputError(f"no document of the {split} split has a token; remove {partial}")
-    move_units(shards, manifest.splits, partial)
-    write_manifest(manifest, partial)
-    return manifest
+    return finish_set(manifest, shards, partial, needs="document with a token")

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from jaxssl.data.prepared.manifest import FORMAT, Shard, write_documents, write_json
+from jaxssl.data.prepared.manifest import FORMAT, Shard, write_documents
 from jaxssl.data.preparing.pack import pack
 from jaxssl.data.sources.texts import Document
 from jaxssl.data.stores.hashes import file_sha256
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError, is_full_disk
@@ -115,7 +116,7 @@ def finished_shard(path: Path, kind: Callable[..., Any]) -> Any:
 
 def write_unit(unit: Unit, job: Job) -> Shard:
     """Encodes, packs and writes one unit; the note with its counts and hashes is written last."""
-    tokenizer = _load(job.tokenizer, job.fingerprint)
+    tokenizer = load_unchanged(job.tokenizer, job.fingerprint)
     texts = [document.text for document in unit.documents]
     encoded = tokenizer.encode(texts)
     full = [(d.name, ids) for d, ids in zip(unit.documents, encoded, strict=True) if len(ids)]
@@ -190,7 +191,7 @@ def _note(unit: Unit, job: Job) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _load(folder: str, fingerprint: str) -> Tokenizer:
+def load_unchanged(folder: str, fingerprint: str) -> Tokenizer:
     """Kept between units. By its fingerprint: the same folder may be prepared anew in a process."""
     tokenizer = load_tokenizer(folder)
     if tokenizer.fingerprint != fingerprint:

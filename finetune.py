@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxssl.data.labelled.texts import open_labelled
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.finetuning.report import announce, as_sums, seed_report
 from jaxssl.finetuning.results import (
     Result,
@@ -19,7 +20,6 @@ from jaxssl.finetuning.results import (
     read_result,
     show_summary,
     summarise,
-    write_json,
     write_predictions,
 )
 from jaxssl.finetuning.setup import Finetuning, Setup, replicated, score

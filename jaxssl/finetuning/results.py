@@ -20,12 +20,14 @@ import numpy as np
 
 import jaxssl
 from jaxssl.data.labelled.texts import LabelledData, Table
+from jaxssl.data.stores.descriptions import changes
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.pretrained.load import Pretrained
 from jaxssl.runs.checkpoint import digest
-from jaxssl.runs.description import changes, describe
+from jaxssl.runs.description import describe
 
 DESCRIPTION = "finetuning.json"
 FREE = ("seeds", "report_every", "run")  # what may change when a run goes on
@@ -121,10 +123,3 @@ def show_summary(summary: dict[str, Any]) -> str:
         shown = (f"{name} {mean:.4f} ± {deviations[name]:.4f}" for name, mean in means.items())
         lines.append(f"  {split:<5}" + "  ".join(shown))
     return "\n".join(lines)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf8")
-    temporary.replace(path)

@@ -4,13 +4,13 @@ probe.json in the run's folder: the step, the data, and the scores of each kind 
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.progress import TextProgress
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
 from jaxssl.pretrained.images import (
     ImageEmbedder,
@@ -71,7 +71,7 @@ def judge(config: Judging, progress: TextProgress) -> dict[str, Any]:
         result[name] = judge_features(config, kind, readers, progress, name)
     path = Path(config.run) / RESULT
     if Path(config.run).is_dir():
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
+        write_json(path, result)
     return result
 
 

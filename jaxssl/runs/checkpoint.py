@@ -23,9 +23,11 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 import jaxssl
+from jaxssl.data.stores.descriptions import changes
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError, is_full_disk
 from jaxssl.models.plain import to_dict
-from jaxssl.runs.description import changes, describe, rebuild
+from jaxssl.runs.description import describe, rebuild
 from jaxssl.runs.paths import differences, from_nested
 from jaxssl.runs.stored_runs import run_folder
 
@@ -204,9 +206,7 @@ def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         rows.save_spec(folder)
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(described, indent=1), encoding="utf8")
-    temporary.replace(path)
+    write_json(path, described)
     return lines
 
 

@@ -56,18 +56,6 @@ def rebuild(described: Any) -> Any:
     return described
 
 
-def changes(old: Any, new: Any, path: str = "") -> list[str]:
-    """Where two descriptions differ, as lines `data.batch: 64 -> 128`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = list(old) + [name for name in new if name not in old]
-        lines = []
-        for name in names:
-            inner = f"{path}.{name}" if path else name
-            lines += changes(old.get(name), new.get(name), inner)
-        return lines
-    return [] if old == new else [f"{path}: {old} -> {new}"]
-
-
 def _class(name: str, file: str | None) -> type:
     module_name, _, class_name = name.partition(":")
     if module_name.split(".")[0] == "jaxssl":

@@ -26,6 +26,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxssl.data.stores.hashes import file_sha256
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.data.stores.store import Missing, Store, in_parallel, is_url
 from jaxssl.errors import InputError
 from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, StoredRun, run_folder
@@ -137,9 +138,7 @@ def bring(stored: StoredRun, folder: Path) -> Mirror:
         stored.download([name for name in stored.others if name != IDENTITY], folder)
         for step in stored.steps:
             stored.download_step(step, folder)
-        (folder / IDENTITY).write_text(
-            json.dumps(identity), encoding="utf8"
-        )  # last: now it is whole
+        write_json(folder / IDENTITY, identity, indent=None)  # last: now it is whole
     store.delete(stored.broken)
     return Mirror(store, folder, set(stored.steps))
 

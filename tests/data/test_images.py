@@ -220,7 +220,7 @@ def test_a_run_remembers_its_images(folder):
         (lambda f: config_of(f, valid=1.5), "must be a share"),
         (lambda f: Captions(length=2), "no room for a token"),
         (lambda f: list(ImageFiles(str(f / "nowhere")).pictures()), "does not exist"),
-        (lambda f: list(ImageFiles(str(f / "images" / "notes.txt")).pictures()), "holds no image"),
+        (lambda f: list(ImageFiles(str(f / "images" / "notes.txt")).pictures()), "no JPEG or PNG"),
         (lambda f: Images("x", batch=0), "batch=0 must be at least 1"),
         (lambda f: Images(str(f / "nowhere")).open(seed=0), "nowhere"),
     ],

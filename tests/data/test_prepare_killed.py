@@ -9,11 +9,11 @@ import sys
 import time
 
 import pytest
-from tests.data.tiny_corpus import ENVIRONMENT, write_text
-from tests.data.tiny_images import write_folder
 
 from jaxssl.data.prepared.manifest import partial_of
 from jaxssl.data.rows import Rows, open_rows
+from tests.data.tiny_corpus import ENVIRONMENT, write_text
+from tests.data.tiny_images import write_folder
 
 
 def command(text, folder):

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.data.tiny_corpus import Words, write_vocabulary
 
 import jaxssl.data.prepared.shards
 from jaxssl.data.prepared.manifest import read_manifest
@@ -12,6 +11,7 @@ from jaxssl.data.preparing.texts import Prepare, prepare
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.rows import Rows, TextSpec, open_rows
 from jaxssl.errors import InputError
+from tests.data.tiny_corpus import Words, write_vocabulary
 
 QUIET = TextProgress(silent=True)
 BATCH = 8

@@ -7,17 +7,12 @@ import pytest
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import MaskedLM, SentenceOrder
-from jaxssl.runs.description import changes, describe, rebuild
+from jaxssl.runs.description import describe, rebuild
 
 
 def test_there_and_back():
     objective = MaskedLM(encoder=bert(2, 32, 2), second_task=SentenceOrder(), masking="words")
     assert rebuild(json.loads(json.dumps(describe(objective)))) == objective
-
-
-def test_changes_are_named():
-    old, new = describe(bert(2, 32, 2)), describe(bert(2, 64, 2))
-    assert changes(old, new) == ["width: 32 -> 64"]
 
 
 def test_foreign_classes_are_refused():

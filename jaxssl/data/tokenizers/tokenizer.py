@@ -5,13 +5,13 @@ tables below have one entry for each id, `[vocab]`.
 """
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.data.tokenizers.pieces import ends_sentence
 
 DESCRIPTION = "jaxssl.json"  # the file that `save` adds; it holds the kind and the fingerprint
@@ -93,7 +93,7 @@ class Tokenizer(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         self._write(folder)
         description = {"kind": self.kind, "fingerprint": self.fingerprint}
-        (folder / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+        write_json(folder / DESCRIPTION, description, indent=None)
 
     def _name_specials(
         self,

@@ -4,13 +4,13 @@ import json
 import shutil
 
 import pytest
-from tests.data.tiny_corpus import Words, write_vocabulary
 
 from jaxssl.data.prepared.manifest import partial_of, read_manifest, summary
 from jaxssl.data.preparing.texts import Prepare, prepare
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.rows import Rows, open_rows
 from jaxssl.errors import InputError
+from tests.data.tiny_corpus import Words, write_vocabulary
 
 QUIET = TextProgress(silent=True)
 

@@ -10,7 +10,6 @@ import textwrap
 
 import numpy as np
 import pytest
-from tests.data.tiny_corpus import ENVIRONMENT, Words, write_text, write_vocabulary
 
 import jaxssl.data.preparing.folder as folder_module
 import jaxssl.data.preparing.texts as prepare_module
@@ -23,6 +22,7 @@ from jaxssl.data.rows import Rows, open_rows
 from jaxssl.data.sources.texts import Document, JsonLines
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.errors import InputError
+from tests.data.tiny_corpus import ENVIRONMENT, Words, write_text, write_vocabulary
 
 QUIET = TextProgress(silent=True)
 
@@ -232,7 +232,7 @@ def test_half_a_character(tmp_path):
     lines = [{"text": WORD}, {"text": f"{WORD} \ud800"}, {"text": WORD}]
     (tmp_path / "text.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     config = config_of(tmp_path, source=JsonLines(str(tmp_path / "text.jsonl")))
-    with pytest.raises(InputError, match=r"text.jsonl#2 holds half a character, '\\ud800' at ch"):
+    with pytest.raises(InputError, match=r"text.jsonl#2 contains a lone surrogate .*, '\\ud800' at ch"):
         prepare(config, tmp_path / "set", QUIET)
 
 

@@ -89,7 +89,7 @@ def test_by_folder_and_by_name(folder):
         assert sorted(text for _, text in documents) == expected[split]
     assert found[0] == found[1] == found[2] == found[3]
     assert "has no column 'text'; it has image, label, verse" in no_column
-    assert "'label' holds" in no_text
+    assert "'label' contains 0, which is not text" in no_text
     assert "'dev'" in no_split
     assert "'no_such_set'" in no_set
     images = {label: pixels for _, label, pixels in map(eval, (first, second))}

@@ -1,4 +1,7 @@
-"""Reads files of the formats that text comes in. What is wrong with them is told with its place."""
+"""Reads JSON lines, parquet files and data sets of tensorflow-datasets, and decodes text.
+
+Errors name the file and the byte, line or row.
+"""
 
 import glob
 import io
@@ -12,7 +15,7 @@ from typing import Any, Literal
 from jaxssl.data.sources.compressed import open_bytes, plain_suffix
 from jaxssl.errors import InputError
 
-OnBadText = Literal["stop", "skip"]
+OnBadText = Literal["stop", "skip"]  # what to do with a document that is not valid text
 JSON = (".jsonl", ".json")
 PARQUET = (".parquet",)
 GLOB = frozenset("*?[")
@@ -20,37 +23,66 @@ GLOB = frozenset("*?[")
 
 @dataclass
 class Skipped:
-    """Counts documents that were left out because they are no text."""
+    """Counts the documents that were left out because they are not valid text."""
 
     count: int = 0
-    first: str = ""  # where the first one is
+    """Number of documents left out so far."""
+    first: str = ""
+    """File and position of the first of them; "" if there is none."""
 
     def add(self, where: str) -> None:
+        """Counts one more document, found at `where` (its file and position)."""
         self.count += 1
         self.first = self.first or where
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Bytes to text, or what is to be done if they are none: stop, or leave the document out."""
+    """Decodes bytes and column values to text, and handles those that are not valid text."""
 
     on_bad_text: OnBadText = "stop"
+    """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
+    document out."""
     report: Skipped | None = None
+    """Counter of the documents left out; None for not counting."""
 
     def text(self, raw: bytes, file: Path, offset: int = 0) -> str | None:
-        """The text of bytes that stand at `offset` of the unpacked file; None: left out."""
+        """Decodes UTF-8.
+
+        Args:
+          raw: The bytes of the document. At offset 0, a byte order mark is removed.
+          file: The file they come from, for the error message.
+          offset: Their position in the decompressed file, in bytes.
+
+        Returns:
+          The text, or None if it is not UTF-8 and `on_bad_text` is "skip".
+
+        Raises:
+          InputError: The bytes are not UTF-8, and `on_bad_text` is "stop".
+        """
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             where = f"{file}, byte {offset + error.start}"
-            self._refuse(where, f": 0x{raw[error.start]:02x} is no UTF-8; convert the file")
+            self._refuse(where, f": 0x{raw[error.start]:02x} is not UTF-8; convert the file")
             return None
-        return text.removeprefix("\ufeff") if offset == 0 else text  # some editors put a mark there
+        # Some editors write a byte order mark
+        return text.removeprefix("\ufeff") if offset == 0 else text
 
     def value(self, value: Any, where: str, column: str) -> str | None:
-        """The text of a column's value; None where there is none, or it is left out.
+        """Returns the text of one value of a column.
 
-        Raises InputError for a number or a list, whatever is to be done with bad text.
+        Args:
+          value: A string, UTF-8 bytes or None.
+          where: File and row, for the error message.
+          column: Name of the column, for the error message.
+
+        Returns:
+          The text; None if the value is None, or not valid text and `on_bad_text` is "skip".
+
+        Raises:
+          InputError: The value is of another type; or it is not valid text, and `on_bad_text` is
+            "stop".
         """
         if value is None:
             return None
@@ -59,34 +91,46 @@ class Decoder:
                 return value.decode("utf-8")
             except UnicodeDecodeError as error:
                 byte = f"0x{value[error.start]:02x}, byte {error.start} of {column!r},"
-                self._refuse(where, f": {byte} is no UTF-8; convert it")
+                self._refuse(where, f": {byte} is not UTF-8; convert it")
                 return None
         if not isinstance(value, str):
-            raise InputError(f"{where}: {column!r} holds {_brief(value)}, which is no text")
+            raise InputError(f"{where}: {column!r} contains {_brief(value)}, which is not text")
         if not value.isascii():
             try:
-                value.encode("utf-8")  # JSON can hold halves of characters that no text can
+                value.encode("utf-8")  # JSON can contain lone surrogates, which UTF-8 cannot
             except UnicodeEncodeError as error:
                 place = f"{value[error.start]!r} at character {error.start} of {column!r}"
-                self._refuse(where, f" holds half a character, {place}; mend it")
+                self._refuse(
+                    where, f" contains a lone surrogate (half a character), {place}; fix it"
+                )
                 return None
         return value
 
     def _refuse(self, where: str, reason: str) -> None:
+        """Raises, or counts the document that is left out."""
         if self.on_bad_text == "stop":
             raise InputError(
-                f"{where}{reason}, or leave such documents out with --on-bad-text skip"
+                f"{where}{reason}, or set on_bad_text to 'skip' to leave such documents out"
             )
         if self.report is not None:
             self.report.add(where)
 
 
 def files_of(path: str, suffixes: tuple[str, ...] = ()) -> list[tuple[str, Path]]:
-    """The (name, file) pairs that a file, a folder (with its folders) or a glob stands for, sorted.
+    """Lists the files that a path stands for.
 
-    Names are relative to the folder, so they stay when it is moved. Of a folder only files with one
-    of `suffixes` count, hidden and empty ones never.
-    Raises InputError if there is none.
+    Args:
+      path: A file, a folder, which is searched with its sub-folders, or a glob pattern. Hidden and
+        empty files are left out.
+      suffixes: Suffixes, without that of a compression, to which the files of a folder are
+        restricted; () means all files.
+
+    Returns:
+      Pairs of name and file, sorted. The name is relative to the folder (or to the part of the
+      pattern before its first wildcard), so that it stays the same when the folder is moved.
+
+    Raises:
+      InputError: There is no such file.
     """
     place = Path(path)
     if place.is_file():
@@ -107,14 +151,28 @@ def files_of(path: str, suffixes: tuple[str, ...] = ()) -> list[tuple[str, Path]
     if place.is_dir():
         raise InputError(f"{path} is a folder without {' or '.join(suffixes) or 'any'} file")
     if GLOB & set(path):
-        raise InputError(f"no file matches {path}, or all that do are empty")
+        raise InputError(f"no file matches {path}, or all that match are empty")
     raise InputError(f"{path} does not exist; give a file, a folder or a glob")
 
 
 def read_json_lines(
     path: str, on_bad_text: OnBadText = "stop", report: Skipped | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of .jsonl files, each with a name `file#line`."""
+    """Reads .jsonl and .json files that contain one JSON object per line.
+
+    Args:
+      path: A file, a folder or a glob pattern.
+      on_bad_text: Treatment of a line that is not UTF-8: "stop" raises InputError, "skip" leaves
+        the line out.
+      report: Counter of the lines left out, or None.
+
+    Yields:
+      Pairs of a name `file#line`, with lines counted from 1, and the object. Blank lines are
+      skipped.
+
+    Raises:
+      InputError: A file is missing or broken, or a line is not a JSON object.
+    """
     decoder = Decoder(on_bad_text, report)
     for name, file in files_of(path, JSON):
         with open_bytes(file) as handle:
@@ -130,21 +188,46 @@ def read_json_lines(
 def read_parquet(
     path: str, columns: tuple[str, ...] | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of parquet files, each with a name `file#row`; all columns if None are named."""
+    """Reads the rows of parquet files.
+
+    Args:
+      path: A file, a folder or a glob pattern.
+      columns: Names of the columns to read; None means all.
+
+    Yields:
+      Pairs of a name `file#row`, with rows counted from 0, and a dictionary of the columns.
+
+    Raises:
+      InputError: A file is missing or broken, has no such column, or text in it is not UTF-8.
+    """
     for name, file in files_of(path, PARQUET):
         number = 0
         for batch in _parquet_batches(file, columns):
             try:
                 records = batch.to_pylist()
             except UnicodeDecodeError as error:
-                raise InputError(f"{file}, below row {number}: {error}; convert it") from error
+                raise InputError(
+                    f"{file}, at or after row {number}: {error}; convert the file"
+                ) from error
             for record in records:
                 yield f"{name}#{number}", record
                 number += 1
 
 
 def read_parquet_column(path: str, column: str) -> Iterator[tuple[str, Any]]:
-    """One column of parquet files, each value with a name `file#row`; text as bytes, unchecked."""
+    """Reads one column of parquet files.
+
+    Args:
+      path: A file, a folder or a glob pattern.
+      column: Name of the column.
+
+    Yields:
+      Pairs of a name `file#row`, with rows counted from 0, and the value. Text comes as bytes, so
+      that the caller can handle what is not UTF-8.
+
+    Raises:
+      InputError: A file is missing or broken, or has no such column.
+    """
     for name, file in files_of(path, PARQUET):
         number = 0
         for batch in _parquet_batches(file, (column,)):
@@ -154,7 +237,18 @@ def read_parquet_column(path: str, column: str) -> Iterator[tuple[str, Any]]:
 
 
 def read_tensorflow_dataset(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The examples of a data set of TFDS, by folder or name, each with a name `set/split#number`."""
+    """Reads the examples of a data set of tensorflow-datasets (TFDS).
+
+    Args:
+      name: Name of the data set, or its prepared folder.
+      split: Name of the split, such as "train".
+
+    Yields:
+      Pairs of a name `dataset/split#number` and a dictionary of the features.
+
+    Raises:
+      InputError: The data set or the split cannot be read.
+    """
     builder, source = open_tensorflow_dataset(name, split)
     for number in range(len(source)):
         yield f"{builder.info.full_name}/{split}#{number}", source[number]
@@ -163,11 +257,23 @@ def read_tensorflow_dataset(name: str, split: str) -> Iterator[tuple[str, dict[s
 def open_tensorflow_dataset(
     name: str, split: str, undecoded: Collection[str] = ()
 ) -> tuple[Any, Any]:
-    """Builder and examples of a data set of TFDS, by folder or name; some columns left as bytes.
+    """Opens a data set of tensorflow-datasets (TFDS).
 
-    TensorFlow is not imported, so the set must be prepared with `file_format="array_record"`. A
-    name is looked for in TFDS_DATA_DIR (default: ~/tensorflow_datasets); what is not there is
-    fetched and prepared, where TFDS can do that without TensorFlow.
+    TensorFlow is not imported, so the data set must have been prepared with
+    `file_format="array_record"`.
+
+    Args:
+      name: The prepared folder, or a name, which is looked up in TFDS_DATA_DIR (by default
+        ~/tensorflow_datasets). A data set that is not there is downloaded and prepared, where TFDS
+        can do that without TensorFlow.
+      split: Name of the split, such as "train".
+      undecoded: Names of features that are not decoded, but left as bytes.
+
+    Returns:
+      The TFDS builder, and the examples: a sequence with random access.
+
+    Raises:
+      InputError: The data set or the split cannot be read, or the folder contains several sets.
     """
     import tensorflow_datasets as tfds
 
@@ -191,29 +297,41 @@ def open_tensorflow_dataset(
 
 
 def value_of(record: dict[str, Any], column: str, where: str) -> Any:
-    """Raises InputError that names the columns there are."""
+    """Returns `record[column]`.
+
+    Args:
+      record: One row of a table.
+      column: Name of the column.
+      where: File and row, for the error message.
+
+    Raises:
+      InputError: There is no such column; the message names those that there are.
+    """
     if column not in record:
         raise InputError(no_column(column, list(record), where))
     return record[column]
 
 
 def no_column(column: str, names: list[str], where: str) -> str:
+    """Returns the error message for a missing `column` at `where`; `names` are the existing ones."""
     return f"{where} has no column {column!r}; it has {', '.join(names) or 'none'}"
 
 
 def _json_object(line: str, where: str) -> dict[str, Any]:
+    """Parses one line."""
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"{where} is no JSON object in one line: {error}") from error
+        raise InputError(f"{where} is not a JSON object on one line: {error}") from error
     except RecursionError as error:
         raise InputError(f"{where} is nested too deeply") from error
     if not isinstance(record, dict):
-        raise InputError(f"{where} is no JSON object but {_brief(record)}")
+        raise InputError(f"{where} is not a JSON object but {_brief(record)}")
     return record
 
 
 def _parquet_batches(file: Path, columns: tuple[str, ...] | None) -> Iterator[Any]:
+    """Yields the record batches of a parquet file, which may be compressed as a whole."""
     import pyarrow
     import pyarrow.parquet
 
@@ -228,10 +346,11 @@ def _parquet_batches(file: Path, columns: tuple[str, ...] | None) -> Iterator[An
             yield from table.iter_batches(1024, columns=list(columns) if columns else None)
         except (pyarrow.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{file} is cut short or no parquet file: {reason}") from error
+            raise InputError(f"{file} is truncated or not a parquet file: {reason}") from error
 
 
 def _as_bytes(values: Any) -> Any:
+    """Converts an Arrow array of strings to one of bytes; other types are returned unchanged."""
     import pyarrow
 
     if pyarrow.types.is_dictionary(values.type):
@@ -241,26 +360,28 @@ def _as_bytes(values: Any) -> Any:
 
 
 def _version_folder(folder: Path) -> Path | None:
-    """The folder itself if it is a prepared data set, else its newest version below."""
-    levels = ("", "*/", "*/*/")  # a version, a data set, one with configurations
+    """Returns the folder if it is a prepared data set, else the newest version below it, or None."""
+    levels = ("", "*/", "*/*/")  # a version, a data set, a data set with configurations
     found = [info.parent for level in levels for info in folder.glob(f"{level}dataset_info.json")]
     if len({version.parent for version in found}) > 1:
         names = ", ".join(sorted(str(version.relative_to(folder)) for version in found))
-        raise InputError(f"{folder} holds several data sets; choose one of {names}")
+        raise InputError(f"{folder} contains several data sets; choose one of {names}")
     return max(found, key=lambda version: (_numbers(version.name), version), default=None)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
+    """Returns the numbers of a version, so that 1.10.0 sorts after 1.9.0."""
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folders before the first wildcard of a glob."""
+    """Returns the folders before the first wildcard of a glob pattern."""
     parts = pattern.parts
     wild = next((i for i, part in enumerate(parts) if GLOB & set(part)), len(parts) - 1)
     return Path(*parts[:wild])
 
 
 def _brief(value: Any) -> str:
+    """Returns the representation of a value, shortened to 40 characters."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

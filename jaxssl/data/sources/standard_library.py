@@ -1,6 +1,7 @@
-"""The English that ships with every CPython: the language reference, the library's docstrings.
+"""The English text that ships with CPython: the language reference and the library's docstrings.
 
-Docstrings are found by parsing the source files; nothing is imported but the table of topics.
+It serves as a corpus where there is no network. Docstrings are found by parsing the source files;
+of the library's modules only the table of topics, `pydoc_data.topics`, is imported.
 """
 
 import ast
@@ -19,12 +20,12 @@ LEFT_OUT = {
     "__pycache__", "_bundled", "dist-packages", "idlelib", "lib2to3", "pydoc_data",
     "site-packages", "test", "tests", "turtledemo",
 }  # fmt: skip
-SHORTEST = 40  # characters; shorter docstrings say nothing
+SHORTEST = 40  # characters; shorter docstrings are left out
 
 
 @cache
 def topics() -> tuple[tuple[str, str], ...]:
-    """The language reference, ("topics:NAME", text) sorted by name."""
+    """Returns the language reference: pairs of a name "topics:NAME" and a text, sorted by name."""
     from pydoc_data.topics import topics as table
 
     return tuple((f"topics:{name}", table[name].strip()) for name in sorted(table))
@@ -32,10 +33,14 @@ def topics() -> tuple[tuple[str, str], ...]:
 
 @cache
 def docstrings() -> tuple[tuple[str, str], ...]:
-    """All docstrings, ("package.module:qualified.name", text); of equal ones the first is kept.
+    """Returns the docstrings of the standard library, which differ between versions of Python.
 
-    A module's own docstring is named "package.module:". What there is depends on the version of
-    Python. Raises InputError where Python came without its source files.
+    Returns:
+      Pairs of a name "package.module:qualified.name" and a text; a module's own docstring is named
+      "package.module:". Duplicates and docstrings under 40 characters are left out.
+
+    Raises:
+      InputError: This Python was installed without the source files of its library.
     """
     found, seen = [], set()
     root = Path(sysconfig.get_paths()["stdlib"])
@@ -47,22 +52,27 @@ def docstrings() -> tuple[tuple[str, str], ...]:
             if len(text) < SHORTEST or text in seen:
                 continue
             seen.add(text)
-            names[name] += 1  # a function that is defined twice, on two platforms
+            names[name] += 1  # a function may be defined twice, once per platform
             again = f"~{names[name]}" if names[name] > 1 else ""
             found.append((f"{module}:{name}{again}", text))
     if len(found) < 1000:
         raise InputError(
-            f"this Python came without the sources of its library: {len(found)} docstrings in "
-            f"{root}; install them or give a text of your own"
+            f"this Python was installed without the sources of its library: only {len(found)} "
+            f"docstrings in {root}; install them, or give a text of your own"
         )
     return tuple(found)
 
 
 def labelled_docstrings(packages: int = 8) -> list[tuple[str, str]]:
-    """(docstring, top-level package it comes from), of the packages that have most of them.
+    """Returns docstrings labelled with the top-level package that they come from.
 
-    A package is a folder; private ones and distutils, which Python 3.12 removed, are left out, so
-    that versions of Python have the same labels.
+    Args:
+      packages: Number of packages; those with the most docstrings are used. Only packages that are
+        folders count, without private ones and distutils, which Python 3.12 removed, so that all
+        versions of Python give the same labels.
+
+    Returns:
+      Pairs of docstring and label.
     """
     pairs, folders = [], set()
     for name, text in docstrings():
@@ -76,13 +86,14 @@ def labelled_docstrings(packages: int = 8) -> list[tuple[str, str]]:
 
 
 def _sources(root: Path) -> Iterator[Path]:
+    """Yields the source files of the library, without tests and installed packages."""
     for folder, below, files in os.walk(root):
         below[:] = [d for d in below if d not in LEFT_OUT and not d.startswith("config-")]
         yield from (Path(folder, file) for file in files if file.endswith(".py"))
 
 
 def _parse(path: Path) -> ast.AST:
-    """Nothing for what this Python cannot parse, such as templates."""
+    """Parses a file; one that this Python cannot parse, such as a template, gives an empty module."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "invalid escape sequence"
@@ -92,6 +103,7 @@ def _parse(path: Path) -> ast.AST:
 
 
 def _docstrings_of(node: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yields the qualified name and the docstring of a node and of all definitions inside it."""
     if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
         text = ast.get_docstring(node, clean=False)
         if text:

@@ -1,7 +1,8 @@
-"""Where documents come from. A source is a frozen dataclass; `documents()` reads it anew each time.
+"""The sources of documents: text files, JSON lines, parquet, tensorflow-datasets, Python's own text.
 
-The name of a document is unique in its source and stays when files are moved: it decides on which
-side of the split the document falls. Blank documents are left out.
+A source is a frozen dataclass, and each call of `documents()` reads it from the start. The name of a
+document is unique in its source and does not depend on where the folder is: whether the document
+belongs to the training or the evaluation part is decided from it. Blank documents are left out.
 """
 
 from collections.abc import Iterator
@@ -27,44 +28,61 @@ from jaxssl.errors import InputError
 
 
 class Document(NamedTuple):
+    """One document of a source."""
+
     name: str
+    """Name that is unique in the source, such as `file#line`."""
     text: str
+    """The document's text, never blank."""
 
 
 class Source(Protocol):
-    """Gives documents; with `on_bad_text="skip"` it counts in `report` what it left out.
+    """The interface of a source of documents."""
 
-    Raises InputError for whatever is missing, empty, broken or no text.
-    """
+    def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        """Yields all documents, each time from the start.
 
-    def documents(self, report: Skipped | None = None) -> Iterator[Document]: ...
+        Args:
+          report: Counter of the documents that are left out because they are not valid text; only
+            with `on_bad_text="skip"`. None for not counting.
+
+        Raises:
+          InputError: A file is missing, empty or broken; or a document is not valid text, and
+            `on_bad_text` is "stop".
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class TextFiles:
-    """A text file, a folder of them (with its folders, sorted) or a glob; UTF-8, also compressed.
+    """Plain text files, UTF-8, also compressed.
 
-    Line ends become "\\n"; those at the end of a document are left out.
+    Line breaks are converted to "\\n", and removed at the end of a document.
     """
 
     path: str
-    documents_are: Literal["file", "blank_line"] = "file"  # one a file, or parted by blank lines
+    """Text file, folder, which is read with its sub-folders in sorted order, or glob pattern."""
+    documents_are: Literal["file", "blank_line"] = "file"
+    """What a document is: a whole "file", or a part of it between blank lines ("blank_line")."""
     on_bad_text: OnBadText = "stop"
+    """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
+    document out."""
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
         for name, file in files_of(self.path):
             with open_bytes(file) as handle:
-                for label, offset, raw in self._cut(handle, name):
+                for label, offset, raw in self._split(handle, name):
                     text = decoder.text(raw, file, offset)
                     found = True
                     if text is not None and text.strip():
                         yield Document(label, text.replace("\r\n", "\n").rstrip("\n"))
         if not found:
-            raise InputError(f"{self.path} holds no text")
+            raise InputError(f"{self.path} contains no text")
 
-    def _cut(self, handle: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]:
-        """(name, offset, bytes) of the documents of a file."""
+    def _split(self, handle: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]:
+        """Yields name, offset in bytes, and bytes of each document of a file."""
         if self.documents_are == "file":
             if (content := handle.read()).strip():
                 yield name, 0, content
@@ -75,13 +93,18 @@ class TextFiles:
 
 @dataclass(frozen=True)
 class JsonLines:
-    """One JSON object a line, its text in a named column."""
+    """Files with one JSON object per line, one document each."""
 
     path: str
+    """A .jsonl or .json file, also compressed, a folder, or a glob pattern."""
     column: str = "text"
+    """Key of the text in each object."""
     on_bad_text: OnBadText = "stop"
+    """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
+    document out."""
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
         for name, record in read_json_lines(self.path, self.on_bad_text, report):
             found = True
@@ -89,18 +112,23 @@ class JsonLines:
             if text and text.strip():
                 yield Document(name, text)
         if not found:
-            raise InputError(f"{self.path} holds no JSON object")
+            raise InputError(f"{self.path} contains no JSON object")
 
 
 @dataclass(frozen=True)
 class Parquet:
-    """Parquet files, their text in a named column."""
+    """Parquet files, one document per row."""
 
     path: str
+    """A .parquet file, a folder, or a glob pattern."""
     column: str = "text"
+    """Name of the column with the text."""
     on_bad_text: OnBadText = "stop"
+    """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
+    document out."""
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
         for name, value in read_parquet_column(self.path, self.column):
             found = True
@@ -108,22 +136,28 @@ class Parquet:
             if text and text.strip():
                 yield Document(name, text)
         if not found:
-            raise InputError(f"{self.path} holds no row")
+            raise InputError(f"{self.path} contains no row")
 
 
 @dataclass(frozen=True)
 class TensorflowDataset:
-    """A data set of tensorflow-datasets, by its name or prepared folder; read without TensorFlow.
+    """A text data set of tensorflow-datasets (TFDS), read without TensorFlow.
 
-    Prepare it with `file_format="array_record"`: other formats need TensorFlow.
+    The data set must be prepared with `file_format="array_record"`; other formats need TensorFlow.
     """
 
     name: str
+    """Name of the data set, or its prepared folder."""
     split: str = "train"
+    """Split of the data set, such as "train" or "test"."""
     column: str = "text"
+    """Name of the feature with the text."""
     on_bad_text: OnBadText = "stop"
+    """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
+    document out."""
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
         for name, record in read_tensorflow_dataset(self.name, self.split):
             found = True
@@ -136,9 +170,10 @@ class TensorflowDataset:
 
 @dataclass(frozen=True)
 class StandardLibrary:
-    """The English that ships with Python: the language reference and the library's docstrings."""
+    """The English text that ships with Python: the language reference and the library's docstrings."""
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        """Yields all documents; none is ever left out, so `report` is not used."""
         for name, text in [*topics(), *docstrings()]:
             yield Document(name, text)
 
@@ -150,10 +185,24 @@ def source_from_path(
     documents: Literal["file", "blank_line"] = "file",
     on_bad_text: OnBadText = "stop",
 ) -> Source:
-    """The source for a path, by the suffix of the file, or of the files in the folder.
+    """Returns the source of documents that a path stands for.
 
-    "stdlib" stands for the embedded text, "tfds:NAME" and "tfds:NAME#SPLIT" for data sets of TFDS,
-    where NAME may be a prepared folder.
+    Args:
+      path: A file, a folder or a glob pattern; the suffixes of the files select the format. "stdlib"
+        is the text that ships with Python. "tfds:NAME" and "tfds:NAME#SPLIT" are data sets of
+        tensorflow-datasets, where NAME may be a prepared folder.
+      column: Name of the column with the text; None means "text". Plain text has no columns.
+      documents: What a document of a plain text file is: the whole "file", or a part of it between
+        blank lines ("blank_line").
+      on_bad_text: Treatment of a document that is not valid text: "stop" raises InputError, "skip"
+        leaves the document out.
+
+    Returns:
+      The source.
+
+    Raises:
+      InputError: There is no such file, the files are of several formats, or `column` is given for
+        plain text.
     """
     if path == "stdlib":
         return StandardLibrary()
@@ -166,27 +215,27 @@ def source_from_path(
         case "parquet":
             return Parquet(path, column or "text", on_bad_text)
     if column is not None:
-        raise InputError(f"{path} is plain text and has no column {column!r}; leave it out")
+        raise InputError(f"{path} is plain text and has no column {column!r}; leave column out")
     return TextFiles(path, documents, on_bad_text)
 
 
 def _format(path: str) -> str:
-    """ "json", "parquet" or "text"; a folder or a glob must hold files of one format."""
+    """Returns "json", "parquet" or "text"; the files of a folder must have the same format."""
     found: dict[str, Path] = {}
     for _, file in files_of(path):
         suffix = plain_suffix(file)
         name = "json" if suffix in JSON else "parquet" if suffix in PARQUET else "text"
         found.setdefault(name, file)
-    if len(found) > 1 and Path(path).is_dir():  # beside tables there are notes: README, _SUCCESS
+    if len(found) > 1 and Path(path).is_dir():  # text beside tables is a README or _SUCCESS
         found.pop("text", None)
     if len(found) > 1:
         files = " and ".join(str(file) for file in found.values())
-        raise InputError(f"{path} holds several formats, {files}; choose with a glob")
+        raise InputError(f"{path} contains several formats, {files}; choose with a glob pattern")
     return next(iter(found))
 
 
 def _blocks(handle: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Runs of lines parted by blank ones, with the offset where each begins."""
+    """Yields the runs of lines between blank lines, each with its offset in the file in bytes."""
     offset = start = 0
     lines: list[bytes] = []
     for line in handle:

@@ -232,7 +232,7 @@ def test_half_a_character(tmp_path):
     lines = [{"text": WORD}, {"text": f"{WORD} \ud800"}, {"text": WORD}]
     (tmp_path / "text.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     config = config_of(tmp_path, source=JsonLines(str(tmp_path / "text.jsonl")))
-    with pytest.raises(InputError, match=r"text.jsonl#2 contains a lone surrogate .*, '\\ud800' at ch"):
+    with pytest.raises(InputError, match=r"#2 contains a lone surrogate .*, '\\ud800' at ch"):
         prepare(config, tmp_path / "set", QUIET)
 
 

@@ -71,11 +71,11 @@ def test_a_large_jpeg_is_decoded_small():
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"GIF89a and no image", "no JPEG or PNG"),
+        (b"GIF89a and no image", "not a JPEG or PNG"),
         (encoded(picture("RGB"))[:60], "."),
         (encoded(picture("RGB", height=64, width=64), "JPEG")[:-300], "truncated"),
         (Unreadable("the disk is on fire"), "on fire"),
-        (np.zeros((4, 4, 2), np.uint8), "no image"),
+        (np.zeros((4, 4, 2), np.uint8), "not an image"),
     ],
 )
 def test_what_is_broken_says_why(content, reason):

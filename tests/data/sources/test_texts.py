@@ -114,8 +114,8 @@ def test_names_are_unique_and_do_not_depend_on_blank_documents(tmp_path):
         ("none*.txt", "no file matches"),
         ("folder", "without any file"),
         ("empty.txt", "is empty"),
-        ("blank.txt", "holds no text"),
-        ("blank.jsonl", "holds no JSON object"),
+        ("blank.txt", "contains no text"),
+        ("blank.jsonl", "contains no JSON object"),
     ],
 )
 def test_missing_and_empty_input_is_refused(tmp_path, path, message):
@@ -132,7 +132,7 @@ def test_missing_and_empty_input_is_refused(tmp_path, path, message):
 def test_undecodable_bytes_are_told_with_file_and_offset(tmp_path, compression):
     path = write(tmp_path / "a.txt", b"good\n\nhalf \xe4\xb8\n\nend\n", compression)
     source = TextFiles(path, documents_are="blank_line")
-    assert refusal(source).startswith(f"{path}, byte 11: 0xe4 is no UTF-8")
+    assert refusal(source).startswith(f"{path}, byte 11: 0xe4 is not UTF-8")
     report = Skipped()
     source = TextFiles(path, documents_are="blank_line", on_bad_text="skip")
     name = Path(path).name
@@ -151,7 +151,7 @@ def test_undecodable_documents_are_skipped_in_every_format(tmp_path):
         found = list(source_from_path(path, on_bad_text="skip").documents(report))
         assert [d.text for d in found] == ["good"]
         assert report.count == 1
-        assert "--on-bad-text skip" in refusal(source_from_path(path))
+        assert "set on_bad_text to 'skip'" in refusal(source_from_path(path))
 
 
 def test_a_parquet_column_of_strings_that_are_none_is_told(tmp_path):
@@ -159,16 +159,16 @@ def test_a_parquet_column_of_strings_that_are_none_is_told(tmp_path):
         pyarrow.string(), 2, [None, *pyarrow.array([b"good", b"\xff"]).buffers()[1:]]
     )
     path = write(tmp_path / "a.parquet", parquet({"text": bad}))
-    assert "a.parquet#1: 0xff, byte 0 of 'text', is no UTF-8" in refusal(Parquet(path))
+    assert "a.parquet#1: 0xff, byte 0 of 'text', is not UTF-8" in refusal(Parquet(path))
 
 
 def test_a_column_that_is_not_there_names_those_that_are(tmp_path):
     path = write(tmp_path / "a.jsonl", json_lines(TEXTS))
     assert "a.jsonl#1 has no column 'body'; it has id, text" in refusal(JsonLines(path, "body"))
-    assert "a.jsonl#1: 'id' holds 0, which is no text" in refusal(JsonLines(path, "id"))
+    assert "a.jsonl#1: 'id' contains 0, which is not text" in refusal(JsonLines(path, "id"))
     path = write(tmp_path / "a.parquet", parquet({"n": [1], "text": ["x"]}))
     assert "has no column 'body'; it has n, text" in refusal(Parquet(path, "body"))
-    assert "a.parquet#0: 'n' holds 1, which is no text" in refusal(Parquet(path, "n"))
+    assert "a.parquet#0: 'n' contains 1, which is not text" in refusal(Parquet(path, "n"))
     path = write(tmp_path / "a.txt", "text")
     with pytest.raises(InputError, match="has no column 'body'"):
         source_from_path(path, column="body")
@@ -182,9 +182,9 @@ def test_a_dictionary_column_is_text(tmp_path):
 
 def test_broken_json_is_told_with_its_line(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "x"}\n\n{"text": "y"\n')
-    assert refusal(JsonLines(path)).startswith(f"{path}:3 is no JSON object")
+    assert refusal(JsonLines(path)).startswith(f"{path}:3 is not a JSON object")
     path = write(tmp_path / "b.jsonl", '["x"]\n')
-    assert refusal(JsonLines(path)) == f"{path}:1 is no JSON object but ['x']"
+    assert refusal(JsonLines(path)) == f"{path}:1 is not a JSON object but ['x']"
 
 
 @pytest.mark.parametrize("compression", [".gz", ".xz", ".zst"])
@@ -194,9 +194,9 @@ def test_cut_and_foreign_files_are_refused(tmp_path, compression):
     data = path.read_bytes()
     for cut in (5, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:cut])
-        assert "cut short" in refusal(TextFiles(str(path)))
+        assert "truncated" in refusal(TextFiles(str(path)))
     path.write_bytes(b"plain text with the wrong suffix")
-    assert f"no {compression} file" in refusal(TextFiles(str(path)))
+    assert f"not a {compression} file" in refusal(TextFiles(str(path)))
     path.write_bytes(data + data)  # two frames or members, as parallel compressors write them
     assert next(TextFiles(str(path)).documents()).text == (text + text).rstrip("\n")
 
@@ -210,4 +210,4 @@ def test_cut_parquet_is_refused(tmp_path):
         assert str(path) in refusal(Parquet(str(path)))
     path = Path(write(path, data, ".xz"))
     path.write_bytes(path.read_bytes()[:-20])
-    assert "no .xz file" in refusal(Parquet(str(path)))
+    assert "not a .xz file" in refusal(Parquet(str(path)))

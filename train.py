@@ -22,7 +22,7 @@ from jaxssl.training.begin import begin
 from jaxssl.training.config import Pretraining, read_config
 from jaxssl.training.evaluation import evaluate
 from jaxssl.training.messages import announce, conclude
-from jaxssl.training.metrics import Report
+from jaxssl.training.metrics import training_report
 from jaxssl.training.online_probe import make_online_probe
 from jaxssl.training.prepare_once import prepare_once
 from jaxssl.training.step import abstract_state, make_evaluation, make_step, place_batch
@@ -57,7 +57,7 @@ def train(config: Pretraining) -> None:
     announce(config, state, rows, held_out, mesh, changed)
 
     sharding = batch_sharding(mesh)
-    report = Report(config, rows, start=start)
+    report = training_report(config, rows, start=start)
     with report, checkpoints, StopRequest() as stop, config.watch(start, **hosts) as watch:
         for step in range(start, config.steps):
             with report.input():

@@ -1,8 +1,6 @@
-"""What a finetuning tells: the data and the network at its begin, then a training's own report."""
+"""What a finetuning prints: the data and the network at its beginning, then the report of a training run."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +8,9 @@ import jax.numpy as jnp
 from jaxssl.data.labelled.example_batches import ExampleBatches
 from jaxssl.data.labelled.texts import class_shares
 from jaxssl.finetuning.setup import Setup
-from jaxssl.models.flops import forward_flops
 from jaxssl.objectives.batches.batch import Ratio
 from jaxssl.pretrained.load import Pretrained
-from jaxssl.training.collapse import CollapseAlarm
+from jaxssl.training.flops import forward_flops
 from jaxssl.training.metrics import Report
 
 
@@ -45,30 +42,46 @@ def announce(setup: Setup, pretrained: Pretrained) -> None:
 
 
 def seed_report(setup: Setup, train: ExampleBatches, folder: Path, start: int) -> Report:
-    """The report of a training run, for the run of one seed."""
+    """Returns the report of a training run for the run of one seed.
+
+    Args:
+      setup: What the runs of all seeds share.
+      train: Batches of the training examples, in the order of this seed.
+      folder: Folder of this seed's run.
+      start: Steps that the run has taken already.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     length = train.mean_length()
-    objective = SimpleNamespace(
-        forward_flops=lambda spec: forward_flops(setup.network, spec.length)
-    )
-    config: Any = SimpleNamespace(
-        run=str(folder),
+
+    def rows_of_step(step: int) -> str:
+        ids = setup.data.train_ids(train.seed)[train.row_ids(step)]
+        listed = ", ".join(str(i) for i in ids[:8])
+        return f"examples {listed}, … of {setup.data.tables['train'].name}"
+
+    return Report(
+        folder,
+        start=start,
         steps=setup.plan.steps,
         report_every=setup.config.report_every,
-        objective=objective,
-        collapse=CollapseAlarm(),
+        unit="tokens",
+        units_per_step=setup.spec.batch * length,
+        flops_per_step=flops_of_step(setup, round(length)),
+        rows_of_step=rows_of_step,
     )
-    rows: Any = SimpleNamespace(
-        spec=SimpleNamespace(
-            batch=setup.spec.batch,
-            length=length,
-            unit="tokens",
-            units=setup.spec.batch * length,
-        ),
-        row_ids=lambda step: setup.data.train_ids(train.seed)[train.row_ids(step)],
-        documents=lambda ids: [setup.data.tables["train"].name],
-    )
-    return Report(config, rows, start=start)
+
+
+def flops_of_step(setup: Setup, length: int) -> float:
+    """Returns the floating-point operations of a step of `setup.spec.batch` examples of `length` tokens."""
+    task, batch = setup.config.task, setup.spec.batch
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    model = jax.eval_shape(lambda key: task.init(key, setup.network, setup.spec), key)
+    arrays = {
+        "tokens": jax.ShapeDtypeStruct((batch, length), jnp.int32),
+        "sizes": jax.ShapeDtypeStruct((batch, 2), jnp.int32),
+        "labels": jax.ShapeDtypeStruct((batch,), jnp.int32),
+    }
+    examples = jax.eval_shape(task.weigh, arrays)
+    return forward_flops(task.loss, model, (), examples, key).total
 
 
 def as_sums(scores: dict[str, float]) -> list[dict[str, Ratio]]:

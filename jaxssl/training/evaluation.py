@@ -22,11 +22,10 @@ def evaluate(
 
     Every call corrupts the same rows in the same way, so that evaluations of a run compare.
     """
-    model = state.model if isinstance(state.average, tuple) else state.average
     sharding = batch_sharding(mesh)
     return [
         evaluate_batch(
-            model,
+            state.evaluated,
             state.carried,
             place_batch(held_out.batch(number), sharding),
             jnp.int32(number),

@@ -62,12 +62,11 @@ def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
     losses = [record["loss"] for record in read_metrics(run, "train")]
     tell(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
     if jax.process_count() == 1:
-        model = state.model if isinstance(state.average, tuple) else state.average
         if isinstance(config.objective, MaskedLM) and isinstance(held_out, RowReader):
-            tell(f"\n{show_guesses(model, held_out)}")
+            tell(f"\n{show_guesses(state.evaluated, held_out)}")
         if isinstance(config.data, Images):
             some = open_some(config.data, "valid", SEARCHED)
-            for path in draw_pictures(run, config.objective, model, state.carried, some):
+            for path in draw_pictures(run, config.objective, state.evaluated, state.carried, some):
                 tell(f"picture: {path}")
     tell(
         f"\nthe checkpoint is in {config.run}/checkpoints; finetune.py takes --task.checkpoint {config.run}"

@@ -8,7 +8,9 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import IO, Any
 
 import jax
@@ -21,36 +23,60 @@ from jaxssl.objectives.batches.batch import Metric
 from jaxssl.runs.hosts import tell
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.chips import device_peak
-from jaxssl.training.collapse import CollapseWatch
+from jaxssl.training.collapse import CollapseAlarm, CollapseWatch
 from jaxssl.training.config import Pretraining, Reader
+from jaxssl.training.flops import step_flops
 
 RUN_AHEAD = 4  # steps; enough that the device never waits for the host
 
 
 class NotFinite(InputError):
-    """The loss or the gradient is no number any more."""
+    """The loss or the norm of the gradient of a step is infinite or not a number."""
 
 
 class Report:
-    """Collects the metrics of every step, and tells of them every `report_every` steps."""
+    """Collects the metrics of every step; prints and writes their means every `report_every` steps."""
 
-    def __init__(self, config: Pretraining, rows: Reader, *, start: int):
-        spec = rows.spec
-        self.rows, self.folder = rows, run_folder(config.run)
-        self.steps, self.every = config.steps, config.report_every
-        self.unit, self.units_per_step = spec.unit, spec.units
-        self.flops_per_step = 3 * spec.batch * config.objective.forward_flops(spec)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        start: int,
+        steps: int,
+        report_every: int,
+        unit: str,
+        units_per_step: float,
+        flops_per_step: float,
+        rows_of_step: Callable[[int], str],
+        collapse: CollapseAlarm | None = None,
+    ):
+        """Opens `metrics.jsonl` and the TensorBoard files of a run, on the first host.
+
+        Args:
+          folder: Folder of the run on this machine.
+          start: Steps that the run has taken already.
+          steps: Steps after which the run ends.
+          report_every: Steps between two lines.
+          unit: What speed is counted in, "tokens" or "images".
+          units_per_step: How many of them a step of the global batch has.
+          flops_per_step: Floating-point operations of a step of the global batch.
+          rows_of_step: Function that describes the rows of a step, for the message of `NotFinite`.
+          collapse: When to warn that embeddings have collapsed; None for the usual limits.
+        """
+        self.folder, self.steps, self.every = folder, steps, report_every
+        self.unit, self.units_per_step = unit, units_per_step
+        self.flops_per_step, self.rows_of_step = flops_per_step, rows_of_step
         self.waiting: list[tuple[int, Mapping[str, Metric]]] = []
         self.input_seconds = 0.0  # since the last report
         self.peak = peak_flops()
-        self.collapse = CollapseWatch(config.collapse)
+        self.collapse = CollapseWatch(collapse or CollapseAlarm())
         self.first_step = start
         self.clock = self.began = time.perf_counter()
         self.lines: IO[str] | None = None
         self.board: SummaryWriter | None = None
         if jax.process_index() == 0:
-            self.lines = (self.folder / "metrics.jsonl").open("a", encoding="utf8")
-            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=start)
+            self.lines = (folder / "metrics.jsonl").open("a", encoding="utf8")
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
 
     def __enter__(self) -> "Report":
         return self
@@ -121,17 +147,41 @@ class Report:
         """Raises NotFinite that names the step, its rows and their documents."""
         for name, metric in metrics.items():
             value = float(np.sum(metric[0]))
-            if math.isfinite(value):
-                continue
-            ids = self.rows.row_ids(step)
-            documents = sorted(set(self.rows.documents(ids)))
-            more = f" and {len(documents) - 4} more" if len(documents) > 4 else ""
-            raise NotFinite(
-                f"{name} is {value} at step {step}, of rows "
-                f"{', '.join(str(i) for i in ids[:8])}, … of documents {', '.join(documents[:4])}"
-                f"{more}; the last checkpoint in {self.folder} is from before: lower "
-                "--optimizer.peak or clip harder, and start again to go on from it"
-            )
+            if not math.isfinite(value):
+                raise NotFinite(
+                    f"{name} is {value} at step {step}, of {self.rows_of_step(step)}; the last checkpoint "
+                    f"in {self.folder} is from before: lower the optimizer's peak or clip harder, and "
+                    "start again to go on from it"
+                )
+
+
+def training_report(config: Pretraining, rows: Reader, *, start: int) -> Report:
+    """Returns the report of a pretraining run.
+
+    Args:
+      config: Configuration of the run.
+      rows: Reader of its training rows.
+      start: Steps that the run has taken already.
+    """
+
+    def rows_of_step(step: int) -> str:
+        ids = rows.row_ids(step)
+        documents = sorted(set(rows.documents(ids)))
+        more = f" and {len(documents) - 4} more" if len(documents) > 4 else ""
+        listed = ", ".join(str(i) for i in ids[:8])
+        return f"rows {listed}, … of documents {', '.join(documents[:4])}{more}"
+
+    return Report(
+        run_folder(config.run),
+        start=start,
+        steps=config.steps,
+        report_every=config.report_every,
+        unit=rows.spec.unit,
+        units_per_step=rows.spec.units,
+        flops_per_step=step_flops(config.objective, rows.spec).total,
+        rows_of_step=rows_of_step,
+        collapse=config.collapse,
+    )
 
 
 def averages(parts: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
@@ -144,8 +194,12 @@ def averages(parts: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
     return {name: metric.number() for name, metric in sums.items()}
 
 
+@cache
 def peak_flops() -> float:
-    """FLOP/s that all devices together can reach: from the makers, on a CPU by measurement."""
+    """Returns the FLOP/s that all devices together can reach, found once in a process.
+
+    The makers' figure for the kind of device (NaN for one that is not known); on a CPU a measurement.
+    """
     device = jax.devices()[0]
     if device.platform == "cpu":
         return _measured_cpu_peak()

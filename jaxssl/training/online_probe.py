@@ -44,7 +44,7 @@ def make_online_probe(config: Pretraining) -> Callable[[TrainState], dict[str, f
 
     def probe(state: TrainState) -> dict[str, float]:
         nonlocal embed
-        model = state.model if isinstance(state.average, tuple) else state.average
+        model = state.evaluated
         if embed is None:  # compiled once
             embed = embedder_of(config.objective, model, state.carried)
         now = embed.another(*encoder_of(model, state.carried))

@@ -42,6 +42,11 @@ class TrainState:
     average: Tree  # exponential moving average of the model; () where none is kept
     carried: Tree  # what the objective carries and does not differentiate
 
+    @property
+    def evaluated(self) -> Tree:
+        """The parameters that are judged and used: their moving average where the run keeps one."""
+        return self.model if isinstance(self.average, tuple) else self.average
+
 
 def create_state(
     config: Pretraining,
@@ -80,17 +85,24 @@ def abstract_state(
 
 def abstract_batch(spec: Any, mesh: Mesh) -> dict[str, Any]:
     """Shape, type and sharding of the arrays of a batch."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+        for name, array in abstract_arrays(spec).items()
+    }
+
+
+def abstract_arrays(spec: Any) -> dict[str, Any]:
+    """Shape and type of the arrays of a batch that `spec` describes, by name."""
     texts = spec
-    arrays: dict[str, tuple[tuple[int, ...], Any]] = {}
+    arrays: dict[str, Any] = {}
     if isinstance(spec, ImageSpec):
         texts = spec.captions
-        arrays["images"] = ((spec.height, spec.width, spec.channels), np.uint8)
+        shape = (spec.batch, spec.height, spec.width, spec.channels)
+        arrays["images"] = jax.ShapeDtypeStruct(shape, np.uint8)
     if texts is not None:
-        arrays["tokens"] = ((texts.length,), np.int32)
-    return {
-        name: jax.ShapeDtypeStruct((spec.batch, *shape), dtype, sharding=batch_sharding(mesh))
-        for name, (shape, dtype) in arrays.items()
-    }
+        arrays["tokens"] = jax.ShapeDtypeStruct((spec.batch, texts.length), np.int32)
+    return arrays
 
 
 def shardings_of(state: TrainState) -> TrainState:

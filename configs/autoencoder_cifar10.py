@@ -9,8 +9,8 @@ minutes: linear probe 41.7 %, raw pixels 40.4 %.
 """
 
 from jaxssl.augment import Augmentation
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import ImageAutoencoder
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

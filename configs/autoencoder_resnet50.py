@@ -8,8 +8,8 @@ pixels, and nobody has published this size. Not yet measured here.
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import ImageAutoencoder
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -6,11 +6,8 @@ BART's denoising with nothing damaged; what the decoder sees of a document is a 
 instead (one of them: Wang et al. 2021, "TSDAE"). The rows are those of configs/quickstart.py.
 """
 
-from jaxssl.data.preparing.texts import Prepare
-from jaxssl.data.rows import Rows
-from jaxssl.data.sources.texts import StandardLibrary
-from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
-from jaxssl.models.recipes import modern
+from jaxssl.data import Prepare, Rows, SentencePiece, StandardLibrary
+from jaxssl.models import modern
 from jaxssl.objectives import Denoising
 from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining

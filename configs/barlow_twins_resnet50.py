@@ -7,9 +7,9 @@ Published, ResNet-50 after 1,000 epochs of batches of 2,048: 73.2 % top-1 by a l
 As here; not yet measured here.
 """
 
-from jaxssl.augment.recipes import byol_views
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.augment import byol_views
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import BarlowTwins
 from jaxssl.optimizers.recipes import Lars
 from jaxssl.training.config import Pretraining

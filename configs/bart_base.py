@@ -9,8 +9,8 @@ text infilling and sentence shuffling: SQuAD 1.1 F1 90.8, MNLI 83.8 (table 1). B
 8,000 rows; SQuAD 1.1 F1 94.6, MNLI 89.9 (table 2).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import bart
+from jaxssl.data import Rows
+from jaxssl.models import bart
 from jaxssl.objectives import Denoising
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -7,11 +7,8 @@ The norm stands before each part, so that it learns something in minutes. The ro
 configs/quickstart.py.
 """
 
-from jaxssl.data.preparing.texts import Prepare
-from jaxssl.data.rows import Rows
-from jaxssl.data.sources.texts import StandardLibrary
-from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
-from jaxssl.models.recipes import bart
+from jaxssl.data import Prepare, Rows, SentencePiece, StandardLibrary
+from jaxssl.models import bart
 from jaxssl.objectives import Denoising
 from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining

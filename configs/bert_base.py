@@ -7,8 +7,8 @@ The published run: batch 256 of 512 tokens, 1 M steps on 16 TPU chips, 4 days. G
 MNLI 84.4, SST-2 92.7, CoLA 58.9 (appendix A.2 and table 1).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import bert
+from jaxssl.data import Rows
+from jaxssl.models import bert
 from jaxssl.objectives import MaskedLM, NextSentence
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -6,8 +6,8 @@
 Published: GLUE 71.2 (Turc et al. 2019, distilled); 75.1 (Clark et al. 2020, L12 H256, from scratch).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import bert
+from jaxssl.data import Rows
+from jaxssl.models import bert
 from jaxssl.objectives import MaskedLM, SentenceOrder
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -6,8 +6,8 @@
 Published: GLUE 64.2 (Turc et al. 2019, distilled from BERT-Large on Wikipedia and books).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import bert
+from jaxssl.data import Rows
+from jaxssl.models import bert
 from jaxssl.objectives import MaskedLM
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -9,11 +9,10 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The teacher begins w
 between 0 and 8. 18 CPU minutes: linear probe 44.0 %, raw pixels 40.4 %.
 """
 
-from jaxssl.augment.recipes import simclr_views
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
-from jaxssl.objectives import BYOL
-from jaxssl.objectives.joint_embedding.teacher import Momentum
+from jaxssl.augment import simclr_views
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
+from jaxssl.objectives import BYOL, Momentum
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
 

@@ -7,11 +7,10 @@ Published, ResNet-50 after 1,000 epochs of batches of 4,096: 74.3 % top-1 by a l
 As here; not yet measured here.
 """
 
-from jaxssl.augment.recipes import byol_views
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
-from jaxssl.objectives import BYOL
-from jaxssl.objectives.joint_embedding.teacher import Momentum
+from jaxssl.augment import byol_views
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
+from jaxssl.objectives import BYOL, Momentum
 from jaxssl.optimizers.recipes import Lars
 from jaxssl.training.config import Pretraining
 

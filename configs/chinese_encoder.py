@@ -12,8 +12,8 @@
 350 steps (--steps 350) in 9.2 CPU minutes: held out, 28.8 % of hidden tokens right at 2.863 bits per byte.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import modern
+from jaxssl.data import Rows
+from jaxssl.models import modern
 from jaxssl.objectives import MaskedLM
 from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining

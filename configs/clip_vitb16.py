@@ -10,9 +10,8 @@ ours takes the mean of its states. Not yet measured here.
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.augment.recipes import DEVIATION, MEAN
-from jaxssl.data.images import Images
-from jaxssl.models.recipes import gpt2, vit
-from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.data import Images
+from jaxssl.models import VisionTransformerConfig, gpt2, vit
 from jaxssl.objectives import ImageText
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

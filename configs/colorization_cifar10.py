@@ -9,8 +9,8 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The run ends with co
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import Colorization
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

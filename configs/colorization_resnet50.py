@@ -8,8 +8,8 @@ Published, ResNet-50 by a linear probe: 39.6 % top-1 (Misra & van der Maaten 202
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import Colorization
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

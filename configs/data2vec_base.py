@@ -7,8 +7,8 @@ The published run: BERT's books and Wikipedia, batch 256 of 512 tokens, 1 M upda
 RoBERTa on the same data has 82.5 (table 3).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import bert
+from jaxssl.data import Rows
+from jaxssl.models import bert
 from jaxssl.objectives import MaskedEmbedding
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

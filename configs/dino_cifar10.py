@@ -9,11 +9,9 @@ of 16 x 16. A teacher's entropy of log(1,024) = 6.9, or of 0, is a collapse. Tim
 """
 
 from jaxssl.augment import Augmentation, ColorJitter, MultiCrop, RandomResizedCrop
-from jaxssl.data.images import Images
-from jaxssl.models.recipes import vit
-from jaxssl.models.vision_transformer import VisionTransformerConfig
-from jaxssl.objectives import DINO
-from jaxssl.objectives.joint_embedding.teacher import Momentum
+from jaxssl.data import Images
+from jaxssl.models import VisionTransformerConfig, vit
+from jaxssl.objectives import DINO, Momentum
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
 

@@ -8,12 +8,10 @@ batches of 1,024, two large and ten small crops. Theirs raises weight decay from
 has GELUs in the projector; ours keeps 0.1, drops none and has ReLUs. Not yet measured here.
 """
 
-from jaxssl.augment.recipes import dino_views
-from jaxssl.data.images import Images
-from jaxssl.models.recipes import vit
-from jaxssl.models.vision_transformer import VisionTransformerConfig
-from jaxssl.objectives import DINO
-from jaxssl.objectives.joint_embedding.teacher import Momentum
+from jaxssl.augment import dino_views
+from jaxssl.data import Images
+from jaxssl.models import VisionTransformerConfig, vit
+from jaxssl.objectives import DINO, Momentum
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining
 

@@ -7,8 +7,8 @@ Published: batch 256 of 512 tokens, 766 k steps, 4 days on 16 TPUv3 chips; GLUE 
 82.2 (tables 1 and 6).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import bert
+from jaxssl.data import Rows
+from jaxssl.models import bert
 from jaxssl.objectives import Electra
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

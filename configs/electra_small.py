@@ -7,8 +7,8 @@ Published: batch 128 of 128 tokens, 1 M steps, 4 days on one V100; GLUE dev 79.9
 compute has 75.1 (table 1).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import bert
+from jaxssl.data import Rows
+from jaxssl.models import bert
 from jaxssl.objectives import Electra
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -7,7 +7,7 @@
 Eight packages, about 1,600 docstrings to train on; dev and test are shares of the same.
 """
 
-from jaxssl.data.labelled.texts import Labelled
+from jaxssl.data import Labelled
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.tasks.classify import Classify

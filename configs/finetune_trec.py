@@ -14,7 +14,7 @@ The peak suits encoders of a few million parameters, and so does the mean over t
 state; pass --optimizer.peak 3e-5 --task.pooling cls --task.pooler for one of BERT-base's size.
 """
 
-from jaxssl.data.labelled.texts import Labelled
+from jaxssl.data import Labelled
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.tasks.classify import Classify

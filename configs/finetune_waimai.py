@@ -8,7 +8,7 @@ two thirds of them are of the larger class. With 3,000 examples from that encode
 100 s each), from random parameters 86.3 ± 0.7.
 """
 
-from jaxssl.data.labelled.texts import Labelled
+from jaxssl.data import Labelled
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.tasks.classify import Classify

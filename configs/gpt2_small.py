@@ -6,8 +6,8 @@
 Published: 0.5 M tokens a batch; WikiText-103 perplexity 37.5 without finetuning (table 3).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import gpt2
+from jaxssl.data import Rows
+from jaxssl.models import gpt2
 from jaxssl.objectives import CausalLM
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -4,8 +4,8 @@ jaxssl prepare TEXT --into prepared/text --length 128 --vocab-size 8192
 python train.py --config configs/gpt2_tiny.py --data.path prepared/text
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import gpt2
+from jaxssl.data import Rows
+from jaxssl.models import gpt2
 from jaxssl.objectives import CausalLM
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

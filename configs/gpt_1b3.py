@@ -9,8 +9,8 @@ As published (table 2.1, appendix B): 1 M tokens a batch, 300 G tokens, Adam wit
 not divide the width). The state is cut over 8 devices and copied over the others.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import gpt2
+from jaxssl.data import Rows
+from jaxssl.models import gpt2
 from jaxssl.objectives import CausalLM
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.sharding.mesh import Mesh

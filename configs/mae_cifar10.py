@@ -7,9 +7,8 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. A patch has the mean
 a loss of 1 is what its mean gives. 15 CPU minutes; linear probe 45.0 %.
 """
 
-from jaxssl.data.images import Images
-from jaxssl.models.recipes import vit
-from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.data import Images
+from jaxssl.models import VisionTransformerConfig, vit
 from jaxssl.objectives import MaskedAutoencoder
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

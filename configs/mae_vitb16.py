@@ -8,9 +8,8 @@ Published, ViT-B/16 after 1,600 epochs, as here: 83.6 % top-1 finetuned (table 3
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.data.images import Images
-from jaxssl.models.recipes import vit
-from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.data import Images
+from jaxssl.models import VisionTransformerConfig, vit
 from jaxssl.objectives import MaskedAutoencoder
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

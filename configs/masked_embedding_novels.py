@@ -6,8 +6,8 @@
 The spread of the targets tells whether the teacher has collapsed: it must not go to 0.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import modern
+from jaxssl.data import Rows
+from jaxssl.models import modern
 from jaxssl.objectives import MaskedEmbedding
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -7,8 +7,8 @@ A rate of 30 % and no second task (section 2.2); the published run saw 1.7 T tok
 300 G at 8192: GLUE 88.4 (table 1). Here: the first phase, warmup-stable-decay, for as long as you like.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import modernbert
+from jaxssl.data import Rows
+from jaxssl.models import modernbert
 from jaxssl.objectives import MaskedLM
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -10,8 +10,8 @@ right at 1.497 bits per byte. Finetuned on 2,000 examples: SST-2 68.5 ± 0.7 %, 
 masked LM and causal LM of those FLOPs in benchmarks/RESULTS.md.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import modern
+from jaxssl.data import Rows
+from jaxssl.models import modern
 from jaxssl.objectives import Electra
 from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining

@@ -12,8 +12,8 @@ With film reviews beside the novels and --steps 5200, 31.9 M tokens in 93 minute
 Finetuned on 2,000 examples it is 3.1 points ahead of random parameters on SST-2, 7.8 on TREC.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import modern
+from jaxssl.data import Rows
+from jaxssl.models import modern
 from jaxssl.objectives import MaskedLM
 from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining

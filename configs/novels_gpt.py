@@ -9,8 +9,8 @@ novels 25.2 % of the tokens are right, at 1.569 bits per byte (a 5-gram model of
 xz 2.316).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import modern
+from jaxssl.data import Rows
+from jaxssl.models import modern
 from jaxssl.objectives import CausalLM
 from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining

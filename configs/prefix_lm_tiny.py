@@ -7,8 +7,8 @@ Raffel et al. 2020, sections 3.2.1 and 3.2.3: of every document a random prefix 
 rest is predicted. In finetuning all of a text is prefix, so a classifier may pool the begin token's state.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import gpt2
+from jaxssl.data import Rows
+from jaxssl.models import gpt2
 from jaxssl.objectives import CausalLM
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -10,11 +10,8 @@ On two cores the README's command took 4:37, install and tokenizer included (Pyt
 it): 35.3 % of hidden tokens right on held-out documents, 1.77 bits per byte, 62 % of the pairs.
 """
 
-from jaxssl.data.preparing.texts import Prepare
-from jaxssl.data.rows import Rows
-from jaxssl.data.sources.texts import StandardLibrary
-from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
-from jaxssl.models.recipes import bert
+from jaxssl.data import Prepare, Rows, SentencePiece, StandardLibrary
+from jaxssl.models import bert
 from jaxssl.objectives import MaskedLM, NextSentence
 from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining

@@ -9,8 +9,8 @@ Chance is an accuracy of 25 %. 10 CPU minutes; linear probe 42.4 ± 1.0 % (3 see
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import Rotation
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -8,8 +8,8 @@ four rotations, as theirs; theirs with SGD, ours with AdamW. Not yet measured he
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import Rotation
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -10,9 +10,8 @@ CLIP's loss. Time and score: not yet measured.
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.data.images import Images
-from jaxssl.models.recipes import modern, vit
-from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.data import Images
+from jaxssl.models import VisionTransformerConfig, modern, vit
 from jaxssl.objectives import ImageText
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -8,9 +8,9 @@ among the second views of the batch. 11 to 13 CPU minutes; linear probe 46.3 ± 
 neighbours 46.1 ± 0.3 % (3 seeds; raw pixels 40.4 %).
 """
 
-from jaxssl.augment.recipes import simclr_views
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.augment import simclr_views
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import SimCLR
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

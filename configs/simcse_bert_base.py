@@ -9,8 +9,8 @@ Published (section 6 and appendix A): a million sentences of Wikipedia, one epoc
 own first and last layers 53.9, 62.1, 56.7.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import bert
+from jaxssl.data import Rows
+from jaxssl.models import bert
 from jaxssl.objectives import SimCSE
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

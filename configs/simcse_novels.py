@@ -8,8 +8,8 @@ dropout alone did not move so small an encoder. 10.5 CPU minutes; Spearman on SI
 53.2 after.
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import modern
+from jaxssl.data import Rows
+from jaxssl.models import modern
 from jaxssl.objectives import SimCSE
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -8,9 +8,9 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The loss is -1 where
 `--objective.no-stop-gradient` it collapses, and the run says so. Time and score: not yet measured.
 """
 
-from jaxssl.augment.recipes import simclr_views
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.augment import simclr_views
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import SimSiam
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -7,9 +7,9 @@ Published, ResNet-50 after 100 epochs of batches of 512: 68.1 % top-1 by a linea
 here, but that the predictor's learning rate stays in theirs. Not yet measured here.
 """
 
-from jaxssl.augment.recipes import simclr_views
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.augment import simclr_views
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import SimSiam
 from jaxssl.optimizers.recipes import Sgd
 from jaxssl.training.config import Pretraining

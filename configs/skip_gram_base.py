@@ -7,7 +7,7 @@ The published vectors: 300 numbers, a billion words of news, 5 negatives, subsam
 word analogies, in 14 minutes of word2vec's C code (table 1). Their words are whole, ours are tokens.
 """
 
-from jaxssl.data.rows import Rows
+from jaxssl.data import Rows
 from jaxssl.objectives import WordVectors
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

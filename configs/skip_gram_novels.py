@@ -10,7 +10,7 @@ On novels_en 6 CPU minutes (90,000 tokens/s of one core, 2.4 epochs): 60 pairs o
 a Spearman correlation of 73 (random vectors 1 ± 12); mother is next to sister, red to black, two to three.
 """
 
-from jaxssl.data.rows import Rows
+from jaxssl.data import Rows
 from jaxssl.objectives import WordVectors
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

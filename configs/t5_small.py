@@ -11,8 +11,8 @@ Published: T5-small after 2^20 steps of 2^11 rows, supervised tasks among them: 
 match (section 3.7, table 14).
 """
 
-from jaxssl.data.rows import Rows
-from jaxssl.models.recipes import t5
+from jaxssl.data import Rows
+from jaxssl.models import t5
 from jaxssl.objectives import SpanCorruption
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

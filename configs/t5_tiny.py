@@ -6,11 +6,8 @@ Raffel et al. 2020, section 3.1.4: 15 % of the tokens are hidden in spans of 3 o
 behind their sentinels; the encoder is what finetuning takes. The rows are those of configs/quickstart.py.
 """
 
-from jaxssl.data.preparing.texts import Prepare
-from jaxssl.data.rows import Rows
-from jaxssl.data.sources.texts import StandardLibrary
-from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
-from jaxssl.models.recipes import t5
+from jaxssl.data import Prepare, Rows, SentencePiece, StandardLibrary
+from jaxssl.models import t5
 from jaxssl.objectives import SpanCorruption
 from jaxssl.optimizers.recipes import Muon
 from jaxssl.training.config import Pretraining

@@ -8,9 +8,9 @@ SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. 12 CPU minutes;
 linear probe 43.3 %.
 """
 
-from jaxssl.augment.recipes import simclr_views
-from jaxssl.data.images import Images
-from jaxssl.models.resnet import ResNetConfig
+from jaxssl.augment import simclr_views
+from jaxssl.data import Images
+from jaxssl.models import ResNetConfig
 from jaxssl.objectives import VICReg
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.training.config import Pretraining

@@ -12,6 +12,7 @@ from jaxssl.augment.crop import RandomResizedCrop
 from jaxssl.augment.draws import example_keys, fold
 from jaxssl.augment.jitter import ColorJitter
 from jaxssl.augment.pipeline import Augmentation, Cutout, MultiCrop, many_views
+from jaxssl.augment.recipes import byol_views, dino_views, simclr_views
 
 __all__ = [
     "ColorJitter",
@@ -20,6 +21,8 @@ __all__ = [
     "MultiCrop",
     "RandomResizedCrop",
     "Augmentation",
+    "byol_views",
+    "dino_views",
     "example_keys",
     "fold",
     "hsv_to_rgb",
@@ -28,4 +31,5 @@ __all__ = [
     "rgb_to_gray",
     "rgb_to_hsv",
     "rgb_to_lab",
+    "simclr_views",
 ]

@@ -10,6 +10,7 @@ from jaxssl.objectives.dino import DINO
 from jaxssl.objectives.electra import Electra
 from jaxssl.objectives.image_autoencoder import ImageAutoencoder
 from jaxssl.objectives.image_text import ImageText
+from jaxssl.objectives.joint_embedding.teacher import Momentum
 from jaxssl.objectives.masked_autoencoder import MaskedAutoencoder
 from jaxssl.objectives.masked_embedding import MaskedEmbedding
 from jaxssl.objectives.masked_lm import MaskedLM
@@ -36,6 +37,7 @@ __all__ = [
     "MaskedAutoencoder",
     "MaskedEmbedding",
     "MaskedLM",
+    "Momentum",
     "NextSentence",
     "Objective",
     "Rotation",

@@ -62,7 +62,7 @@ def lines(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN")
-    parser.add_argument("--pairs", default="../shared/data/sick/test.tsv", metavar="FILE.tsv")
+    parser.add_argument("--pairs", default="sick/test.tsv", metavar="FILE.tsv")
     options = parser.parse_args()
     pairs = read_pairs(Path(options.pairs))
     print(f"{len(pairs[2]):,} pairs of {options.pairs}; Spearman x 100")

@@ -3,7 +3,7 @@
     python finetune.py --config configs/finetune_waimai.py --task.checkpoint runs/chinese_encoder
     … --from-scratch                                                    (random parameters)
 
-Reads train.tsv, dev.tsv and test.tsv in the folder waimai: tab-separated, with the columns `text` and `label`.
+Reads train.tsv, dev.tsv and test.tsv in the folder waimai: tab-separated, columns `text` and `label`.
 They are the reviews of waimai_10k, split at random: 9,000 to train on, 1,400 to choose the best checkpoint,
 1,587 to test on; two thirds of them are of the larger class.
 With 3,000 examples from that encoder 87.1 ± 0.7 % (3 seeds, 100 s each), from random parameters 86.3 ± 0.7.

@@ -1,4 +1,4 @@
-"""A run's configuration, and the one place that reads command lines."""
+"""The configuration of a pretraining run, and the one place that reads command lines."""
 
 import argparse
 import contextlib
@@ -31,29 +31,49 @@ Reader = RowReader | ImageReader
 
 @dataclass(frozen=True)
 class Pretraining:
-    """A pretraining run. `configs/` holds recipes; flags change single fields."""
+    """Everything that a pretraining run is made of. `configs/` holds recipes; flags change single fields."""
 
-    data: Rows | Images  # what is read, prepared, and how many rows make a batch
-    objective: Any  # what is learned: MaskedLM, CausalLM, …
+    data: Rows | Images
+    """Prepared rows of text, or images, that are read, and how many of them make a batch."""
+    objective: Any
+    """Self-supervised task that is learned, an `Objective` such as `MaskedLM` or `SimCLR`."""
     optimizer: Any = field(default_factory=AdamW)
+    """Optimizer with its learning rate schedule, such as `AdamW`."""
     mesh: Mesh = Mesh()
+    """Number of devices along the axes data, fsdp and tensor."""
     steps: int = 10_000
-    microbatches: int = 1  # cut every batch into so many parts; the gradient is the same
-    average: float | None = None  # decay of a moving average of the parameters, e.g. 0.999
+    """Number of optimizer steps after which the run ends."""
+    microbatches: int = 1
+    """Number of equal parts that every batch is split into for gradient accumulation, to save memory. The
+    gradient is that of the whole batch, except through batch norms inside an encoder."""
+    average: float | None = None
+    """Decay of a moving average of the parameters, e.g. 0.999; the average is then evaluated and used. None
+    keeps none."""
     seed: int = 0
-    start: str = ""  # run whose parameters this one begins with; random ones when empty
-    run: str = ""  # folder of the run; runs/NAME of the config when empty
+    """Seed of the initial parameters, of the order of the rows and of all corruption and dropout."""
+    start: str = ""
+    """Folder of a run whose parameters this run begins with, where names and shapes are equal. Empty for
+    random parameters."""
+    run: str = ""
+    """Folder of the run, or its address on an object store. Empty for `runs/NAME`, named for the recipe."""
     hosts: Hosts = Hosts()
-    restarts: int = 0  # how often the command is started again where the run dies
-    report_every: int = 50  # steps between two lines
-    collapse: CollapseAlarm = CollapseAlarm()  # of embeddings: when to warn or to stop
-    evaluate_every: int = 500  # steps between two evaluations on held-out rows
-    evaluate_batches: int = 50  # at most so many held-out batches
-    probe_images: int = (
-        0  # labelled images that features are judged on at every evaluation; 0: none
-    )
-    save_every: int = 500  # steps between two checkpoints
+    """How several hosts find each other, and when one counts as dead or stuck."""
+    restarts: int = 0
+    """How many times the command is started again after the run has died."""
+    report_every: int = 50
+    """Number of steps between two lines of the log."""
+    collapse: CollapseAlarm = CollapseAlarm()
+    """When to warn or to stop because all embeddings have become alike."""
+    evaluate_every: int = 500
+    """Number of steps between two evaluations on held-out rows."""
+    evaluate_batches: int = 50
+    """Largest number of held-out batches that an evaluation reads."""
+    probe_images: int = 0
+    """Number of labelled images on which a linear classifier is fitted at every evaluation; 0 for none."""
+    save_every: int = 500
+    """Number of steps between two checkpoints."""
     keep: Keep = Keep()
+    """Which checkpoints are kept."""
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
@@ -66,14 +86,21 @@ class Pretraining:
                 raise InputError(f"{name}={getattr(self, name)} must not be negative")
         if self.data.batch % self.microbatches:
             raise InputError(
-                f"batch {self.data.batch} cannot be cut into {self.microbatches} microbatches; "
-                "choose --microbatches that divides --data.batch"
+                f"data.batch={self.data.batch} cannot be cut into {self.microbatches} microbatches; "
+                "choose a number of microbatches that divides it"
             )
         if self.average is not None and not 0 < self.average < 1:
             raise InputError(f"average={self.average} must lie between 0 and 1, e.g. 0.999")
 
     def watch(self, start: int, *, host: int, hosts: int, is_training: bool = True) -> Watch:
-        """The watch over the run's hosts and, where it trains, over its own progress."""
+        """Returns the watch over the run's hosts and, in training, over this host's own progress.
+
+        Args:
+          start: Step that the run begins at.
+          host: Index of this host.
+          hosts: Number of hosts.
+          is_training: Whether steps are made, so that a host that finishes none counts as stuck.
+        """
         stuck_after = self.hosts.stuck_after if is_training else 0.0
         limits = {"dead_after": self.hosts.dead_after, "stuck_after": stuck_after}
         return Watch(self.run, host=host, hosts=hosts, step=start, **limits)
@@ -164,7 +191,15 @@ def load_config(path: str | Path, kind: type[Config]) -> Config:
 
 
 def check_flags(config: Any, flags: list[str]) -> None:
-    """Raises InputError for the first flag that names no field, with the nearest one that does."""
+    """Checks that every flag names a field of the configuration.
+
+    Args:
+      config: Configuration that the flags change.
+      flags: Words of the command line.
+
+    Raises:
+      InputError: A flag names no field; the message has the nearest one that does.
+    """
     known = field_names(config)
     for flag in flags:
         if not flag.startswith("--"):
@@ -181,7 +216,7 @@ def check_flags(config: Any, flags: list[str]) -> None:
 
 
 def field_names(config: Any, prefix: str = "") -> list[str]:
-    """Every field of a configuration that a flag can change, as dotted paths."""
+    """Returns the dotted paths of all fields of `config` that a flag can change, each behind `prefix`."""
     names = []
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)

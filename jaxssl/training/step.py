@@ -1,8 +1,8 @@
-"""The step: corrupt the global batch, cut it into microbatches, add up gradients, update.
+"""The training step: corrupt the global batch, split it into microbatches, add up gradients, update.
 
-Weights are normalised over the global batch before the cut, so gradients add up exactly: the result
-does not depend on the number of microbatches or devices, however unevenly tokens are masked. Contrastive
-objectives, whose loss is no sum over rows, are accumulated in two passes.
+Weights are normalised over the global batch before it is split, so gradients add up exactly: the result does
+not depend on the number of microbatches or devices, however unevenly tokens are masked. Contrastive
+objectives, whose loss is not a sum over rows, are accumulated in two passes (`losses.cached_gradients`).
 """
 
 from collections.abc import Callable, Mapping
@@ -34,17 +34,22 @@ Arrays = Mapping[str, Array]  # of a batch, by name
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """All that a run carries from step to step, and all that a checkpoint holds."""
+    """Everything that changes from step to step, which is everything that a checkpoint holds."""
 
     step: Int[Array, ""]
+    """Number of steps taken, int32 scalar."""
     model: Tree
+    """Parameters of the network with its heads."""
     optimizer: Tree
-    average: Tree  # exponential moving average of the model; () where none is kept
-    carried: Tree  # what the objective carries and does not differentiate
+    """State of the optimizer, such as Adam's moments."""
+    average: Tree
+    """Exponential moving average of the parameters; `()` where none is kept."""
+    carried: Tree
+    """State of the objective that is not differentiated, such as a teacher (`Objective.init_state`)."""
 
     @property
     def evaluated(self) -> Tree:
-        """The parameters that are judged and used: their moving average where the run keeps one."""
+        """Returns the parameters to evaluate and use: their moving average where the run keeps one."""
         return self.model if isinstance(self.average, tuple) else self.average
 
 
@@ -55,9 +60,17 @@ def create_state(
     mesh: Mesh,
     learned: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """A new state, made by one compiled function straight into its sharding: never whole anywhere.
+    """Makes the state of a new run, directly in its sharding: no device ever holds all of it.
 
-    Parameters whose path is in `learned` take its array; the others are random.
+    Args:
+      config: Configuration of the run, a `Pretraining`; its objective, seed and average are read.
+      optimizer: Optimizer whose state is made.
+      spec: Description of the batch, a `TextSpec` or an `ImageSpec`.
+      mesh: Devices that the state is sharded over.
+      learned: Arrays by the path of the parameter that begins with them; the other parameters are random.
+
+    Raises:
+      InputError: A size does not divide over the mesh, or an array of `learned` has another shape.
     """
     create = state_maker(config, optimizer, spec)
     shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
@@ -68,7 +81,17 @@ def create_state(
 def abstract_state(
     config: Pretraining, optimizer: optax.GradientTransformation, spec: Any, mesh: Mesh
 ) -> TrainState:
-    """Shape, type and sharding of every leaf of the state; nothing is computed."""
+    """Describes the state of a run without computing it.
+
+    Args:
+      config: Configuration of the run, a `Pretraining`.
+      optimizer: Optimizer of the run.
+      spec: Description of the batch, a `TextSpec` or an `ImageSpec`.
+      mesh: Devices that the state is sharded over.
+
+    Returns:
+      A state whose leaves are `jax.ShapeDtypeStruct` with shape, type and sharding.
+    """
     create = state_maker(config, optimizer, spec)
     shapes = jax.eval_shape(create, jax.random.key(config.seed), {})
 
@@ -84,7 +107,7 @@ def abstract_state(
 
 
 def abstract_batch(spec: Any, mesh: Mesh) -> dict[str, Any]:
-    """Shape, type and sharding of the arrays of a batch."""
+    """Describes the arrays of a batch of `spec`, by name, with their sharding over `mesh`."""
     sharding = batch_sharding(mesh)
     return {
         name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
@@ -106,14 +129,20 @@ def abstract_arrays(spec: Any) -> dict[str, Any]:
 
 
 def shardings_of(state: TrainState) -> TrainState:
-    """Where every leaf lies, of a state or of its description."""
+    """Returns the sharding of every leaf of `state`, which may be abstract."""
     return jax.tree.map(lambda leaf: leaf.sharding, state)
 
 
 def state_maker(
     config: Pretraining, optimizer: optax.GradientTransformation, spec: Any
 ) -> Callable[[Array, Mapping[str, Array]], TrainState]:
-    """The function (key, arrays by path that are not random) -> new state."""
+    """Returns the function that makes a new state of a random key and the arrays that are not random.
+
+    Args:
+      config: Configuration of the run, a `Pretraining`.
+      optimizer: Optimizer of the run.
+      spec: Description of the batch, a `TextSpec` or an `ImageSpec`.
+    """
     objective = config.objective
 
     def create(key: Array, learned: Mapping[str, Array]) -> TrainState:
@@ -130,9 +159,10 @@ def state_maker(
 
 
 def with_learned(model: Tree, learned: Mapping[str, Array]) -> Tree:
-    """The model with the arrays of `learned` at their paths.
+    """Returns `model` with the arrays of `learned` at their paths.
 
-    Raises InputError where they have another shape, or not one of them is the model's.
+    Raises:
+      InputError: An array has another shape than its parameter, or no path is one of the model's.
     """
 
     def choose(keys: Any, leaf: Array) -> Array:
@@ -140,22 +170,32 @@ def with_learned(model: Tree, learned: Mapping[str, Array]) -> Tree:
         if array.shape != leaf.shape:
             raise InputError(
                 f"{path_of(keys)} has shape {array.shape} in the run to start from and "
-                f"{leaf.shape} here; choose the same network, or no --start"
+                f"{leaf.shape} here; choose the same network, or leave `start` empty"
             )
         return array
 
     paths = {path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(model)}
     if learned and not paths & learned.keys():
-        raise InputError("the run to start from has no parameter of this model; leave out --start")
+        raise InputError("the run to start from has no parameter of this model; leave `start` empty")
     return jax.tree_util.tree_map_with_path(choose, model)
 
 
 def make_step(
     config: Pretraining, optimizer: optax.GradientTransformation, spec: Any, mesh: Mesh
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
-    """The compiled step: (state, batch as read) -> (state, metrics). The old state is given up.
+    """Returns the compiled training step: (state, batch as read) -> (new state, metrics).
 
-    The key of step t is folded from (seed, t), so a resumed run draws what the first would have.
+    The old state is donated. The random key of step t is made of the seed and t alone, so a resumed run
+    draws the same numbers as one that was never stopped.
+
+    Args:
+      config: Configuration of the run, a `Pretraining`.
+      optimizer: Optimizer of the run.
+      spec: Description of the batch, a `TextSpec` or an `ImageSpec`.
+      mesh: Devices that state and batch are sharded over.
+
+    Returns:
+      A function of a `TrainState` and a batch as `place_batch` makes it.
     """
     objective, decay = config.objective, config.average
     shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
@@ -191,7 +231,16 @@ def make_step(
 def make_evaluation(
     objective: Any, spec: Any, mesh: Mesh, *, seed: int
 ) -> Callable[[Tree, Tree, Any, int], Metrics]:
-    """The compiled evaluation of one batch: no dropout, the same corruption at every call."""
+    """Returns the compiled evaluation: (parameters, carried state, batch, its number) -> metrics.
+
+    There is no dropout, and a batch of the same number is corrupted in the same way at every call.
+
+    Args:
+      objective: The run's objective.
+      spec: Description of the batch, a `TextSpec` or an `ImageSpec`.
+      mesh: Devices that the batch is sharded over.
+      seed: Seed of the run.
+    """
     as_read = batch_maker(objective, spec)
 
     def evaluate(model: Tree, carried: Tree, arrays: Arrays, number: Array) -> Metrics:
@@ -205,7 +254,12 @@ def make_evaluation(
 
 
 def batch_maker(objective: Any, spec: Any) -> Callable[[Arrays], Text | Images | None]:
-    """The function (arrays as read, by name) -> what `corrupt` is given."""
+    """Returns the function that makes the batch of `objective.corrupt` from the arrays that were read.
+
+    Args:
+      objective: The run's objective, which says whether token frequencies are needed.
+      spec: Description of the batch, a `TextSpec` or an `ImageSpec`.
+    """
     is_images = isinstance(spec, ImageSpec)
     texts = spec.captions if is_images else spec
     counted = objective.counts_tokens
@@ -223,7 +277,19 @@ def batch_maker(objective: Any, spec: Any) -> Callable[[Arrays], Text | Images |
 def gradients_of(
     objective: Any, model: Tree, carried: Tree, examples: Tree, key: Array, microbatches: int
 ) -> tuple[Tree, Tree, Metrics]:
-    """Gradients of the objective's loss over all examples, the state it carries, and its metrics."""
+    """Computes the gradients of an objective's loss over all examples of a global batch.
+
+    Args:
+      objective: An `Objective`; a `ContrastiveObjective` is accumulated in two passes.
+      model: Parameters, a pytree.
+      carried: State of the objective that is not differentiated.
+      examples: Pytree of arrays whose first axis is the rows of the batch.
+      key: Random key of the step.
+      microbatches: Number of parts that the rows are split into, one after another.
+
+    Returns:
+      Gradients in the form of `model`, the new carried state, and metrics by name.
+    """
     if microbatches == 1 or not isinstance(objective, ContrastiveObjective):
         return accumulate(objective.loss, model, carried, examples, key, microbatches)
     (_, (carried, metrics)), gradients = losses.cached_gradients(
@@ -247,13 +313,25 @@ def accumulate(
     key: Array,
     microbatches: int,
 ) -> tuple[Tree, Tree, Metrics]:
-    """Gradients of `loss` over all examples as a plain sum over microbatches, in float32."""
+    """Computes the gradients of a loss over all examples as a plain sum over microbatches, in float32.
+
+    Args:
+      loss: Function of (model, carried, examples, key) that returns (scalar, (carried, metrics)).
+      model: Parameters, a pytree.
+      carried: State that is passed from microbatch to microbatch and not differentiated.
+      examples: Pytree of arrays whose first axis is the rows of the batch.
+      key: Random key; every microbatch gets one of its own.
+      microbatches: Number of parts that the rows are split into.
+
+    Returns:
+      Gradients in the form of `model`, the new carried state, and the sums of the metrics.
+    """
     gradient = jax.value_and_grad(loss, has_aux=True)
     if microbatches == 1:
         (_, (carried, metrics)), gradients = gradient(model, carried, examples, key)
         return gradients, carried, metrics
 
-    def cut(array: Float[Array, "batch ..."]) -> Float[Array, "micro rows ..."]:
+    def split(array: Float[Array, "batch ..."]) -> Float[Array, "micro rows ..."]:
         # Every microbatch takes rows of every device, so that nothing moves between devices.
         rows = array.reshape(-1, microbatches, *array.shape[1:])
         return jnp.moveaxis(rows, 1, 0)
@@ -267,7 +345,7 @@ def accumulate(
         gradients = jax.tree.map(lambda a, b: a + b.astype(a.dtype), gradients, grown)
         return (gradients, carried, jax.tree.map(jnp.add, metrics, more)), None
 
-    parts = jax.tree.map(cut, examples)
+    parts = jax.tree.map(split, examples)
     first = jax.tree.map(lambda part: part[0], parts)
     shapes = jax.eval_shape(loss, model, carried, first, key)[1][1]
     zero_metrics = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
@@ -278,12 +356,20 @@ def accumulate(
 
 
 def place_batch(batch: Mapping[str, Any], sharding: NamedSharding) -> dict[str, Array]:
-    """The parts of a batch that this host has read (`rows_of_hosts`), as global arrays; no labels."""
+    """Makes global arrays of the rows that this host has read.
+
+    Args:
+      batch: Arrays by name; labels are left out, since no label may reach the training.
+      sharding: Sharding of the rows over all devices, `batch_sharding(mesh)`.
+
+    Returns:
+      Global arrays by name, of which each host holds the rows of its devices.
+    """
     return {name: place(batch[name], sharding) for name in batch if name != LABELS}
 
 
 def place(rows: Any, sharding: NamedSharding) -> Array:
-    """Rows that this host has read, in order, as one global array."""
+    """Makes one global array of `rows`, the rows that this host has read, in order, in `sharding`."""
     devices = sharding.mesh.size
     local: Any = sharding.addressable_devices_indices_map((devices,))
     parts = sorted({part.indices(devices)[:2] for (part,) in local.values()})

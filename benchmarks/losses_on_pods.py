@@ -29,7 +29,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxssl import losses
-from jaxssl.losses.token_blocks import default_block
+from jaxssl.losses.blockwise.token_blocks import default_block
 
 TENSOR = 4  # devices over which the vocabulary is cut
 WHOLE, DATA = PartitionSpec(), PartitionSpec("data")

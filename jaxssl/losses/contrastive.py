@@ -10,17 +10,23 @@ rows at a time, in a ring over the devices, and no matrix of all pairs exists (`
 global batch, and so is the gradient, for `jax.grad` outside and `lax.pmean(jax.grad(...))` inside.
 """
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxssl.losses.axes import AxisName, keep_used, softmax_type, sum_weighted, weighted_mean
-from jaxssl.losses.contrastive_tiles import NOTHING, sum_of_log_sums, sum_of_logistics
+from jaxssl.losses.axes import AxisName
+from jaxssl.losses.blockwise.pair_log_sums import sum_of_log_sums
+from jaxssl.losses.blockwise.pair_logistics import sum_of_logistics
+from jaxssl.losses.dense_pairs import (
+    Number,
+    info_nce_rows,
+    inverse_temperature,
+    nt_xent_rows,
+    sigmoid_rows,
+)
+from jaxssl.losses.precision import softmax_type
 from jaxssl.losses.unit_vectors import to_unit
+from jaxssl.losses.weighting import keep_used, sum_weighted, weighted_mean
 
-Number = float | Float[Array, ""]
 Embeddings = Float[Array, "batch dim"]
 
 
@@ -45,11 +51,11 @@ def nt_xent(
     """
     first, second, weights = _prepare(first, second, weights, temperature, block_size)
     if block_size is None:
-        losses = _nt_xent_rows(first, second, weights, temperature, axis_name)
+        losses = nt_xent_rows(first, second, weights, temperature, axis_name)
         total = sum_weighted(losses, weights)
     else:
         rows, halves = jnp.concatenate([first, second]), jnp.concatenate([weights, weights]) / 2
-        scale = _scale(temperature, rows)
+        scale = inverse_temperature(temperature, rows)
         sums = sum_of_log_sums(rows, None, halves, scale, block=block_size, axis_name=axis_name)
         total = sums - sum_weighted(_cosines(first, second), weights) * scale
     return weighted_mean(total, weights.sum(), axis_name=axis_name)
@@ -71,7 +77,7 @@ def nt_xent_per_example(
     [0.5514, 0.5514]
     """
     first, second, weights = _prepare(first, second, None, temperature, None)
-    return _nt_xent_rows(first, second, weights, temperature, axis_name)
+    return nt_xent_rows(first, second, weights, temperature, axis_name)
 
 
 def info_nce(
@@ -96,10 +102,10 @@ def info_nce(
     """
     queries, keys, weights = _prepare(queries, keys, weights, temperature, block_size)
     if block_size is None:
-        losses = _info_nce_rows(queries, keys, weights, temperature, symmetric, axis_name)
+        losses = info_nce_rows(queries, keys, weights, temperature, symmetric, axis_name)
         total = sum_weighted(losses, weights)
     else:
-        scale = _scale(temperature, queries)
+        scale = inverse_temperature(temperature, queries)
         sums = sum_of_log_sums(
             queries,
             keys,
@@ -130,7 +136,7 @@ def info_nce_per_example(
     [0.3133, 0.3133]
     """
     queries, keys, weights = _prepare(queries, keys, None, temperature, None)
-    return _info_nce_rows(queries, keys, weights, temperature, symmetric, axis_name)
+    return info_nce_rows(queries, keys, weights, temperature, symmetric, axis_name)
 
 
 def sigmoid_contrastive(
@@ -155,13 +161,13 @@ def sigmoid_contrastive(
     """
     queries, keys, weights = _prepare(queries, keys, weights, temperature, block_size)
     if block_size is None:
-        total = _sigmoid_rows(queries, keys, weights, temperature, bias, axis_name).sum()
+        total = sigmoid_rows(queries, keys, weights, temperature, bias, axis_name).sum()
     else:
         total = sum_of_logistics(
             queries,
             keys,
             weights,
-            _scale(temperature, queries),
+            inverse_temperature(temperature, queries),
             jnp.asarray(bias, softmax_type(queries)),
             block=block_size,
             axis_name=axis_name,
@@ -187,7 +193,7 @@ def sigmoid_contrastive_per_example(
     [1.0064, 1.0064]
     """
     queries, keys, weights = _prepare(queries, keys, None, temperature, None)
-    return _sigmoid_rows(queries, keys, weights, temperature, bias, axis_name)
+    return sigmoid_rows(queries, keys, weights, temperature, bias, axis_name)
 
 
 def _prepare(
@@ -212,84 +218,6 @@ def _prepare(
     return left, right, weights.astype(softmax_type(first))
 
 
-def _scale(temperature: Number, rows: Array) -> Array:
-    return 1 / jnp.asarray(temperature, softmax_type(rows))
-
-
 def _cosines(first: Array, second: Array) -> Array:
     kind = softmax_type(first)
     return jnp.einsum("id,id->i", first, second, preferred_element_type=kind)
-
-
-def _all_devices(array: Array, axis_name: AxisName) -> Array:
-    return array if axis_name is None else jax.lax.all_gather(array, axis_name, tiled=True)
-
-
-def _own_index(count: int, axis_name: AxisName) -> Array:
-    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
-    return device * count + jnp.arange(count)
-
-
-def _row_losses(
-    rows: Array, columns: Array, is_pair: Array, partners: Array, temperature: Number
-) -> Array:
-    """log sum_j exp(s_ij) - s_i,partner, sums over the columns where is_pair."""
-    kind = softmax_type(rows)
-    logits = jnp.einsum("id,jd->ij", rows, columns, preferred_element_type=kind) * _scale(
-        temperature, rows
-    )
-    log_sum = jax.nn.logsumexp(jnp.where(is_pair, logits, NOTHING), axis=1)
-    return log_sum - jnp.take_along_axis(logits, partners[:, None], axis=1)[:, 0]
-
-
-def _nt_xent_rows(
-    first: Array, second: Array, weights: Array, temperature: Number, axis_name: AxisName
-) -> Array:
-    gather = partial(_all_devices, axis_name=axis_name)
-    columns = jnp.concatenate([gather(first), gather(second)])
-    is_used = jnp.tile(gather(weights) > 0, 2)
-    own = _own_index(first.shape[0], axis_name)
-    pairs = columns.shape[0] // 2
-
-    def losses(rows: Array, me: Array, partner: Array) -> Array:
-        is_pair = is_used[None] & (jnp.arange(2 * pairs)[None] != me[:, None])
-        return _row_losses(rows, columns, is_pair, partner, temperature)
-
-    return (losses(first, own, own + pairs) + losses(second, own + pairs, own)) / 2
-
-
-def _info_nce_rows(
-    queries: Array,
-    keys: Array,
-    weights: Array,
-    temperature: Number,
-    symmetric: bool,
-    axis_name: AxisName,
-) -> Array:
-    gather = partial(_all_devices, axis_name=axis_name)
-    is_used = (gather(weights) > 0)[None]
-    own = _own_index(queries.shape[0], axis_name)
-    losses = _row_losses(queries, gather(keys), is_used, own, temperature)
-    if not symmetric:
-        return losses
-    return (losses + _row_losses(keys, gather(queries), is_used, own, temperature)) / 2
-
-
-def _sigmoid_rows(
-    queries: Array,
-    keys: Array,
-    weights: Array,
-    temperature: Number,
-    bias: Number,
-    axis_name: AxisName,
-) -> Array:
-    gather = partial(_all_devices, axis_name=axis_name)
-    keys, others = gather(keys), gather(weights)
-    kind = softmax_type(queries)
-    logits = jnp.einsum("id,jd->ij", queries, keys, preferred_element_type=kind) * _scale(
-        temperature, queries
-    ) + jnp.asarray(bias, kind)
-    is_own = jnp.arange(keys.shape[0])[None] == _own_index(queries.shape[0], axis_name)[:, None]
-    is_used = (weights > 0)[:, None] & (others > 0)[None]
-    pairs = jnp.where(is_used, (weights[:, None] + others[None]) / 2, 0.0)
-    return (pairs * jax.nn.softplus(jnp.where(is_own, -logits, logits))).sum(axis=1)

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxssl.losses.axes import AxisName, keep_used, softmax_type, sum_over
+from jaxssl.losses.axes import AxisName, sum_over
+from jaxssl.losses.precision import softmax_type
+from jaxssl.losses.weighting import keep_used
 
 BARLOW_FLOOR = 1e-5  # added to a variance, as batch normalisation does
 VICREG_FLOOR = 1e-4

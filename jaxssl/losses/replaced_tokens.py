@@ -8,8 +8,10 @@ Clark et al. 2020 (ELECTRA), section 2.
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.losses.axes import AxisName, keep_used, softmax_type, sum_weighted, weighted_mean
+from jaxssl.losses.axes import AxisName
 from jaxssl.losses.language import masked_lm
+from jaxssl.losses.precision import softmax_type
+from jaxssl.losses.weighting import keep_used, sum_weighted, weighted_mean
 
 Weights = Float[Array, "... length"] | Bool[Array, "... length"]
 

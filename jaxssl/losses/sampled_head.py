@@ -5,9 +5,12 @@ from functools import partial
 import jax
 from jaxtyping import Array, Float, Int, Key, UInt32
 
-from jaxssl.losses.axes import AxisName, weighted_mean
-from jaxssl.losses.token_sampling import check_temperature, words_of
-from jaxssl.losses.vocabulary_head import Options, weighted_totals
+from jaxssl.losses.axes import AxisName
+from jaxssl.losses.blockwise.gumbel_max import check_temperature
+from jaxssl.losses.blockwise.gumbel_noise import words_of_keys
+from jaxssl.losses.blockwise.vocabulary_scores import HeadOptions
+from jaxssl.losses.blockwise.vocabulary_sums import weighted_totals
+from jaxssl.losses.weighting import weighted_mean
 
 
 def linear_cross_entropy_with_samples(
@@ -41,11 +44,11 @@ def linear_cross_entropy_with_samples(
     >>> linear_cross_entropy_with_samples(keys, jnp.eye(3), 99 * jnp.eye(3), ids, jnp.ones(3))[2].tolist()
     [0, 1, 2]
     """
-    words = words_of(keys)
+    words = words_of_keys(keys)
     if words.shape[0] != hidden.shape[0]:
         raise ValueError(f"{words.shape[0]} keys must be one for each row of hidden {hidden.shape}")
     check_temperature(temperature)
-    options = Options(
+    options = HeadOptions(
         block_size,
         vocab_axis=vocab_axis_name,
         temperature=temperature,

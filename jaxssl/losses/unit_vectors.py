@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxssl.losses.axes import softmax_type
+from jaxssl.losses.precision import softmax_type
 
 
 def to_unit(vectors: Float[Array, "*rows dim"]) -> Float[Array, "*rows dim"]:

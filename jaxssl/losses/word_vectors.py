@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxssl.losses.axes import AxisName, keep_used, softmax_type, sum_weighted, weighted_mean
+from jaxssl.losses.axes import AxisName
+from jaxssl.losses.precision import softmax_type
+from jaxssl.losses.weighting import keep_used, sum_weighted, weighted_mean
 
 
 def negative_sampling(

@@ -8,12 +8,14 @@ import pytest
 
 import jaxssl.losses
 
-MODULES = sorted(module.name for module in pkgutil.iter_modules(jaxssl.losses.__path__))
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(jaxssl.losses.__path__, "jaxssl.losses.")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name: str) -> None:
-    module = importlib.import_module(f"jaxssl.losses.{name}")
+    module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0
 
 

@@ -14,8 +14,8 @@ import pytest
 from jaxssl import losses
 from jaxssl.losses import (
     contrastive,
-    contrastive_tiles,
     decorrelation,
+    dense_pairs,
     language,
     reconstruction,
     replaced_tokens,
@@ -23,6 +23,7 @@ from jaxssl.losses import (
     vocabulary_head,
     word_vectors,
 )
+from jaxssl.losses.blockwise import pair_log_sums, pair_logistics, pair_tiles
 from tests.losses import cases
 from tests.losses.sums import TOLERANCE, all_losses, on_one_device
 from tests.losses.topologies import (
@@ -70,9 +71,10 @@ def at_home(visit: Any, stays: Any, travels: Any, axis_name: Any) -> Any:
 def swap_in(mutation: str, patch: pytest.MonkeyPatch) -> list[str]:
     """The names of the losses that are wrong now."""
     if mutation == "local softmax":
-        patch.setattr(contrastive, "_all_devices", lambda array, axis_name: array)
-        patch.setattr(contrastive, "_own_index", lambda count, axis_name: np.arange(count))
-        patch.setattr(contrastive_tiles, "around_ring", at_home)
+        patch.setattr(dense_pairs, "all_devices", lambda array, axis_name: array)
+        patch.setattr(dense_pairs, "own_index", lambda count, axis_name: np.arange(count))
+        for module in (pair_tiles, pair_log_sums, pair_logistics):
+            patch.setattr(module, "around_ring", at_home)
         return [name for name in cases.BATCH_LOSSES if name.startswith(cases.CONTRASTIVE)]
     modules = (contrastive, language, reconstruction, replaced_tokens, self_distillation)
     for module in (*modules, vocabulary_head, word_vectors):

@@ -8,7 +8,7 @@ from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 
 from jaxssl import losses
-from jaxssl.losses import token_blocks, vocabulary_head
+from jaxssl.losses.blockwise import token_blocks, vocabulary_gradients
 from tests.losses import loops
 
 SIZES = [(1, 1, 1), (13, 4, 7), (40, 3, 11)]
@@ -187,7 +187,7 @@ def test_kernel_gradient_in_slices_of_the_vocabulary(monkeypatch, vocab):
         return gradient(*arrays), str(jax.make_jaxpr(gradient)(*arrays)).count("scan[")
 
     whole, loops_of_whole = gradient_and_loops()
-    monkeypatch.setattr(vocabulary_head, "SLICE_BYTES", 4 * 4 * 4)  # of 4 rows
+    monkeypatch.setattr(vocabulary_gradients, "SLICE_BYTES", 4 * 4 * 4)  # of 4 rows
     sliced, loops_of_sliced = gradient_and_loops()
     assert loops_of_sliced > loops_of_whole
     for ours, expected in zip(sliced, whole, strict=True):

@@ -58,6 +58,7 @@ def cut_into_blocks(
     size = tokens // groups
     count = -(-tokens // block)
     width = -(-size // count)  # of a group in a block
+    count = -(-size // width)  # fewer where whole blocks would be padding
     order = jnp.argsort(~used.reshape(groups, size), axis=1, stable=True)
 
     def cut(array: Array) -> Array:

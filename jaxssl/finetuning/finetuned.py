@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxssl.data.labelled.example_batches import ExampleBatches, LabelledSpec, cut, encode
+from jaxssl.data.labelled.example_batches import ExampleBatches, LabelledSpec, encode, truncate
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
@@ -60,7 +60,7 @@ class Finetuned:
             return np.zeros((0, len(self.labels)))
         unlabelled = np.zeros(len(texts), np.int32)
         whole = encode(self.tokenizer, texts, seconds, unlabelled)
-        examples, _ = cut(whole, self.lengths[-1])
+        examples, _ = truncate(whole, self.lengths[-1])
         spec = LabelledSpec.of(
             self.tokenizer,
             batch=min(batch, len(texts)),

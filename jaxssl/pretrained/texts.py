@@ -18,8 +18,8 @@ from jaxssl.data.labelled.example_batches import (
     ExampleBatches,
     LabelledSpec,
     bucket_lengths,
-    cut,
     encode,
+    truncate,
 )
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
@@ -45,7 +45,7 @@ class Embedder:
         if not len(texts):
             return np.zeros((0, width), np.float32)
         whole = encode(self.tokenizer, texts, None, np.zeros(len(texts), np.int32))
-        examples, _ = cut(whole, limit)
+        examples, _ = truncate(whole, limit)
         spec = LabelledSpec.of(
             self.tokenizer,
             batch=min(self.batch, len(texts)),

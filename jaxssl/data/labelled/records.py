@@ -1,4 +1,7 @@
-"""Files with named columns as records: TSV, CSV, JSON lines, Parquet, TFDS; all also compressed."""
+"""Reads tables as records (dictionaries of columns): TSV, CSV, JSON lines, parquet, TFDS.
+
+All files may be compressed (.gz, .xz, .zst).
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -14,11 +17,20 @@ Record = dict[str, Any]
 
 
 def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tuple[str, Record]]:
-    """Every record of a file with the place where it stands, e.g. "train.tsv, line 7".
+    """Reads the records of a table.
 
-    `tfds:NAME` takes the data set's own train, validation or test for `split` train, dev or test;
-    `tfds:NAME#SPLIT` names another.
-    Raises InputError for a missing, empty or broken file, and for a column that is not there.
+    Args:
+      path: A .tsv, .csv, .jsonl or .parquet file; or "tfds:NAME" or "tfds:NAME#SPLIT" for a data
+        set of tensorflow-datasets.
+      split: "train", "dev" or "test". "tfds:NAME" selects the data set's split of that name, with
+        "validation" for "dev"; for files it has no meaning.
+      columns: Names of the columns that every record must have.
+
+    Yields:
+      Pairs of the position, such as "train.tsv, line 7", and the record.
+
+    Raises:
+      InputError: A file is missing, empty or broken, has an unknown suffix, or lacks a column.
     """
     if path.startswith("tfds:"):
         name, _, chosen = path.removeprefix("tfds:").partition("#")
@@ -34,13 +46,24 @@ def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tupl
         case ".parquet":
             return read_parquet(path, tuple(columns))
     raise InputError(
-        f"{path} is of no kind that holds labelled examples; use .tsv, .csv, .jsonl or .parquet "
-        "(also .gz, .xz, .zst), tfds:NAME or stdlib"
+        f"{path} has no format that can be read as labelled examples; use .tsv, .csv, .jsonl or "
+        ".parquet (also .gz, .xz, .zst), tfds:NAME or stdlib"
     )
 
 
 def read_separated(path: Path, *, tabs: bool) -> Iterator[tuple[str, Record]]:
-    """The records below a header row: parted by tabs and never quoted, or by commas with quotes."""
+    """Reads a file of delimiter-separated values whose first row has the names of the columns.
+
+    Args:
+      path: The file.
+      tabs: True for tabs, without any quoting (as in GLUE); False for commas, with quoting.
+
+    Yields:
+      Pairs of the position, "FILE, line NUMBER", and the record.
+
+    Raises:
+      InputError: The file is missing, empty or not UTF-8, or a row has too few or too many columns.
+    """
     rows = _tab_rows(path) if tabs else _comma_rows(path)
     header = next(rows, (0, []))[1]
     if not any(header):
@@ -55,22 +78,25 @@ def read_separated(path: Path, *, tabs: bool) -> Iterator[tuple[str, Record]]:
 
 
 def _tab_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields the line number and the columns of each line that is not blank."""
     for number, line in enumerate(_lines(path), 1):
         if line.strip():
             yield number, line.rstrip("\r\n").split("\t")
 
 
 def _comma_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields the number of the last line and the columns of each CSV record."""
     reader = csv.reader(_lines(path), strict=True)
     try:
         for row in reader:
             if row:
                 yield reader.line_num, row
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num} is no CSV: {error}") from error
+        raise InputError(f"{path}, line {reader.line_num} is not valid CSV: {error}") from error
 
 
 def _lines(path: Path) -> Iterator[str]:
+    """Yields the decoded lines, without a byte order mark."""
     with open_bytes(path) as handle:
         offset = 0
         for raw in handle:
@@ -78,7 +104,7 @@ def _lines(path: Path) -> Iterator[str]:
                 yield raw.decode("utf8").removeprefix("" if offset else "\ufeff")
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"{path}, byte {offset + error.start}: 0x{raw[error.start]:02x} is no UTF-8; "
+                    f"{path}, byte {offset + error.start}: 0x{raw[error.start]:02x} is not UTF-8; "
                     "convert the file"
                 ) from error
             offset += len(raw)
@@ -87,6 +113,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _with_columns(
     records: Iterator[tuple[str, Record]], columns: Sequence[str]
 ) -> Iterator[tuple[str, Record]]:
+    """Passes the records on, and refuses one that lacks a column."""
     for place, record in records:
         for column in columns:
             if column not in record:

@@ -1,4 +1,4 @@
-"""Batches of examples: cutting against a slow reference, buckets against all choices, order."""
+"""Batches of examples: truncation against a slow reference, buckets against all choices, order."""
 
 import itertools
 
@@ -11,8 +11,8 @@ from jaxssl.data.labelled.example_batches import (
     LabelledSpec,
     bucket_lengths,
     choose_length,
-    cut,
     kept_sizes,
+    truncate,
 )
 from jaxssl.errors import InputError
 
@@ -42,8 +42,8 @@ def test_pairs_lose_from_the_longer_text():
 
 
 @pytest.mark.parametrize("pairs", [False, True])
-def test_cut_counts_what_loses_tokens(pairs):
-    examples, count = cut(encoded([4, 9, 30, 12], pairs), 10)
+def test_truncation_counts_the_examples_that_lose_tokens(pairs):
+    examples, count = truncate(encoded([4, 9, 30, 12], pairs), 10)
     assert count == 2
     assert list(examples.sizes) == [4, 9, 10, 10]
 
@@ -121,5 +121,5 @@ def test_batches_of_short_examples_are_short():
 
 
 def test_no_example_is_an_input_error():
-    with pytest.raises(InputError, match="no example"):
+    with pytest.raises(InputError, match="no examples"):
         ExampleBatches(encoded([]), spec(), shuffle=True)

@@ -167,10 +167,10 @@ def test_fingerprint_tells_data_apart(tmp_path):
 WRONG = {  # what is in train.tsv (None: no file), flags, what the message says
     "missing": (None, {}, "train.tsv does not exist"),
     "empty": (b"", {}, "is empty"),
-    "header alone": (b"sentence\tmood\n", {}, "holds no example"),
+    "header alone": (b"sentence\tmood\n", {}, "contains no example"),
     "column": (b"text\tmood\na\t1\n", {}, "no column 'sentence'; it has text, mood"),
     "width": (b"sentence\tmood\na\t1\nb\n", {}, "line 3 has 1 columns, but the header has 2"),
-    "bytes": (b"sentence\tmood\n\xff\t1\n", {}, "byte 14: 0xff is no UTF-8"),
+    "bytes": (b"sentence\tmood\n\xff\t1\n", {}, "byte 14: 0xff is not UTF-8"),
     "label": (b"sentence\tmood\na\t \n", {}, "line 2: column 'mood' is empty"),
     "one class": (b"sentence\tmood\na\t1\nb\t1\n", {"dev": 0.5}, "all examples .* are '1'"),
     "too many": (
@@ -178,7 +178,11 @@ WRONG = {  # what is in train.tsv (None: no file), flags, what the message says
         {"train_examples": 9},
         "train_examples=9 exceeds",
     ),
-    "long": (b"sentence\tmood\na\t1\nb\t0\n", {"length": 65}, "length 65 must be .* max_length 64"),
+    "long": (
+        b"sentence\tmood\na\t1\nb\t0\n",
+        {"length": 65},
+        "length 65 must be .* max_length 64; set length to 64",
+    ),
 }
 
 
@@ -200,10 +204,10 @@ def test_unknown_label_and_unknown_kind(tmp_path):
     with pytest.raises(InputError, match=r"use .tsv, .csv, .jsonl or .parquet"):
         read(str(tmp_path / "train.txt"), "train", Labelled("x"))
     measures = write(tmp_path / "train.jsonl", [("x", 4.5)])
-    with pytest.raises(InputError, match="is a measure and no class"):
+    with pytest.raises(InputError, match="is a measurement, not a class"):
         read(measures, "train", Labelled(measures, **COLUMNS))
     (tmp_path / "bad.csv").write_text('sentence,mood\n"a" b,1\n')
-    with pytest.raises(InputError, match="no CSV"):
+    with pytest.raises(InputError, match="not valid CSV"):
         read(str(tmp_path / "bad.csv"), "train", Labelled("x", **COLUMNS))
 
 

@@ -17,6 +17,7 @@ from jaxssl.data.images import Images
 from jaxssl.data.preparing.images import PrepareImages
 from jaxssl.data.sources.images import ImageFiles
 from jaxssl.errors import InputError
+from jaxssl.objectives import Objective
 from jaxssl.objectives.batches.batch import Ratio, share_evenly
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.pretrained.load import load_pretrained
@@ -28,7 +29,7 @@ from tests.test_train import state_digest, stop_after
 
 
 @dataclass(frozen=True)
-class Shade:
+class Shade(Objective):
     """Tells how bright the image is from a view of it, by one layer."""
 
     views: Augmentation = Augmentation(crop=RandomResizedCrop(scale=(0.5, 1.0)))
@@ -55,9 +56,6 @@ class Shade:
         loss, total = examples["weights"] @ apart, examples["total"][0]
         share = examples["weights"].sum()
         return loss, (state, {"loss": Ratio(loss * total, share * total)})
-
-    def forward_flops(self, spec: Any) -> float:
-        return 2.0 * spec.height * spec.width * spec.channels
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
-"""A finetuned model off the disk, ready to label texts.
+"""Loads a finetuned model, ready to label texts.
 
     model = load_finetuned("runs/finetune_sst2/pretrained")
     model.predict(["a gripping film", "two hours that i want back"])        # ["1", "0"]
 
-A folder of a finetuning is complete: it does not need the pretraining's folder any more.
+The folder of a finetuning is complete: it does not need the folder of the pretraining any more.
 """
 
 import json
@@ -32,23 +32,40 @@ from jaxssl.tasks.scores import LOWER_IS_BETTER
 
 @dataclass(frozen=True)
 class Finetuned:
-    """A classifier with its tokenizer. `labels` are the names of its classes, by id."""
+    """A finetuned classifier with its tokenizer and the names of its classes."""
 
     config: Finetuning
+    """Configuration of the finetuning."""
     network: TransformerConfig
+    """Configuration of the network below the classifier."""
     tokenizer: Tokenizer
+    """Tokenizer of the texts."""
     labels: tuple[str, ...]
-    lengths: tuple[int, ...]  # what batches are padded to
+    """Names of the classes, by their number."""
+    lengths: tuple[int, ...]
+    """Numbers of tokens that batches are padded to; the last is the longest text that is read whole."""
     seed: int
+    """Seed of the run that the parameters are from."""
     step: int
+    """Step of the checkpoint that the parameters are from."""
     model: Any
+    """The network with its head, a pytree."""
 
     def log_probabilities(
         self, texts: Sequence[str], seconds: Sequence[str] | None = None, *, batch: int = 64
     ) -> Float[np.ndarray, "texts classes"]:
-        """log p(class | text), or of a pair of texts. Texts that are too long are cut.
+        """Computes the log probability of every class for each text, or each pair of texts.
 
-        Raises InputError for a second text where the model knows single ones, and the reverse.
+        Args:
+          texts: The texts; those that are too long are truncated.
+          seconds: The second text of each pair, for a model that was finetuned on pairs.
+          batch: Number of texts that are computed at once.
+
+        Returns:
+          Natural logarithms of the probabilities, `[texts, classes]`, in the order of `labels`.
+
+        Raises:
+          InputError: Second texts are given to a model for single texts, or the reverse.
         """
         is_pair = self.config.data.second is not None
         if is_pair != (seconds is not None):
@@ -71,16 +88,20 @@ class Finetuned:
         return predict(self.model, ExampleBatches(examples, spec, shuffle=False))
 
     def predict(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[str]:
-        """The likeliest label of every text, or pair of texts."""
+        """Returns the most probable label of each of `texts`, or of its pair with one of `seconds`."""
         best = self.log_probabilities(texts, seconds).argmax(axis=1)
         return [self.labels[i] for i in best]
 
 
 def load_finetuned(folder: str | Path, seed: int | None = None) -> Finetuned:
-    """The best checkpoint of a seed; of the seed with the best score on dev where none is named.
+    """Loads the best checkpoint of one seed of a finetuning.
 
-    `folder` is a finetuning's: runs/NAME/pretrained or runs/NAME/scratch.
-    Raises InputError where it is none, or no such seed is finished.
+    Args:
+      folder: Folder of a finetuning, `runs/NAME/pretrained` or `runs/NAME/scratch`.
+      seed: Seed of the run; None takes the one with the best score on dev.
+
+    Raises:
+      InputError: The folder holds no finetuning, or no such seed is finished.
     """
     with opened(folder) as (here, bring):
         return _load(str(folder), here, bring, seed)

@@ -15,7 +15,12 @@ from jaxssl.training.metrics import Report
 
 
 def announce(setup: Setup, pretrained: Pretrained) -> None:
-    """What is about to run: examples, classes, lengths, network."""
+    """Prints what is about to run: examples, classes, lengths and network.
+
+    Args:
+      setup: What the runs of all seeds share.
+      pretrained: What the pretraining has left.
+    """
     config, data, plan = setup.config, setup.data, setup.plan
     parameters = sum(leaf.size for leaf in jax.tree.leaves(pretrained.model))
     origin = f"{config.task.checkpoint}, step {pretrained.step:,}"
@@ -85,5 +90,5 @@ def flops_of_step(setup: Setup, length: int) -> float:
 
 
 def as_sums(scores: dict[str, float]) -> list[dict[str, Ratio]]:
-    """Scores as the report takes them: already means."""
+    """Returns `scores`, which are means already, in the form of the metrics of a batch."""
     return [{name: Ratio(jnp.float32(value), jnp.float32(1.0)) for name, value in scores.items()}]

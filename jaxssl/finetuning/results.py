@@ -1,7 +1,7 @@
-"""What a finetuning leaves behind, in runs/NAME/pretrained or runs/NAME/scratch.
+"""Writes and reads what a finetuning leaves in runs/NAME/pretrained or runs/NAME/scratch.
 
     finetuning.json           every field, and fingerprints of the examples and the checkpoint
-    tokenizer/                that of the checkpoint; load_finetuned needs no other folder
+    tokenizer/                tokenizer of the checkpoint; load_finetuned needs no other folder
     seed-N/                   metrics.jsonl, tensorboard/, checkpoints/ (the best and the latest)
     seed-N/predictions.tsv    text, label, predicted, probability of every class; of test, else dev
     seed-N/result.json        the scores of one seed
@@ -37,11 +37,18 @@ Result = dict[str, Any]
 def begin_run(
     config: Finetuning, data: LabelledData, network: TransformerConfig, pretrained: Pretrained
 ) -> None:
-    """Notes what is run, or makes sure that the folder holds nothing but a part of the same.
+    """Writes the description of a finetuning, or checks that its folder holds a part of the same one.
 
-    The tokenizer, the network's fields and the labels make the folder complete.
+    The tokenizer, the fields of the network and the labels make the folder complete.
 
-    Raises InputError where an earlier run in the folder differed in more than its seeds.
+    Args:
+      config: Configuration of the finetuning.
+      data: Labelled examples; their fingerprint and labels are written.
+      network: Configuration of the network as it is finetuned.
+      pretrained: What the pretraining has left; its tokenizer is saved.
+
+    Raises:
+      InputError: An earlier run in the folder differed in more than its seeds.
     """
     described = describe(config)
     for name in FREE:
@@ -63,7 +70,7 @@ def begin_run(
         if lines := changes(before, now):
             raise InputError(
                 f"{config.folder} holds another finetuning ({lines[0].removeprefix('config.')}); "
-                "choose another --run, or remove the folder"
+                "choose another folder as `run`"
             )
         return
     config.folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +81,14 @@ def begin_run(
 def write_predictions(
     path: Path, table: Table, names: tuple[str, ...], log_probabilities: np.ndarray
 ) -> None:
-    """One line an example; a tab or a line break in a text becomes a space."""
+    """Writes one line for each example; a tab or a line break in a text becomes a space.
+
+    Args:
+      path: File to write, tab-separated values.
+      table: The examples.
+      names: Names of the classes, by their number.
+      log_probabilities: Natural logarithms of the probabilities, `[examples, classes]`.
+    """
     header = ["text"] + (["second"] if table.second is not None else [])
     header += ["label", "predicted", *(f"probability_{name}" for name in names)]
     predicted = log_probabilities.argmax(axis=1)
@@ -96,13 +110,21 @@ def _flat(text: str) -> str:
 
 
 def read_result(folder: Path) -> Result | None:
-    """The result of a seed that is finished."""
+    """Returns the result in the `folder` of a seed, or None where the seed is not finished."""
     path = folder / "result.json"
     return json.loads(path.read_text(encoding="utf8")) if path.exists() else None
 
 
 def summarise(results: list[Result], metric: str) -> dict[str, Any]:
-    """Mean and sample standard deviation (0 for one seed) of every score of dev and test."""
+    """Computes the mean and the sample standard deviation (0 for one seed) of every score.
+
+    Args:
+      results: Results of the seeds.
+      metric: Name of the score that has decided on the best checkpoints.
+
+    Returns:
+      Means and deviations by split and score, beside the results themselves.
+    """
     summary: dict[str, Any] = {"metric": metric, "seeds": results, "mean": {}, "deviation": {}}
     for split in ("dev", "test"):
         if split in results[0]:
@@ -115,7 +137,7 @@ def summarise(results: list[Result], metric: str) -> dict[str, Any]:
 
 
 def show_summary(summary: dict[str, Any]) -> str:
-    """The summary as a few lines for a person."""
+    """Formats what `summarise` has made as `summary` in a few lines."""
     count = len(summary["seeds"])
     lines = [f"{count} seed{'s' * (count > 1)}, best by {summary['metric']} on dev:"]
     for split, means in summary["mean"].items():

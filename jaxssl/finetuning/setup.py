@@ -1,4 +1,4 @@
-"""A finetuning: its configuration, its step, its evaluation. `finetune.py` puts them together."""
+"""The configuration, the step and the evaluation of a finetuning, which `finetune.py` puts together."""
 
 import dataclasses
 from collections.abc import Callable
@@ -34,24 +34,40 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Finetuning:
-    """A run for every seed. `configs/` holds recipes; flags change single fields."""
+    """Everything that a finetuning is made of, one run for each seed. Flags change single fields."""
 
     data: Labelled
+    """Files with labelled texts, for training, dev and test."""
     task: Classify
-    from_scratch: bool = False  # the same network with random parameters, for comparison
+    """Labelled task, with the checkpoint that it begins from."""
+    from_scratch: bool = False
+    """Whether the same network begins with random parameters instead, for comparison."""
     optimizer: Any = field(default_factory=lambda: AdamW(peak=1e-4))
-    layer_decay: float = 1.0  # learning rate of a layer, as a share of that of the next one
+    """Optimizer with its learning rate schedule, such as `AdamW`."""
+    layer_decay: float = 1.0
+    """Learning rate of a layer, as a fraction of that of the next layer; 1 gives all layers the same."""
     mesh: Mesh = Mesh()
+    """Number of devices along the axes data, fsdp and tensor."""
     batch: int = 32
+    """Number of examples of a step."""
     epochs: float = 3.0
-    steps: int = 0  # instead of epochs; 0: epochs decide
+    """Number of passes over the training examples."""
+    steps: int = 0
+    """Number of steps, instead of epochs; 0 lets the epochs decide."""
     microbatches: int = 1
-    evaluate_every: int = 0  # steps between two scores on dev; 0: an epoch
+    """Number of equal parts that every batch is split into for gradient accumulation, to save memory."""
+    evaluate_every: int = 0
+    """Number of steps between two scores on dev; 0 for once an epoch."""
     evaluate_batch: int = 256
-    metric: str = "accuracy"  # which decides on the best checkpoint: a score, or loss
+    """Number of examples that are scored at once."""
+    metric: str = "accuracy"
+    """Score on dev, or loss, that decides which checkpoint is the best."""
     seeds: tuple[int, ...] = (0,)
-    run: str = ""  # folder; runs/NAME of the config when empty
-    report_every: int = 50  # steps between two lines
+    """Seeds of the runs: each has a head, an order of the examples and dropout of its own."""
+    run: str = ""
+    """Folder of the runs, or its address on an object store. Empty for `runs/NAME`, named for the recipe."""
+    report_every: int = 50
+    """Number of steps between two lines of the log."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "microbatches", "evaluate_batch", "report_every"):
@@ -63,8 +79,8 @@ class Finetuning:
             raise InputError(f"epochs={self.epochs} must be above 0")
         if self.batch % self.microbatches:
             raise InputError(
-                f"batch {self.batch} cannot be cut into {self.microbatches} microbatches; "
-                "choose --microbatches that divides --batch"
+                f"batch={self.batch} cannot be cut into {self.microbatches} microbatches; "
+                "choose a number of microbatches that divides it"
             )
         if getattr(self.optimizer, "host_moments", False):
             raise InputError(
@@ -76,7 +92,7 @@ class Finetuning:
 
     @property
     def folder(self) -> Path:
-        """Where the runs go: one folder for the pretrained, one for those from scratch."""
+        """Returns the folder of the runs: `pretrained` or `scratch` below `run`."""
         return run_folder(self.run) / ("scratch" if self.from_scratch else "pretrained")
 
 
@@ -85,20 +101,24 @@ class Plan:
     """How many steps the run of every seed takes, and after which of them dev is scored."""
 
     steps: int
+    """Number of steps of a run."""
     evaluate_every: int
+    """Number of steps between two scores on dev."""
 
     @classmethod
     def of(cls, config: Finetuning, data: LabelledData) -> "Plan":
+        """Returns the plan of a finetuning of `config` on `data`."""
         per_epoch = -(-len(data.train_ids(config.seeds[0])) // config.batch)
         steps = config.steps or max(round(config.epochs * per_epoch), 1)
         return cls(steps, config.evaluate_every or min(per_epoch, steps))
 
     def evaluates(self, done: int) -> bool:
+        """Returns whether dev is scored after `done` steps."""
         return done % self.evaluate_every == 0 or done == self.steps
 
 
 def check_devices(config: Finetuning, mesh: DeviceMesh) -> None:
-    """Raises InputError where the batches cannot be cut over the devices."""
+    """Raises InputError where the batches of `config` cannot be sharded over the devices of `mesh`."""
     if jax.process_count() > 1:
         raise InputError("finetuning runs on the devices of one host; start it on one")
     ways = mesh.shape["data"] * mesh.shape["fsdp"]
@@ -109,12 +129,12 @@ def check_devices(config: Finetuning, mesh: DeviceMesh) -> None:
         if size % ways:
             raise InputError(
                 f"{name}: {size} rows at a time cannot be cut over {ways} devices; "
-                f"choose a multiple of {ways}, or a smaller --mesh.data"
+                f"choose a multiple of {ways}, or a smaller mesh.data"
             )
 
 
 def replicated(mesh: DeviceMesh) -> NamedSharding:
-    """A copy on every device: networks that are finetuned here fit on each."""
+    """Returns the sharding that copies an array to every device of `mesh`."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -125,7 +145,15 @@ def make_state(
     optimizer: optax.GradientTransformation,
     mesh: DeviceMesh,
 ) -> Callable[[int, Tree], TrainState]:
-    """A compiled function (seed, pretrained model or None) -> new state, copied to every device."""
+    """Returns the compiled function (seed, what was pretrained or None) -> new state, on every device.
+
+    Args:
+      config: Configuration of the finetuning.
+      network: Configuration of the network.
+      spec: Description of the batches.
+      optimizer: Optimizer of the runs.
+      mesh: Devices of the run.
+    """
 
     def create(key: Array, pretrained: Tree) -> TrainState:
         model = config.task.init(key, network, spec, pretrained)
@@ -138,9 +166,15 @@ def make_state(
 def make_finetuning_step(
     config: Finetuning, optimizer: optax.GradientTransformation, mesh: DeviceMesh
 ) -> Callable[[TrainState, Any, int], tuple[TrainState, dict[str, Ratio]]]:
-    """The compiled step of all seeds: (state, batch, seed) -> (state, metrics). State is given up.
+    """Returns the compiled step of all seeds: (state, batch, seed) -> (new state, metrics).
 
-    The key of step t is folded from (seed, t), so a resumed run draws what the first would have.
+    The old state is donated. The random key of step t is made of the seed and t alone, so a resumed run draws
+    the same numbers as one that was never stopped.
+
+    Args:
+      config: Configuration of the finetuning.
+      optimizer: Optimizer of the runs.
+      mesh: Devices that the batch is sharded over.
     """
 
     def step(
@@ -164,7 +198,12 @@ def make_finetuning_step(
 def make_predictor(
     config: Finetuning, mesh: DeviceMesh
 ) -> Callable[[Tree, ExampleBatches], Float[np.ndarray, "examples classes"]]:
-    """A function (model, batches in order) -> log probabilities of the classes, by example."""
+    """Returns the function (model, batches in order) -> log probabilities of the classes, by example.
+
+    Args:
+      config: Configuration of the finetuning.
+      mesh: Devices that the batches are sharded over.
+    """
 
     def logits(model: Tree, batch: dict[str, Array]) -> Array:
         return config.task.logits(model, batch["tokens"], batch["sizes"])
@@ -187,7 +226,15 @@ def make_predictor(
 def score(
     log_probabilities: Float[np.ndarray, "examples classes"], labels: np.ndarray
 ) -> dict[str, float]:
-    """The mean loss in nats and all scores."""
+    """Computes the mean loss in nats and all scores.
+
+    Args:
+      log_probabilities: Natural logarithms of the probabilities, `[examples, classes]`.
+      labels: Numbers of the right classes, `[examples]`.
+
+    Returns:
+      Scores by name.
+    """
     loss = -float(log_probabilities[np.arange(len(labels)), labels].mean())
     predicted = log_probabilities.argmax(axis=1)
     return {"loss": loss, **scores(labels, predicted, log_probabilities.shape[1])}
@@ -198,14 +245,23 @@ class Setup:
     """What the runs of all seeds share: data, plan, and functions that are compiled once."""
 
     config: Finetuning
+    """Configuration of the finetuning."""
     data: LabelledData
+    """Encoded examples of all splits."""
     network: TransformerConfig
+    """Configuration of the network."""
     spec: LabelledSpec
+    """Description of the batches."""
     plan: Plan
+    """Number of steps and of evaluations."""
     mesh: DeviceMesh
+    """Devices of the runs."""
     create: Callable[[int, Tree], TrainState]
+    """Compiled function (seed, what was pretrained or None) -> new state."""
     step: Callable[[TrainState, Any, int], tuple[TrainState, dict[str, Ratio]]]
+    """Compiled function (state, batch, seed) -> (new state, metrics)."""
     predict: Callable[[Tree, ExampleBatches], Float[np.ndarray, "examples classes"]]
+    """Function (model, batches in order) -> log probabilities of the classes, by example."""
 
     @classmethod
     def of(
@@ -216,6 +272,18 @@ class Setup:
         tokenizer: Tokenizer,
         mesh: DeviceMesh,
     ) -> "Setup":
+        """Checks the configuration against data and devices, and compiles what the runs share.
+
+        Args:
+          config: Configuration of the finetuning.
+          data: Encoded examples of all splits.
+          network: Configuration of the network.
+          tokenizer: Tokenizer of the pretraining.
+          mesh: Devices of the runs.
+
+        Raises:
+          InputError: A batch does not divide over the devices, or the metric is unknown.
+        """
         check_devices(config, mesh)
         plan, classes = Plan.of(config, data), len(data.names)
         check_metric(config.metric, classes)
@@ -237,16 +305,16 @@ class Setup:
 
     @property
     def keep(self) -> Keep:
-        """The best checkpoint stays, and the latest to go on from."""
+        """Returns which checkpoints are kept: the best one, and the latest to go on from."""
         metric = self.config.metric
         return Keep(latest=1, best=metric, highest=metric not in LOWER_IS_BETTER)
 
     def training(self, seed: int) -> ExampleBatches:
-        """The training examples of a seed, in its order."""
+        """Returns the batches of the training examples of `seed`, in its random order."""
         examples = self.data.encoded["train"].take(self.data.train_ids(seed))
         return ExampleBatches(examples, self.spec, seed=seed, shuffle=True)
 
     def in_order(self, split: str) -> ExampleBatches:
-        """All examples of a split once."""
+        """Returns the batches of all examples of `split`, each once, in order."""
         spec = dataclasses.replace(self.spec, batch=self.config.evaluate_batch)
         return ExampleBatches(self.data.encoded[split], spec, shuffle=False)

@@ -11,6 +11,7 @@ plain.py                a model as a plain dictionary of arrays, which goes on d
 """
 
 from jaxssl.models.encoder_decoder import EncoderDecoder
+from jaxssl.models.layers.packing import positions_of, segments_of
 from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5, vit
 from jaxssl.models.resnet import ResNet, ResNetConfig
 from jaxssl.models.transformer import Transformer
@@ -30,6 +31,8 @@ __all__ = [
     "gpt2",
     "modern",
     "modernbert",
+    "positions_of",
+    "segments_of",
     "t5",
     "vit",
 ]

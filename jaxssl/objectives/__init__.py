@@ -1,6 +1,7 @@
 """One self-supervised task a file: idea, equation, reference, dataclass, corruption, loss."""
 
 from jaxssl.objectives.barlow_twins import BarlowTwins
+from jaxssl.objectives.batches.batch import Ratio
 from jaxssl.objectives.byol import BYOL
 from jaxssl.objectives.causal_lm import CausalLM
 from jaxssl.objectives.colorization import Colorization
@@ -40,6 +41,7 @@ __all__ = [
     "Momentum",
     "NextSentence",
     "Objective",
+    "Ratio",
     "Rotation",
     "SentenceOrder",
     "SimCLR",

@@ -7,55 +7,85 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jaxssl
+from jaxssl.runs.modules import load_module
 from jaxssl.tools.errors import one_line_errors
 
 
 class Command(NamedTuple):
-    """A subcommand, imported only when it is called."""
+    """A subcommand, whose module is imported only when it is called."""
 
     module: str
+    """Module with the functions `add_arguments(parser)` and `run(options)`."""
     purpose: str
-    takes_config: bool = False  # flags that it does not know itself change fields of a recipe
+    """One line for `jaxssl --help`."""
+    takes_config: bool = False
+    """Whether flags that the command does not know itself change fields of a recipe."""
+    takes_code: bool = True
+    """Whether `--code FILE.py` is an option here; the pages read it themselves, behind the recipe."""
 
 
 COMMANDS = {
-    "prepare": Command("jaxssl.tools.prepare", "raw text or images to a set that train.py reads"),
-    "plan": Command(
-        "jaxssl.tools.plan", "what a run takes on TPUs or GPUs that are not here", True
+    "recipes": Command(
+        "jaxssl.tools.recipes", "list, show or copy the recipes that come with jaxssl"
     ),
-    "embed": Command("jaxssl.tools.embed", "a vector for every text, by a pretrained network"),
-    "probe": Command("jaxssl.tools.probe", "how well labels follow from the features of images"),
-    "words": Command("jaxssl.tools.words", "word vectors of a run: neighbours, word2vec format"),
+    "prepare": Command("jaxssl.tools.prepare", "turn text or images into a set to train on"),
+    "train": Command("jaxssl.tools.train", "pretrain a model as a recipe says", True, False),
+    "finetune": Command(
+        "jaxssl.tools.finetune", "finetune a pretrained network on labelled texts", True, False
+    ),
+    "embed": Command("jaxssl.tools.embed", "embed texts with a pretrained network"),
+    "probe": Command("jaxssl.tools.probe", "judge the features of images by their labels"),
+    "words": Command("jaxssl.tools.words", "show neighbours of words, write word vectors"),
+    "plan": Command(
+        "jaxssl.tools.plan", "plan a run for TPUs or GPUs that this machine lacks", True
+    ),
 }
 
 DESCRIPTION = """\
-Self-supervised pretraining in JAX: raw text or images to a checkpoint, a finetuned model, an export.
+Self-supervised pretraining in JAX: raw text or images in; a checkpoint and a finetuned model out.
 """
 
 EPILOG = """\
-from text to a model:
-  jaxssl prepare texts/ --into prepared/texts
-  python train.py --config configs/bert_small.py --data.path prepared/texts
-  python finetune.py --config CONFIG
+in an empty folder, without a download:
+  jaxssl train quickstart
+  jaxssl finetune finetune_quickstart
 
-`jaxssl COMMAND --help` tells the options of a command.
+with text of your own:
+  jaxssl prepare texts/ --into prepared/texts
+  jaxssl train bert_small --data.path prepared/texts --run runs/texts
+
+`jaxssl COMMAND --help` explains the options of a command.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a subcommand. Exit codes: 0 done, 2 the input is wrong, 130 interrupted."""
+    """Runs a subcommand and exits with 2 if the input is wrong, with 130 if it is interrupted.
+
+    Args:
+      arguments: Words behind `jaxssl`; None takes those of this process.
+    """
     with one_line_errors():
         _run(list(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: list[str]) -> None:
+def make_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Makes the parser of the command line.
+
+    Args:
+      chosen: Name of the subcommand whose module is imported and whose options are added; None adds none.
+    """
     parser = argparse.ArgumentParser(
         "jaxssl",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"jaxssl {jaxssl.__version__}")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"jaxssl {jaxssl.__version__}",
+        help="print the version and exit",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(
@@ -64,15 +94,34 @@ def _run(arguments: list[str]) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=not command.takes_config,
         )
-        if name == next((word for word in arguments if not word.startswith("-")), None):
-            module = importlib.import_module(command.module)
-            subparser.description = module.__doc__
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run, takes_config=command.takes_config)
+        if name == chosen:
+            _add_options(subparser, command)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
+    module = importlib.import_module(command.module)
+    parser.description = module.__doc__
+    module.add_arguments(parser)
+    if command.takes_code:
+        parser.add_argument(
+            "--code",
+            action="append",
+            default=[],
+            metavar="FILE.py",
+            help="run this file first: it defines classes of your own that the run uses; may be repeated",
+        )
+    parser.set_defaults(run=module.run, takes_config=command.takes_config)
+
+
+def _run(arguments: list[str]) -> None:
+    parser = make_parser(next((word for word in arguments if not word.startswith("-")), None))
     options, unknown = parser.parse_known_args(arguments)
     if unknown and not options.takes_config:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.config_flags = unknown
+    for file in getattr(options, "code", ()):
+        load_module(file)
     options.run(options)
 
 

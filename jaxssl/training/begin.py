@@ -1,4 +1,4 @@
-"""A new run's first state: random, or with what another run has learned under the same names."""
+"""Makes the state that a new run begins with: random, or with parameters that another run has learned."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import optax
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.pretrained.load import load_pretrained
-from jaxssl.runs.hosts import tell
+from jaxssl.runs.hosts import print_once
 from jaxssl.sharding.layout import path_of
 from jaxssl.training.config import Pretraining
 from jaxssl.training.step import TrainState, create_state
@@ -19,29 +19,44 @@ Tree = Any
 def begin(
     config: Pretraining, optimizer: optax.GradientTransformation, rows: Any, mesh: Any
 ) -> TrainState:
-    """The state before the first step. Raises InputError where `config.start` cannot be begun from."""
+    """Makes the state before the first step.
+
+    Args:
+      config: Configuration of the run; parameters that `config.start` names are taken from that run.
+      optimizer: Optimizer of the run.
+      rows: Reader of the training rows, which has their description and their tokenizer.
+      mesh: Devices that the state is sharded over.
+
+    Raises:
+      InputError: The run `config.start` has another tokenizer or other shapes.
+    """
     learned = read_learned(config.start, rows.tokenizer) if config.start else {}
     state = create_state(config, optimizer, rows.spec, mesh, learned)
     if learned:
         own = parameters(state.model)
         taken = sum(own[path].size for path in own.keys() & learned.keys())
         total = sum(leaf.size for leaf in own.values())
-        tell(f"{taken / total:.1%} of the parameters start as {config.start} has learned them")
+        print_once(
+            f"{taken / total:.1%} of the parameters start as {config.start} has learned them"
+        )
     return state
 
 
 def read_learned(run: str, tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """Path -> array of the best checkpoint of a run; where both read text, of the same tokens."""
+    """Returns the parameters of the best checkpoint of `run` by their paths.
+
+    Raises InputError where that run has read text with a tokenizer other than `tokenizer`.
+    """
     pretrained = load_pretrained(run)
     theirs = pretrained.texts
     if tokenizer and theirs and theirs.fingerprint != tokenizer.fingerprint:
         raise InputError(
             f"{run} was trained with another tokenizer than these rows; "
-            f"prepare them with --tokenizer {run}/tokenizer"
+            f"prepare them with the tokenizer in {run}/tokenizer"
         )
     return parameters(pretrained.model)
 
 
 def parameters(model: Tree) -> dict[str, Any]:
-    """Path -> array."""
+    """Returns the arrays of `model` by their paths."""
     return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(model)}

@@ -18,21 +18,34 @@ GIB = 2**30
 class Chip:
     """One accelerator, as it is bought; FLOP/s, bytes, and bytes per second."""
 
-    name: str  # as `jaxssl plan --on` takes it
-    kind: str  # what JAX's `device_kind` contains
-    peak: float  # dense bfloat16 FLOP/s
-    memory: float  # bytes that a program may use: of a TPU, what libtpu gives it; of a GPU, what CUDA reports
-    bandwidth: float  # of its memory
-    link: float  # one way, of one link of the torus (TPU), or of all to the switch (GPU)
-    network: float  # one way, to chips of other slices (TPU) or nodes (GPU)
-    sizes: int = 0  # dimensions of the torus; 0: all chips of a node reach each other
-    ring: int = 1  # a dimension of a multiple of so many chips closes to a ring
-    largest: int = 0  # chips of the largest slice
-    devices: int = 1  # JAX devices of one chip
-    host: int = 4  # chips of one host
+    name: str
+    """Name, as `jaxssl plan --on` takes it."""
+    kind: str
+    """Text that JAX's `device_kind` contains."""
+    peak: float
+    """Dense bfloat16 FLOP/s."""
+    memory: float
+    """Bytes that a program may use: what libtpu grants on a TPU, what CUDA reports on a GPU."""
+    bandwidth: float
+    """Bytes per second of its memory."""
+    link: float
+    """Bytes per second, one way, of a link of the torus (TPU) or of all links to the switch (GPU)."""
+    network: float
+    """Bytes per second, one way, to chips of other slices (TPU) or nodes (GPU)."""
+    sizes: int = 0
+    """Number of dimensions of the torus; 0 where all chips of a node are connected to each other."""
+    ring: int = 1
+    """A dimension whose size is a multiple of this number of chips is closed to a ring."""
+    largest: int = 0
+    """Number of chips of the largest slice."""
+    devices: int = 1
+    """Number of JAX devices of one chip."""
+    host: int = 4
+    """Number of chips of one host."""
 
     @property
     def is_tpu(self) -> bool:
+        """Returns whether the chip is a TPU, which is connected as a torus."""
         return self.sizes > 0
 
 
@@ -52,7 +65,7 @@ ALIASES = {"v5litepod": "v5e", "trillium": "v6e", "ironwood": "tpu7x", "v7x": "t
 
 
 def find_chip(name: str) -> Chip:
-    """The chip of this name. Raises InputError that names the nearest one."""
+    """Returns the chip of this `name`. Raises InputError that has the nearest name where there is none."""
     known = {chip.name: chip for chip in CHIPS}
     if name in known:
         return known[name]

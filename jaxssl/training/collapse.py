@@ -1,7 +1,8 @@
-"""The collapse alarm: embeddings that have become one, or lie on a line, whatever the loss says.
+"""The collapse alarm: warns when the embeddings of all rows have become one point or lie on a line.
 
-An objective whose metrics have `spread` or `effective_rank` (`objectives/geometry.py`) is watched; a new
-network may be as narrow for a while, so that only some reports in a row count.
+The loss may not show it. An objective whose metrics have `spread` or `effective_rank`
+(`objectives/joint_embedding/geometry.py`) is watched. A network at its start may look the same for a
+while, so only several reports in a row count.
 """
 
 from collections.abc import Mapping
@@ -11,17 +12,21 @@ from jaxssl.errors import InputError
 
 
 class Collapsed(InputError):
-    """Embeddings tell rows apart no more."""
+    """The embeddings of different rows can no longer be told apart."""
 
 
 @dataclass(frozen=True)
 class CollapseAlarm:
-    """When a run warns, or stops."""
+    """When a run warns that embeddings have collapsed, or stops."""
 
-    spread: float = 0.1  # it warns below: 1 is a full sphere, 0 one point
-    effective_rank: float = 1.5  # or below this many dimensions
-    reports: int = 3  # in so many reports, one after another
-    stop: bool = False  # the run ends by it
+    spread: float = 0.1
+    """Lower limit of the spread of the embeddings: 1 is a full sphere, 0 is one point. 0 is no limit."""
+    effective_rank: float = 1.5
+    """Lower limit of the effective number of dimensions that the embeddings fill. 0 is no limit."""
+    reports: int = 3
+    """Number of reports in a row with a value below its limit after which the alarm is raised."""
+    stop: bool = False
+    """Whether the run ends with an error then; otherwise it prints a warning."""
 
     def __post_init__(self) -> None:
         if self.reports < 1:
@@ -33,7 +38,7 @@ class CollapseAlarm:
                 )
 
     def low(self, means: Mapping[str, float]) -> str:
-        """The metrics that lie below their limits, in words; empty where none does."""
+        """Describes the metrics among `means` that are below their limits; empty where none is."""
         return " and ".join(
             f"{name.replace('_', ' ')} {means[name]:.3f} (limit {getattr(self, name):g})"
             for name in ("spread", "effective_rank")
@@ -42,14 +47,22 @@ class CollapseAlarm:
 
 
 class CollapseWatch:
-    """Counts reports below the limits; says so once until a report is above them."""
+    """Counts reports in a row that are below the limits of an alarm, and warns once for each such series."""
 
     def __init__(self, alarm: CollapseAlarm):
+        """Starts to count with the limits of `alarm`."""
         self.alarm = alarm
         self.count = 0  # of reports below, one after another
 
     def look(self, step: int, means: Mapping[str, float]) -> str:
-        """A warning where the time has come, else an empty text. Raises Collapsed where it stops."""
+        """Looks at the `means` of a report after `step` steps.
+
+        Returns:
+          A warning if this report completes a series, else an empty text.
+
+        Raises:
+          Collapsed: The series is complete, and the alarm stops the run.
+        """
         low = self.alarm.low(means)
         self.count = self.count + 1 if low else 0
         if self.count != self.alarm.reports:
@@ -57,7 +70,7 @@ class CollapseWatch:
         text = f"embeddings have collapsed: {low} in {self.count} reports up to step {step}"
         if self.alarm.stop:
             raise Collapsed(
-                f"{text}; lower --optimizer.peak, weaken the views or check the objective, or let it "
-                "go on with --collapse.no-stop"
+                f"{text}; lower the optimizer's peak, weaken the views or check the objective, or let it "
+                "go on with collapse.stop=False"
             )
-        return f"warning: {text}; --collapse.stop ends such a run"
+        return f"warning: {text}; collapse.stop=True ends such a run"

@@ -106,13 +106,20 @@ class Pretraining:
         return Watch(self.run, host=host, hosts=hosts, step=start, **limits)
 
 
-def read_config(kind: type[Config], description: str, arguments: list[str] | None = None) -> Config:
+def read_config(
+    kind: type[Config],
+    description: str,
+    arguments: list[str] | None = None,
+    *,
+    program: str | None = None,
+) -> Config:
     """Returns the configuration of `--config FILE`, changed by flags like `--data.batch 128`.
 
     Args:
       kind: Class that the file must bind `config` to an instance of.
       description: First text of the help.
       arguments: Words of the command line; None takes those of this process.
+      program: What the help calls the command; None names this process and the file.
 
     Raises:
       InputError: The file is missing or binds no configuration, a flag names no field, or a value is
@@ -129,13 +136,14 @@ def read_config(kind: type[Config], description: str, arguments: list[str] | Non
     for file in chosen.code:
         load_module(file)
     config = load_config(chosen.config, kind)
+    program = program or f"{Path(sys.argv[0]).name} --config {chosen.config}"
     if {"-h", "--help"} & set(flags):
-        return _read_flags(kind, description, config, flags, chosen.config)
+        return _read_flags(kind, description, config, flags, program)
     check_flags(config, flags)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return _read_flags(kind, description, config, flags, chosen.config)
+            return _read_flags(kind, description, config, flags, program)
     except SystemExit as end:
         _raise_as_input_error(end)
         sys.stderr.write(printed.getvalue())
@@ -143,14 +151,14 @@ def read_config(kind: type[Config], description: str, arguments: list[str] | Non
 
 
 def _read_flags(
-    kind: type[Config], description: str, config: Config, flags: list[str], file: str
+    kind: type[Config], description: str, config: Config, flags: list[str], program: str
 ) -> Config:
     return tyro.cli(
         kind,
         args=flags,
         default=config,
         description=description,
-        prog=f"{Path(sys.argv[0]).name} --config {file}",
+        prog=program,
         config=(tyro.conf.AvoidSubcommands,),
     )
 

@@ -18,9 +18,19 @@ def evaluate(
     mesh: Any,
     batches: int,
 ) -> list[dict[str, Metric]]:
-    """Metrics of at most `batches` batches, still on the device; of the average where one is kept.
+    """Computes the metrics of held-out batches, with the averaged parameters where the run keeps an average.
 
-    Every call corrupts the same rows in the same way, so that evaluations of a run compare.
+    Every call corrupts the same rows in the same way, so that evaluations of a run can be compared.
+
+    Args:
+      state: State of the run.
+      held_out: Reader of the held-out rows, in their stored order.
+      evaluate_batch: What `make_evaluation` has compiled.
+      mesh: Devices that the batches are sharded over.
+      batches: Largest number of batches that are read.
+
+    Returns:
+      The metrics of each batch by name, still on the devices.
     """
     sharding = batch_sharding(mesh)
     return [

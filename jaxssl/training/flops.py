@@ -183,16 +183,26 @@ def _convolution(equation: JaxprEqn) -> float:
 
 
 def _scan(equation: JaxprEqn, inputs: Classes) -> tuple[Classes, StepFlops]:
-    constants, carries = equation.params["num_consts"], equation.params["num_carry"]
     (body,) = _jaxprs(equation)
-    fixed, carry = inputs[:constants], inputs[constants : constants + carries]
-    scanned = inputs[constants + carries :]
+    # Inputs are constants, carries and scanned arrays; outputs carries and stacked arrays. What is
+    # scanned or stacked has an axis more than in the body; the parameters that say so differ in jax 0.12.
+    scanned_count = _changed(equation.invars, body.invars)
+    carried_count = len(equation.outvars) - _changed(equation.outvars, body.outvars)
+    end = len(inputs) - scanned_count
+    start = end - carried_count
+    fixed, carry, scanned = inputs[:start], inputs[start:end], inputs[end:]
 
     def run(carry: Classes) -> tuple[Classes, StepFlops]:
         return _walk(body, [*fixed, *carry, *scanned])
 
     outputs, flops = _settled(run, carry)
     return outputs, flops * equation.params["length"]
+
+
+def _changed(outer: Sequence[Any], inner: Sequence[Any]) -> int:
+    """How many of these values have another shape inside a loop's body than outside."""
+    pairs = zip(outer, inner, strict=True)
+    return sum(out.aval.shape != within.aval.shape for out, within in pairs)
 
 
 def _while(equation: JaxprEqn, inputs: Classes) -> tuple[Classes, StepFlops]:

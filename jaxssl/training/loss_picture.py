@@ -1,4 +1,4 @@
-"""The picture of a run: its losses over steps and what they mean in bits per byte."""
+"""Draws the loss of a run over its steps, as a picture and as a line of text."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,15 @@ SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of one kind ("train" or "valid"), the last one of every step, by step."""
+    """Reads the records of one kind from the `metrics.jsonl` of a run.
+
+    Args:
+      run: Folder of the run.
+      kind: "train" or "valid".
+
+    Returns:
+      The last record of every step, in the order of the steps.
+    """
     by_step = {}
     with (run / "metrics.jsonl").open(encoding="utf8") as lines:
         for line in lines:
@@ -22,7 +30,7 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def draw_losses(run: Path) -> Path:
-    """Draws loss.png of a run: training loss, and the loss on held-out rows."""
+    """Draws `loss.png` in the folder `run`: the loss in training and on held-out rows. Returns its path."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -42,7 +50,7 @@ def draw_losses(run: Path) -> Path:
 
 
 def spark_line(values: list[float], width: int = 60) -> str:
-    """Values as a line of blocks, the highest and lowest at its ends."""
+    """Draws `values` as at most `width` block characters between the first and the last value."""
     if not values:
         return ""
     picked = [values[i * len(values) // width] for i in range(min(width, len(values)))]

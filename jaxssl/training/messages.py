@@ -1,4 +1,4 @@
-"""What a run shows a person at its begin and at its end."""
+"""What a run prints at its beginning and at its end."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.pretrained.guesses import show_guesses
 from jaxssl.pretrained.images import open_some
 from jaxssl.pretrained.pictures import SEARCHED, draw_pictures
-from jaxssl.runs.hosts import tell
+from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.loss_picture import draw_losses, read_metrics, spark_line
@@ -27,12 +27,21 @@ def announce(
     mesh: Any,
     changed: list[str],
 ) -> None:
-    """What is about to run: model, rows, devices, and where it goes on."""
+    """Prints what is about to run: model, rows, devices, and the step at which it goes on.
+
+    Args:
+      config: Configuration of the run.
+      state: State that the run begins with.
+      rows: Reader of the training rows.
+      held_out: Reader of the held-out rows.
+      mesh: Devices of the run.
+      changed: Lines that describe what has changed since the run began.
+    """
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.model))
     spec, start = rows.spec, int(state.step)
     per_epoch = max(rows.rows // spec.batch, 1)
     devices = jax.devices()
-    tell(
+    print_once(
         f"{type(config.objective).__name__}: {parameters / 1e6:.2f} M parameters\n"
         f"rows: {rows.rows:,} of {spec.in_words} ({held_out.rows:,} held out), batch "
         f"{spec.batch}: {config.steps:,} steps are {config.steps / per_epoch:.1f} epochs\n"
@@ -41,33 +50,39 @@ def announce(
         + f"; run: {config.run}"
     )
     if rows.stored_bytes > config.data.cache_gib * GIB:
-        tell(
+        print_once(
             f"warning: the shards are {in_gib(rows.stored_bytes)} GiB and the cache holds "
             f"{config.data.cache_gib:g}: rows are read in random order, so most are fetched again for "
             f"every batch; --data.cache-gib {in_gib(rows.stored_bytes)} holds all"
         )
     for line in changed:
-        tell(f"changed since the run began: {line}")
+        print_once(f"changed since the run began: {line}")
     if start >= config.steps:
-        tell(f"step {start:,} of {config.steps:,} is saved already; raise --steps to go on")
+        print_once(f"step {start:,} of {config.steps:,} is saved already; raise --steps to go on")
     elif start:
-        tell(f"going on after step {start:,}")
+        print_once(f"going on after step {start:,}")
 
 
 def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
-    """The picture of the loss; for masked LM a few guesses, for images more pictures."""
+    """Draws the loss, and shows samples: predictions for masked tokens of a masked LM, pictures of images.
+
+    Args:
+      config: Configuration of the run.
+      state: State after the last step.
+      held_out: Reader of the held-out rows, which samples are taken from.
+    """
     if jax.process_index():
         return
     run = run_folder(config.run)
     losses = [record["loss"] for record in read_metrics(run, "train")]
-    tell(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
+    print_once(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
     if jax.process_count() == 1:
         if isinstance(config.objective, MaskedLM) and isinstance(held_out, RowReader):
-            tell(f"\n{show_guesses(state.evaluated, held_out)}")
+            print_once(f"\n{show_guesses(state.evaluated, held_out)}")
         if isinstance(config.data, Images):
             some = open_some(config.data, "valid", SEARCHED)
             for path in draw_pictures(run, config.objective, state.evaluated, state.carried, some):
-                tell(f"picture: {path}")
-    tell(
+                print_once(f"picture: {path}")
+    print_once(
         f"\nthe checkpoint is in {config.run}/checkpoints; finetune.py takes --task.checkpoint {config.run}"
     )

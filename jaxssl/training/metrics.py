@@ -1,7 +1,7 @@
-"""What a run tells: lines for a person, metrics.jsonl and TensorBoard files for machines, a picture.
+"""Collects and writes the metrics of a run: lines to read, `metrics.jsonl` and TensorBoard files.
 
-Between reports nothing is fetched: metrics stay on the device until one is due. The host runs a few steps
-ahead of the device, and no further: a stop has to wait for what it has already asked for.
+Between reports nothing is fetched: metrics stay on the device until a report is due. The host runs a few
+steps ahead of the device and no further, since a request to stop waits for all steps that it has started.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from tensorboardX import SummaryWriter
 
 from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Metric
-from jaxssl.runs.hosts import tell
+from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.chips import device_peak
 from jaxssl.training.collapse import CollapseAlarm, CollapseWatch
@@ -87,7 +87,7 @@ class Report:
             self.board.close()
 
     def step(self, step: int, metrics: Mapping[str, Metric]) -> None:
-        """Notes the metrics of one step (numbered from 0); tells of them when it is time."""
+        """Takes the `metrics` of step number `step`, counted from 0, and reports when a report is due."""
         self.waiting.append((step, metrics))
         if len(self.waiting) > RUN_AHEAD:
             jax.block_until_ready(self.waiting[-1 - RUN_AHEAD][1])
@@ -96,13 +96,17 @@ class Report:
 
     @contextlib.contextmanager
     def input(self) -> Iterator[None]:
-        """Within it the loop reads a batch. The device works on, if that takes less than a step."""
+        """Measures the seconds that the loop takes to read a batch, as a context manager around reading."""
         began = time.perf_counter()
         yield
         self.input_seconds += time.perf_counter() - began
 
     def tell(self) -> None:
-        """Waits for the device, checks every step since the last report, prints and writes."""
+        """Waits for the device, checks every step since the last report, prints and writes their means.
+
+        Raises:
+          NotFinite: A metric of one of these steps is infinite or not a number.
+        """
         if not self.waiting:
             return
         fetched = jax.device_get(self.waiting)
@@ -119,18 +123,27 @@ class Report:
         means["input_seconds"] = input_seconds
         left = (now - self.began) / (last - self.first_step) * (self.steps - last)
         self._write("train", last, means)
-        tell(_line(last, self.steps, means, left, self.unit))
+        print_once(_line(last, self.steps, means, left, self.unit))
         if warning := self.collapse.look(last, means):
-            tell(warning)
+            print_once(warning)
 
     def evaluation(
         self, step: int, sums: Sequence[Mapping[str, Metric]], scores: Mapping[str, float] = {}
     ) -> dict[str, float]:
-        """Prints and writes the evaluation after `step` steps; returns its means and other scores."""
+        """Prints and writes the evaluation after `step` steps.
+
+        Args:
+          step: Number of steps that the run has taken.
+          sums: Metrics of the evaluated batches, totals and weights.
+          scores: Other scores by name, which are means already.
+
+        Returns:
+          All means and scores by name.
+        """
         means = {**averages(jax.device_get(sums)), **scores}
         self._write("valid", step, means)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        tell(f"step {step:>7,}  held-out: {shown}")
+        print_once(f"step {step:>7,}  held-out: {shown}")
         self.clock = time.perf_counter()  # the time of an evaluation is not the step's
         return means
 
@@ -185,7 +198,7 @@ def training_report(config: Pretraining, rows: Reader, *, start: int) -> Report:
 
 
 def averages(parts: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
-    """Exact means: totals and counts are added over all parts, in float64, before they are divided."""
+    """Computes exact means: totals and weights of all `parts` are added in float64, then divided."""
 
     def add(*arrays: Any) -> Any:
         return np.sum(np.asarray(arrays, np.float64), axis=0)
@@ -237,6 +250,6 @@ def _line(step: int, steps: int, means: dict[str, float], left: float, unit: str
 
 
 def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+    """Formats `seconds` as h:mm:ss."""
     whole = int(seconds + 0.5)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

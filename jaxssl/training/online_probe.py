@@ -1,7 +1,7 @@
-"""How much the features tell of labels while they are being learned; no label ever reaches the training.
+"""Measures during pretraining how well labels follow from the features; no label reaches the training.
 
-At every evaluation a linear classifier is fitted anew on features of some training images, which stay as they
-are, and measured on held-out ones.
+At every evaluation a linear classifier is fitted anew on the features of some training images, without
+changing the network, and its accuracy is measured on held-out images.
 """
 
 from collections.abc import Callable
@@ -26,20 +26,21 @@ STRENGTH = 1e-3
 
 
 def make_online_probe(config: Pretraining) -> Callable[[TrainState], dict[str, float]]:
-    """The function state -> {"probe_accuracy": share}; {} where `config.probe_images` is 0.
+    """Returns the function that measures the features of a state: state -> {"probe_accuracy": share}.
 
-    Raises InputError where there are no labels, and on several hosts.
+    It gives an empty dictionary where `config.probe_images` is 0. Raises InputError where the images have no
+    labels, and on several hosts.
     """
     if not config.probe_images:
         return lambda state: {}
     if jax.process_count() > 1:
-        raise InputError("the probe runs on one host; set --probe-images 0, and judge afterwards")
+        raise InputError("the probe runs on one host; set probe_images=0, and probe afterwards")
     if not isinstance(config.data, Images):
-        raise InputError("only images are probed; set --probe-images 0")
+        raise InputError("only images are probed; set probe_images=0")
     data, images = config.data, config.probe_images
     train, valid = (open_some(data, split, images) for split in ("train", "valid"))
     if not (classes := train.spec.classes):
-        raise InputError("there are no labels to probe with; set --probe-images 0")
+        raise InputError("there are no labels to probe with; set probe_images=0")
     embed: ImageEmbedder | None = None
 
     def probe(state: TrainState) -> dict[str, float]:

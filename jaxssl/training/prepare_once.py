@@ -1,4 +1,4 @@
-"""Rows that a recipe prepares are prepared by the first host alone: the others wait, and say for what."""
+"""Lets the first host alone prepare the rows that a recipe asks for; the other hosts wait for them."""
 
 import time
 
@@ -10,10 +10,17 @@ PAUSE = 1.0  # seconds between two looks at the folder
 
 
 def prepare_once(config: Pretraining, *, host: int, hosts: int) -> None:
-    """Returns when the rows are there, in a folder that all hosts share.
+    """Returns when the rows are prepared, in a folder that all hosts share.
 
-    A host that waits leaves when the first one dies (`watch.py`). Raises InputError where it has waited
-    for `hosts.prepare_within` seconds, and on the first host for what `prepare` refuses.
+    A host that waits ends when the first one dies (`runs/watch.py`).
+
+    Args:
+      config: Configuration of the run; nothing is done where `config.data` prepares nothing.
+      host: Index of this host; host 0 prepares.
+      hosts: Number of hosts.
+
+    Raises:
+      InputError: A host has waited for `hosts.prepare_within` seconds, or preparing was refused.
     """
     rows = config.data
     folder = rows.paths[0]
@@ -33,7 +40,7 @@ def _wait(folder: str, host: int, limit: float) -> None:
         if time.monotonic() > end:
             raise InputError(
                 f"host {host} has waited for {limit:g} s, and host 0 has not prepared "
-                f"{folder}; pass a larger --hosts.prepare-within, prepare the rows first "
+                f"{folder}; set a larger hosts.prepare_within, prepare the rows first "
                 "with `jaxssl prepare`, or take a folder that all hosts share"
             )
         time.sleep(PAUSE)

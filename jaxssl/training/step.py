@@ -176,7 +176,9 @@ def with_learned(model: Tree, learned: Mapping[str, Array]) -> Tree:
 
     paths = {path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(model)}
     if learned and not paths & learned.keys():
-        raise InputError("the run to start from has no parameter of this model; leave `start` empty")
+        raise InputError(
+            "the run to start from has no parameter of this model; leave `start` empty"
+        )
     return jax.tree_util.tree_map_with_path(choose, model)
 
 

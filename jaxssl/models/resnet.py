@@ -25,7 +25,6 @@ from jaxssl.models.layers.convolution import (
     Maps,
     Norm,
     Statistics,
-    convolution_flops,
     make_map_norm,
 )
 
@@ -75,29 +74,6 @@ class ResNetConfig:
     def stride(self) -> int:
         """Pixels of an image, along a side, to one place of the last maps."""
         return 8 if self.stem == "cifar" else 32
-
-    def forward_flops(self, height: int, width: int, channels: int) -> float:
-        """Of one image: the convolutions."""
-        size = 3 if self.stem == "cifar" else 7
-        if self.stem == "imagenet":
-            height, width = -(-height // 2), -(-width // 2)
-        total = convolution_flops(height, width, channels, self.width, size)
-        if self.stem == "imagenet":
-            height, width = -(-height // 2), -(-width // 2)
-        for inputs, inner, stride in self._blocks():
-            before, (height, width) = (height, width), (-(-height // stride), -(-width // stride))
-            bottleneck = DEPTHS[self.depth][1]
-            outputs = inner * (WIDER if bottleneck else 1)
-            if bottleneck:
-                total += convolution_flops(*before, inputs, inner, 1)
-                total += convolution_flops(height, width, inner, inner, 3)
-                total += convolution_flops(height, width, inner, outputs, 1)
-            else:
-                total += convolution_flops(height, width, inputs, inner, 3)
-                total += convolution_flops(height, width, inner, inner, 3)
-            if stride != 1 or inputs != outputs:
-                total += convolution_flops(height, width, inputs, outputs, 1)
-        return total
 
     def _blocks(self) -> list[tuple[int, int, int]]:
         """Inputs, inner channels and stride of every block."""

@@ -18,7 +18,6 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
-from jaxssl.models.flops import forward_flops
 from jaxssl.models.layers.dense import Linear
 from jaxssl.models.layers.stack import run_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
@@ -87,12 +86,6 @@ class VisionTransformerConfig:
     def first(self) -> int:
         """States before those of the patches."""
         return (self.pooling == "token") + self.registers
-
-    def forward_flops(self, height: int, width: int, channels: int) -> float:
-        """Of one image: patches to states, and the blocks."""
-        places = (height // self.patch) * (width // self.patch)
-        embedding = 2.0 * places * self.patch**2 * channels * self.blocks.width
-        return embedding + forward_flops(self.blocks, places + self.first)
 
 
 class Blocks(nnx.Module):

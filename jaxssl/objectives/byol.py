@@ -35,7 +35,6 @@ from jaxssl.objectives.joint_embedding.two_views import (
     metrics_of,
     run_head,
     run_heads,
-    view_flops,
 )
 
 
@@ -106,8 +105,3 @@ class BYOL(ContrastiveObjective):
         )
         error = first + second
         return error, (state, metrics_of(error, examples, projected[:, 0], projected[:, 1]))
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: both views, and a third for the teacher, which has no backward pass."""
-        heads = (*self.projector, *self.predictor)
-        return 4 / 3 * sum(view_flops(self.encoder, kind, spec, *heads) for kind in self.views)

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.errors import InputError
-from jaxssl.models.flops import forward_flops
 from jaxssl.models.layers.packing import positions_of, segments_of
 from jaxssl.models.pretraining.causal_language_model import CausalLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig
@@ -120,11 +119,6 @@ class CausalLM(Objective):
             nats, correct, examples.weights, examples.byte_lengths, examples.total[0]
         )
         return nats, (state, metrics)
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one row: the decoder, and the head at every place."""
-        head = spec.length * 2 * self.decoder.width * spec.vocab_size
-        return forward_flops(self.decoder, spec.length) + head
 
 
 def random_prefix(key: Array, segments: Int[Array, "batch length"]) -> Bool[Array, "batch length"]:

@@ -20,7 +20,6 @@ from jaxtyping import Array, Float
 from jaxssl.augment import Augmentation, lab_to_rgb, rgb_to_lab
 from jaxssl.errors import InputError
 from jaxssl.models.pretraining.colorizer import Colorizer
-from jaxssl.models.pretraining.image_decoder import decoder_flops
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives.batches.batch import Images
@@ -136,19 +135,6 @@ class Colorization(Objective):
 
     def _size(self, spec: Any) -> tuple[int, int]:
         return self.views.size or (spec.height, spec.width)
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: encoder and decoder."""
-        height, width = self._size(spec)
-        decoder = decoder_flops(
-            height // self.encoder.stride,
-            width // self.encoder.stride,
-            self.encoder.features,
-            self.decoder_width,
-            len(BINS),
-            doublings=self.doublings,
-        )
-        return self.encoder.forward_flops(height, width, 1) + decoder
 
 
 def lightness_of(lab: View) -> Float[Array, "batch height width 1"]:

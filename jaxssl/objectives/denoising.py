@@ -42,7 +42,6 @@ from jaxssl.objectives.corruption.positions import put_at, read_at, write_at
 from jaxssl.objectives.corruption.spans import poisson_spans, run_starts
 from jaxssl.objectives.prediction.decoding import (
     Examples,
-    decoding_flops,
     decoding_loss,
     make_model,
 )
@@ -113,10 +112,6 @@ class Denoising(Objective):
             bottleneck=self.bottleneck,
             label_smoothing=self.label_smoothing,
         )
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one row."""
-        return decoding_flops(self.encoder, self.decoder, spec.length, spec.length, spec.vocab_size)
 
 
 def permute_sentences(key: Array, tokens: Rows, vocabulary: Vocabulary) -> Rows:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl import losses
-from jaxssl.augment import Augmentation, MultiCrop
+from jaxssl.augment import MultiCrop
 from jaxssl.augment.recipes import dino_views
 from jaxssl.errors import InputError
 from jaxssl.losses.unit_vectors import to_unit
@@ -36,7 +36,7 @@ from jaxssl.objectives.joint_embedding.batch_statistics import (
     statistics_for,
 )
 from jaxssl.objectives.joint_embedding.teacher import Momentum, Teacher, follow, teacher_of
-from jaxssl.objectives.joint_embedding.two_views import check_widths, metrics_of, view_flops
+from jaxssl.objectives.joint_embedding.two_views import check_widths, metrics_of
 
 
 @dataclass(frozen=True)
@@ -144,16 +144,6 @@ class DINO(Objective):
         temperature = self.temperature_at(state["step"])
         logs = jax.nn.log_softmax((targets - state["center"][None, None]) / temperature)
         return -(jnp.exp(logs) * logs).sum(axis=-1).mean(axis=0)
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: all crops by the student, and for the teacher a third of the large ones."""
-
-        def of(views: Augmentation, count: int) -> float:
-            heads = (*self.projector, self.prototypes)
-            return count * view_flops(self.encoder, views, spec, *heads)
-
-        large = of(self.crops.large, self.crops.large_count)
-        return 4 / 3 * large + of(self.crops.small, self.crops.small_count)
 
 
 def _scores(

@@ -21,7 +21,6 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.flops import forward_flops
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.replaced_tokens import ReplacedTokenModel, generator_of
 from jaxssl.models.transformer_config import TransformerConfig
@@ -38,7 +37,6 @@ from jaxssl.objectives.corruption.masking import (
     Masking,
     check_masking,
     choose_tokens,
-    masked_places,
     replace_tokens,
 )
 from jaxssl.objectives.corruption.positions import read_at, write_at
@@ -174,16 +172,6 @@ class Electra(Objective):
             disallow_correct=self.disallow_correct,
         )
         return nats, correct, jnp.where(examples.weights > 0, drawn, originals)
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one row: both networks, and their heads."""
-        generator, width = self.generator, self.discriminator.width
-        narrow = generator.table_width
-        masked = masked_places(self.rate, spec.length)
-        heads = masked * 2 * narrow * (spec.vocab_size + generator.width)
-        heads += spec.length * 2 * width * (width + 1)
-        networks = (generator, self.discriminator)
-        return heads + sum(forward_flops(network, spec.length) for network in networks)
 
 
 def detection_metrics(

@@ -19,8 +19,7 @@ from jaxtyping import Array, Float, Key
 from jaxssl import losses
 from jaxssl.augment import Augmentation, fold
 from jaxssl.errors import InputError
-from jaxssl.models.pretraining.image_autoencoder import DOUBLINGS, ImageAutoencoderModel, map_shape
-from jaxssl.models.pretraining.image_decoder import decoder_flops
+from jaxssl.models.pretraining.image_autoencoder import ImageAutoencoderModel
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives.batches.batch import Images, Ratio
@@ -120,13 +119,3 @@ class ImageAutoencoder(Objective):
 
     def _size(self, spec: Any) -> tuple[int, int]:
         return self.views.size or (spec.height, spec.width)
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: the encoder, the code, the decoder."""
-        height, width = self._size(spec)
-        rows, columns, maps = map_shape(height, width, self.decoder_width)
-        dense = self.code * (self.encoder.features + rows * columns * maps)
-        decoder = decoder_flops(
-            rows, columns, maps, self.decoder_width, spec.channels, doublings=DOUBLINGS
-        )
-        return self.encoder.forward_flops(height, width, spec.channels) + 2.0 * dense + decoder

@@ -22,7 +22,6 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, example_keys
 from jaxssl.errors import InputError
-from jaxssl.models.flops import forward_flops
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.image_text import ImageTextModel
@@ -178,13 +177,6 @@ class ImageText(ContrastiveObjective):
             "temperature": Ratio(temperature, jnp.ones(())),
         }
         return nats, (moved(state, {"encoder": over_rows(moments)}), metrics)
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image and its caption."""
-        height, width = self.views.size or (spec.height, spec.width)
-        image = self.encoder.forward_flops(height, width, spec.channels)
-        heads = 2 * self.width * (self.encoder.features + self.text.width)
-        return image + forward_flops(self.text, spec.captions.length) + heads
 
 
 def bounded(logarithm: Float[Array, ""]) -> Float[Array, ""]:

@@ -21,7 +21,6 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, fold
 from jaxssl.errors import InputError
-from jaxssl.models.flops import forward_flops
 from jaxssl.models.pretraining.masked_patches import MaskedPatchModel
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.models.vision_transformer import States, VisionTransformerConfig, cut_patches
@@ -122,16 +121,6 @@ class MaskedAutoencoder(Objective):
             )
         places = (height // patch) * (width // patch)
         return places, self.seen(places)
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: all patches embedded, the encoder on those seen, the decoder on all."""
-        places, seen = self._places(spec)
-        first, width = self.encoder.first, self.decoder.width
-        numbers = self.encoder.patch**2 * spec.channels
-        dense = places * numbers * (self.encoder.features + width)
-        dense += (seen + first) * self.encoder.features * width
-        encoder = forward_flops(self.encoder.blocks, seen + first)
-        return 2.0 * dense + encoder + forward_flops(self.decoder, places + first)
 
 
 def in_order(seen: States, masks: States, ranks: Int[Array, "batch places"]) -> States:

@@ -24,7 +24,6 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.losses.unit_vectors import to_unit
-from jaxssl.models.flops import forward_flops
 from jaxssl.models.layers.dense import standardize
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.embedding_regressor import EmbeddingRegressor
@@ -34,7 +33,6 @@ from jaxssl.objectives.contract import Objective, moving_average
 from jaxssl.objectives.corruption.masking import (
     Masking,
     choose_tokens,
-    masked_places,
     replace_tokens,
 )
 from jaxssl.objectives.corruption.positions import read_at
@@ -164,9 +162,3 @@ class MaskedEmbedding(Objective):
             "spread": (weights * apart).sum(),
         }
         return {name: Ratio(sum * total, count * total) for name, sum in sums.items()}
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one row: the encoder, the head, and a third for the teacher, which has no backward pass."""
-        encoder = forward_flops(self.encoder, spec.length)
-        head = masked_places(self.rate, spec.length) * 8 * self.encoder.width**2
-        return encoder * (4 / 3 if self.targets == "teacher" else 1) + head

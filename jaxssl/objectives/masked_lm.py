@@ -18,7 +18,6 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.flops import forward_flops
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig
@@ -28,7 +27,6 @@ from jaxssl.objectives.corruption.masking import (
     Masking,
     check_masking,
     choose_tokens,
-    masked_places,
     replace_tokens,
 )
 from jaxssl.objectives.corruption.positions import read_at
@@ -154,12 +152,6 @@ class MaskedLM(Objective):
         nats = losses.next_sentence(logits, labels, weights, normalize=False)
         right = (jnp.argmax(logits, axis=-1) == labels) * weights * examples.pair_total[0]
         return nats, Ratio(right.sum(), weights.sum() * examples.pair_total[0])
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one row: the encoder, and the head at the places that are predicted."""
-        width = self.encoder.width
-        head = masked_places(self.rate, spec.length) * 2 * width * (spec.vocab_size + width)
-        return forward_flops(self.encoder, spec.length) + head
 
 
 def guess(

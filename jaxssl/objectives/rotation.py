@@ -80,10 +80,6 @@ class Rotation(Objective):
     def _size(self, spec: Any) -> tuple[int, int]:
         return self.views.size or (spec.height, spec.width)
 
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: the encoder, on its four rotations."""
-        return TURNS * self.encoder.forward_flops(*self._size(spec), spec.channels)
-
 
 def turn(
     images: Float[Array, "batch side side channels"],

@@ -29,7 +29,6 @@ from jaxssl.objectives.joint_embedding.two_views import (
     make_views,
     metrics_of,
     run_heads,
-    view_flops,
 )
 from jaxssl.sharding.contrastive import over_all_rows
 
@@ -87,7 +86,3 @@ class SimCLR(ContrastiveObjective):
             block_size=self.block_size,
         )
         return nats, (state, metrics_of(nats, examples, first, second))
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: both views."""
-        return 2 * view_flops(self.encoder, self.views, spec, *self.projector)

@@ -23,7 +23,6 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError
-from jaxssl.models.flops import forward_flops
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
@@ -192,8 +191,3 @@ class SimCSE(ContrastiveObjective):
         if model.pooler is None:
             return pooled
         return jnp.tanh(model.pooler(pooled))
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one row: the encoder twice, and masked LM where there is one."""
-        language = self.language_task.forward_flops(spec) if self.masked_lm_weight else 0.0
-        return 2 * forward_flops(self.encoder, spec.length) + language

@@ -29,7 +29,6 @@ from jaxssl.objectives.joint_embedding.two_views import (
     make_views,
     metrics_of,
     run_heads,
-    view_flops,
 )
 
 
@@ -82,8 +81,3 @@ class SimSiam(ContrastiveObjective):
         cosines = (to_unit(predicted) * to_unit(targets[:, ::-1])).sum(axis=-1).mean(axis=1)
         loss = -(examples.weights @ cosines)
         return loss, (state, metrics_of(loss, examples, projected[:, 0], projected[:, 1]))
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: both views."""
-        heads = (*self.projector, *self.predictor)
-        return 2 * view_flops(self.encoder, self.views, spec, *heads)

@@ -37,7 +37,6 @@ from jaxssl.objectives.corruption.positions import put_at
 from jaxssl.objectives.corruption.spans import most_spans, run_starts, segmented_spans
 from jaxssl.objectives.prediction.decoding import (
     Examples,
-    decoding_flops,
     decoding_loss,
     make_model,
 )
@@ -119,11 +118,6 @@ class SpanCorruption(Objective):
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
         """The weighted sum over these examples; logits are never held whole."""
         return decoding_loss(model, state, examples, key, label_smoothing=self.label_smoothing)
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one row."""
-        table = spec.vocab_size + self.sentinels
-        return decoding_flops(self.encoder, self.decoder, *self.lengths(spec.length), table)
 
 
 class Plan(NamedTuple):

@@ -29,7 +29,6 @@ from jaxssl.objectives.joint_embedding.two_views import (
     make_views,
     metrics_of,
     run_heads,
-    view_flops,
 )
 
 
@@ -87,7 +86,3 @@ class VICReg(ContrastiveObjective):
             covariance_weight=self.covariance_weight,
         )
         return loss, (state, metrics_of(loss, examples, first, second))
-
-    def forward_flops(self, spec: Any) -> float:
-        """Of one image: both views."""
-        return sum(view_flops(self.encoder, kind, spec, *self.projector) for kind in self.views)

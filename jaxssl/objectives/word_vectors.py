@@ -169,12 +169,6 @@ class WordVectors(Objective):
         drawn = jnp.searchsorted(upto, jax.random.uniform(key, shape) * upto[-1], side="right")
         return jnp.minimum(drawn, upto.shape[0] - 1).astype(jnp.int32)
 
-    def forward_flops(self, spec: Any) -> float:
-        """Of one row: products of every word with its neighbours and negatives."""
-        near = 2 * self.window
-        products = near * (1 + self.negatives) if self.model == "skip_gram" else 1 + self.negatives
-        return 2.0 * spec.length * self.width * (products + (self.model == "cbow") * near / 2)
-
 
 def _shift(rows: Array, offset: int) -> Array:
     """At every place what stands `offset` places further on; zeros beyond the ends."""

@@ -30,6 +30,7 @@ from jaxssl.planning.targets import NoCompiler, Target, check_compiler, target_d
 from jaxssl.planning.traffic import memory_traffic
 from jaxssl.sharding.mesh import rows_of_hosts
 from jaxssl.training.config import Pretraining
+from jaxssl.training.flops import step_flops
 from jaxssl.training.step import TrainState, abstract_batch, abstract_state, make_step
 
 Spec = TextSpec | ImageSpec
@@ -40,7 +41,7 @@ class Counts:
     """What shapes alone tell."""
 
     parameters: int
-    flops: float  # of a step: 3 x forward, a multiply-add is two
+    flops: float  # of a step (`training/flops.py`), a multiply-add is two
     executed: float  # with what remat computes twice
     state: int  # bytes of the whole state: that of a checkpoint
     state_per_device: int
@@ -188,12 +189,12 @@ def count(config: Pretraining, spec: Spec, sizes: dict[str, int]) -> Counts:
     """Parameters, FLOPs and bytes by the shapes of the state and the tables of axes."""
     mesh: Any = AbstractMesh(tuple(sizes.values()), tuple(sizes))
     state = abstract_state(config, config.optimizer.make(config.steps), spec, mesh)
-    forward = spec.batch * config.objective.forward_flops(spec)
+    flops = step_flops(config.objective, spec)
     remats = {network.remat for network in refusals.networks(config.objective).values()}
     return Counts(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.model)),
-        flops=3 * forward,
-        executed=(4 if "full" in remats else 3) * forward,
+        flops=flops.total,
+        executed=flops.total + flops.differentiated * ("full" in remats),
         state=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)),
         state_per_device=device_bytes(state),
         units=spec.units,

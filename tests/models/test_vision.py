@@ -14,7 +14,7 @@ from jaxssl.models.layers.convolution import BatchNorm, Convolution, GroupNorm, 
 from jaxssl.models.layers.convolution_on_cpu import convolve, convolve_on_cpu
 from jaxssl.models.layers.mlp import MLP
 from jaxssl.models.pretraining.image_autoencoder import ImageAutoencoderModel
-from jaxssl.models.pretraining.image_decoder import ImageDecoder, decoder_flops
+from jaxssl.models.pretraining.image_decoder import ImageDecoder
 from jaxssl.models.recipes import vit
 from jaxssl.models.resnet import ResNetConfig, largest_of_nine
 from jaxssl.models.vision_transformer import (
@@ -153,15 +153,6 @@ def test_parameters_of_published_sizes(depth, stem):
     assert count == published[depth]
 
 
-def test_flops_are_those_of_published_sizes():
-    """He et al. 2016, table 1, counts multiply-adds: 1.8, 3.6 and 3.8 (4.1 with the stride in 3 x 3) G."""
-    for depth, published in ((18, 1.8e9), (34, 3.6e9), (50, 4.1e9)):
-        flops = ResNetConfig(depth, stem="imagenet").forward_flops(224, 224, 3)
-        assert flops / 2 == pytest.approx(published, rel=0.03)
-    base = VisionTransformerConfig(vit(), patch=16)
-    assert base.forward_flops(224, 224, 3) / 2 == pytest.approx(17.6e9, rel=0.02)
-
-
 def test_batch_norm_is_over_the_global_batch():
     """On eight devices the moments are those of one, and the gradient too, to 1e-5."""
     model = lively(ResNetConfig(10, width=8, norm="batch").make(KEY, 3))
@@ -270,8 +261,6 @@ def test_decoder_doubles_maps_of_any_size():
     np.testing.assert_allclose(
         decoder(maps), slow_convolution(x, weights(decoder.pixels), 1), atol=1e-5
     )
-    by_hand = 2 * 9 * (6 * 10 * 6 * 8 + 12 * 20 * 8 * 4 + 12 * 20 * 4 * 3)
-    assert decoder_flops(3, 5, 6, 4, 3, doublings=2) == by_hand
     with pytest.raises(InputError, match="from 0 channels by 4 to 3, doubled 2 times"):
         ImageDecoder(KEY, 0, 4, 3, doublings=2)
 

@@ -192,20 +192,11 @@ def test_one_batch_is_learned_by_heart(objective, first, last):
     assert np.mean(losses[-10:]) < last
 
 
-def test_another_size_of_image_and_flops():
-    """Sides that are no multiple of 8; FLOPs are those of the compiled forward pass, within 20 %."""
+def test_another_size_of_image():
+    """Sides that are no multiple of 8."""
     spec = tiny_image_spec(batch=2, size=20)
     model = PLAIN.init(jax.random.key(0), spec)
     assert model.decode(jnp.zeros((2, 64)), "float32").shape == (2, 20, 20, 3)
-    for objective in (MASKED, PLAIN):
-        model = jax.eval_shape(lambda key, o=objective: o.init(key, SPEC), jax.random.key(0))
-        state = objective.init_state if objective is PLAIN else lambda model: ()
-        state = jax.eval_shape(state, model)
-        program = jax.jit(objective.loss).lower(
-            model, state, jax.eval_shape(lambda o=objective: drawn(o)), None
-        )
-        counted = program.compile().cost_analysis()["flops"] / 8
-        assert objective.forward_flops(SPEC) == pytest.approx(counted, rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_images_are_those_of_flags_or_of_the_recipe_or_assumed():
 
 def test_a_run_on_images_is_planned():
     plan = make_plan(SHADES, read_target("cpu:8"), size=(8, 6))
-    assert plan.counts.flops == 3 * 16 * 2 * 8 * 6 * 3
+    assert plan.counts.flops == 3 * 16 * 2 * (8 * 6 * 3 + 1)  # the product, and the weighted sum
     # model, two moments and counters, and the two images of a device
     assert plan.measured.memory.arguments == pytest.approx(
         3 * 4 * 8 * 6 * 3 + 2 * 8 * 6 * 3, abs=32

@@ -30,6 +30,7 @@ class Choice:
 
 
 _made: ContextVar[list[Choice] | None] = ContextVar("choices", default=None)
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
 
 
 @contextmanager
@@ -43,6 +44,19 @@ def choices_made() -> Iterator[list[Choice]]:
         _made.reset(token)
 
 
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """While tracing in this context, XLA computes every attention, whatever was asked for.
+
+    Its matrix products can then be counted (`jaxssl/training/flops.py`); a fused kernel hides them.
+    """
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
 def choose(
     wish: Wish,
     queries: Array,
@@ -53,6 +67,8 @@ def choose(
     prefixed: bool,
 ) -> Choice:
     """Raises InputError where the wish is a fused kernel and none can do this."""
+    if _plain.get():
+        return Choice("xla", "its products are counted")
     platform = platform_of_mesh()
     reason = "as asked for"
     if wish != "xla":

@@ -133,8 +133,3 @@ def make_map_norm(kind: Norm, channels: int, *, scale: float = 1.0) -> GroupNorm
 
 def affine(x: Array, scale: Array, bias: Array) -> Array:
     return x * along_last(scale, x) + along_last(bias, x)
-
-
-def convolution_flops(height: int, width: int, inputs: int, outputs: int, size: int) -> float:
-    """Of one image, by the size of the result (a multiply-add is two)."""
-    return 2.0 * height * width * size * size * inputs * outputs

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
-from jaxssl.models.layers.convolution import Convolution, GroupNorm, Maps, convolution_flops
+from jaxssl.models.layers.convolution import Convolution, GroupNorm, Maps
 from jaxssl.models.layers.dense import along_last
 
 WIDEST = 8  # times the width of the last stage
@@ -67,14 +67,3 @@ def doubled(x: Maps) -> Float[Array, "batch rows columns channels"]:
     shape = (batch, height, 2, width, 2, channels)
     places = jnp.broadcast_to(x[:, :, None, :, None], shape)
     return places.reshape(batch, 2 * height, 2 * width, channels)
-
-
-def decoder_flops(
-    rows: int, columns: int, inputs: int, width: int, outputs: int, *, doublings: int
-) -> float:
-    """Of one image, from maps of rows x columns: the convolutions."""
-    total = 0.0
-    for before, after in stages_of(inputs, width, doublings):
-        rows, columns, inputs = 2 * rows, 2 * columns, after
-        total += convolution_flops(rows, columns, before, after, 3)
-    return total + convolution_flops(rows, columns, inputs, outputs, 3)

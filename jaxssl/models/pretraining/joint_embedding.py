@@ -6,7 +6,6 @@ Chen et al. 2020 (projector); Grill et al. 2020 (predictor); Caron et al. 2021 (
 encoder is used after training.
 """
 
-from itertools import pairwise
 
 import jax
 from flax import nnx
@@ -46,8 +45,3 @@ class JointEmbedding(nnx.Module):
         columns = (projector[-1], prototypes)
         drawn = jax.random.normal(keys[3], columns) if prototypes else None
         self.prototypes = None if drawn is None else nnx.Param(projector[-1] ** -0.5 * drawn)
-
-
-def head_flops(*widths: int) -> float:
-    """Of one row through layers of these widths, the inputs' first."""
-    return sum(2.0 * inputs * outputs for inputs, outputs in pairwise(widths))

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from jaxssl.augment import Augmentation, fold
 from jaxssl.errors import InputError
 from jaxssl.models.layers.mlp import MLP
-from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding, head_flops
+from jaxssl.models.pretraining.joint_embedding import JointEmbedding
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, mean_metrics
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     in_every_row,
@@ -108,10 +108,3 @@ def check_sizes(views: tuple[Augmentation, Augmentation]) -> None:
     first, second = (kind.size for kind in views)
     if first != second:
         raise InputError(f"views of {first} and {second} cannot be embedded together; set one size")
-
-
-def view_flops(encoder: Encoder, views: Augmentation, spec: Any, *heads: int) -> float:
-    """Of one view of an image: the encoder, and layers behind it of these widths."""
-    height, width = views.size or (spec.height, spec.width)
-    own = encoder.forward_flops(height, width, spec.channels)
-    return own + head_flops(encoder.features, *heads)

@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
 from jaxssl.models.encoder_decoder import EncoderDecoder, Memory
-from jaxssl.models.flops import cross_flops, forward_flops
 from jaxssl.models.layers.packing import positions_of
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.batches.batch import (
@@ -121,12 +120,3 @@ def decoding_loss(
     for name, (total, weight) in examples.counts.items():
         metrics[name] = Ratio(total.sum(), weight.sum())
     return nats, (state, metrics)
-
-
-def decoding_flops(
-    encoder: TransformerConfig, decoder: TransformerConfig, read: int, written: int, vocab_size: int
-) -> float:
-    """Of one row: both networks, what the decoder reads of the encoder, and the head."""
-    head = written * 2 * decoder.width * vocab_size
-    both = forward_flops(encoder, read) + forward_flops(decoder, written)
-    return both + cross_flops(decoder, written, read) + head

@@ -12,7 +12,6 @@ import pytest
 from jaxssl.data.labelled.example_batches import LabelledSpec
 from jaxssl.errors import InputError
 from jaxssl.models.encoder_decoder import Memory
-from jaxssl.models.flops import cross_flops, forward_flops
 from jaxssl.models.recipes import bart, gpt2, t5
 from jaxssl.objectives import CausalLM, Denoising, SpanCorruption
 from jaxssl.objectives.batches.batch import Text, Vocabulary
@@ -198,18 +197,6 @@ def test_finetuning_takes_the_encoder():
     config = PREFIX.finetuning_config(PREFIX.init(jax.random.key(7), SPEC))
     assert not config.causal
     assert Classify().network(config) == config
-
-
-def test_flops_of_a_row():
-    """By hand: width 32, 2 key heads of 8; 6 tokens that read 10 states."""
-    decoder = t5(2, 32, 4, kv_heads=2, causal=True)
-    by_hand = 2 * (2 * 2 * 32 * 32 * 6 + 2 * 2 * 32 * 16 * 10 + 4 * 32 * 6 * 10)
-    assert cross_flops(decoder, 6, 10) == by_hand
-    objective = OBJECTIVES["spans"]
-    read, written = objective.lengths(32)
-    expected = forward_flops(T5[0], read) + forward_flops(T5[1], written)
-    expected += cross_flops(T5[1], written, read) + written * 2 * 32 * 64
-    assert objective.forward_flops(SPEC) == expected
 
 
 def test_networks_that_do_not_fit(key):

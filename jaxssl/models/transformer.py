@@ -12,13 +12,13 @@ al. 2024 (ModernBERT).
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from jaxssl.errors import InputError
 from jaxssl.models.layers.dense import Embedding, Linear, standardize
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.packing import positions_of
-from jaxssl.models.layers.stack import run_layers, stack_layers
+from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.models.transformer_layers import (
     Ids,
@@ -70,43 +70,127 @@ class Transformer(nnx.Module):
     def __call__(
         self,
         tokens: Ids,
-        segments: Ids,
+        segments: Ids | None = None,
         *,
         types: Ids | None = None,
         prefix: Bool[Array, "batch length"] | None = None,
         key: Array | None = None,
     ) -> Rows:
-        """States in `compute_dtype`. No `key`: no dropout. No `types`: type 0 everywhere.
+        """Computes the states of packed rows of tokens.
 
-        Of a causal network, the places of `prefix` are seen by all of their segment.
-        Raises `InputError` for rows longer than `max_length`, segments of another shape than the
-        tokens, or types where the model has none.
+        Args:
+          tokens: Token ids, int32 `[batch, length]`.
+          segments: Number of the document that each token belongs to, `[batch, length]`; 0 is padding.
+            `None`: every row is one document without padding.
+          types: Segment types (sentence A or B), `[batch, length]`. `None`: type 0 everywhere.
+          prefix: Positions of a causal network that all of their document see, bool `[batch, length]`.
+          key: Random key of dropout. `None`: no dropout.
+
+        Returns:
+          States after the last layer and the final norm (if there is one), `[batch, length, width]`
+          in `compute_dtype`.
+
+        Raises:
+          InputError: The rows are longer than `max_length`, the segments have another shape than the
+            tokens, or types are given to a model with `segment_types=0`.
         """
-        x, _ = self._run(tokens, segments, types, prefix, key)
+        x, each, every = self._inputs(tokens, segments, types, prefix, key)
+
+        def apply(layer: Layer, x: Rows, one: PerLayerInputs) -> Rows:
+            return layer(stream(self.config, x), one, every)
+
+        x = run_layers(self.layers, x, each, apply, remat=self.config.remat)
         return x if self.final_norm is None else self.final_norm(x)
+
+    def hidden_states(
+        self,
+        tokens: Ids,
+        segments: Ids | None = None,
+        *,
+        types: Ids | None = None,
+        prefix: Bool[Array, "batch length"] | None = None,
+        key: Array | None = None,
+    ) -> Float[Array, "states batch length width"]:
+        """Computes the states after the embedding and after every layer.
+
+        Entry 0 is what the first layer reads: the embeddings with their norm and dropout, widened to
+        `width`. Entry i is the output of layer i (counted from 1), so that of a network with
+        `norm_first=False` (BERT) it is normalised. The final norm is in no entry, also not in the last:
+        `final_norm(hidden_states(...)[-1])` is what a call returns. (`output_hidden_states` of
+        transformers applies the final norm to its last entry, e.g. of GPT-2, Llama and ModernBERT; all
+        other entries are the same.)
+
+        Args:
+          tokens: Token ids, int32 `[batch, length]`.
+          segments: Document numbers, `[batch, length]`; `None`: every row is one document.
+          types: Segment types, `[batch, length]`; `None`: type 0 everywhere.
+          prefix: Positions that all of their document see, bool `[batch, length]`.
+          key: Random key of dropout. `None`: no dropout.
+
+        Returns:
+          States `[layers + 1, batch, length, width]` in `compute_dtype`.
+
+        Raises:
+          InputError: As a call does.
+        """
+        first, each, every = self._inputs(tokens, segments, types, prefix, key)
+
+        def apply(layer: Layer, x: Rows, one: PerLayerInputs) -> tuple[Rows, Rows]:
+            x = stream(self.config, layer(stream(self.config, x), one, every))
+            return x, x
+
+        _, states = scan_layers(self.layers, first, each, apply, remat=self.config.remat)
+        return jnp.concatenate([stream(self.config, first)[None], states])
 
     def mean_of_layers(
         self, tokens: Ids, segments: Ids, last: int, *, types: Ids | None = None
     ) -> Rows:
-        """Mean of what the last layers give, each place of each brought to mean 0 and variance 1.
+        """Computes the mean of the standardised outputs of the last layers, without dropout.
 
-        float32, without dropout (Baevski et al. 2022, data2vec, section 3.3). Raises as a call does.
+        Each position of each layer's output is brought to mean 0 and variance 1 over the width, and these
+        are averaged: the targets of data2vec.
+
+        Args:
+          tokens: Token ids, int32 `[batch, length]`.
+          segments: Document numbers, `[batch, length]`; 0 is padding.
+          last: Number of layers, counted from the last one; more than there are stand for all.
+          types: Segment types, `[batch, length]`; `None`: type 0 everywhere.
+
+        Returns:
+          The mean, float32 `[batch, length, width]`.
+
+        Raises:
+          InputError: As a call does.
+
+        References:
+          Baevski et al. 2022, "data2vec", section 3.3.
         """
-        _, summed = self._run(tokens, segments, types, None, None, last)
-        assert summed is not None
-        return summed / min(last, self.config.depth)
+        config = self.config
+        x, each, every = self._inputs(tokens, segments, types, None, None)
+        is_last = jnp.arange(config.depth) >= config.depth - last
 
-    def _run(
+        def apply(
+            layer: Layer, carry: tuple[Rows, Rows], one: tuple[PerLayerInputs, Array]
+        ) -> tuple[Rows, Rows]:
+            x, summed = carry
+            x = layer(stream(config, x), one[0], every)
+            return x, summed + jnp.where(one[1], standardize(x, config.norm_epsilon), 0.0)
+
+        carry = (x, jnp.zeros(x.shape, jnp.float32))
+        _, summed = run_layers(self.layers, carry, (each, is_last), apply, remat=config.remat)
+        return summed / min(last, config.depth)
+
+    def _inputs(
         self,
         tokens: Ids,
-        segments: Ids,
+        segments: Ids | None,
         types: Ids | None,
         prefix: Bool[Array, "batch length"] | None,
         key: Array | None,
-        last: int = 0,
-    ) -> tuple[Rows, Rows | None]:
-        """The states after all layers, and the standardised ones of the last, added up."""
+    ) -> tuple[Rows, PerLayerInputs, SharedLayerInputs]:
+        """The states that the first layer reads, and what the layers read beside them."""
         config = self.config
+        segments = jnp.ones(tokens.shape, jnp.int32) if segments is None else segments
         self._check(tokens, segments, types)
         embedding_key, layers_key = (None, None) if key is None else jax.random.split(key)
         positions = positions_of(segments)
@@ -114,20 +198,7 @@ class Transformer(nnx.Module):
         x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
         x = x if self.widen is None else self.widen(x)
         each = per_layer_inputs(config, layers_key)
-        every = SharedLayerInputs(segments, rotary_tables(config, positions), prefix)
-        is_last = jnp.arange(config.depth) >= config.depth - last
-
-        def apply(
-            layer: Layer, carry: tuple[Rows, Rows | None], one: tuple[PerLayerInputs, Array]
-        ) -> tuple[Rows, Rows | None]:
-            x, summed = carry
-            x = layer(stream(config, x), one[0], every)
-            if summed is not None:
-                summed = summed + jnp.where(one[1], standardize(x, config.norm_epsilon), 0.0)
-            return x, summed
-
-        summed = jnp.zeros(x.shape, jnp.float32) if last else None
-        return run_layers(self.layers, (x, summed), (each, is_last), apply, remat=config.remat)
+        return x, each, SharedLayerInputs(segments, rotary_tables(config, positions), prefix)
 
     def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
         x = self.tokens(tokens, "vocab")

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
 from jaxssl.models.layers.dense import Linear
-from jaxssl.models.layers.stack import run_layers, stack_layers
+from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.models.transformer_layers import (
     Layer,
@@ -99,7 +99,10 @@ class Blocks(nnx.Module):
         self.final_norm = norm_of(config) if config.final_norm else None
 
     def __call__(self, x: States, key: Array | None = None) -> States:
-        """States in `compute_dtype`. No `key`: no dropout."""
+        """Runs states `x` `[batch, positions, width]` through the layers and the final norm.
+
+        The result is in `compute_dtype`. `key` is that of dropout; `None`: no dropout.
+        """
         every = SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)
 
         def apply(layer: Layer, x: States, one: Any) -> States:
@@ -109,6 +112,29 @@ class Blocks(nnx.Module):
         x = x.astype(self.config.compute_dtype)
         x = run_layers(self.layers, x, each, apply, remat=self.config.remat)
         return x if self.final_norm is None else self.final_norm(x)
+
+    def hidden_states(
+        self, x: States, key: Array | None = None
+    ) -> Float[Array, "states batch positions width"]:
+        """Computes `x` and the states after every layer, before the final norm.
+
+        Args:
+          x: States that the first layer reads, `[batch, positions, width]`.
+          key: Random key of dropout. `None`: no dropout.
+
+        Returns:
+          States `[layers + 1, batch, positions, width]` in `compute_dtype`.
+        """
+        every = SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)
+
+        def apply(layer: Layer, x: States, one: Any) -> tuple[States, States]:
+            x = stream(self.config, layer(stream(self.config, x), one, every))
+            return x, x
+
+        each = per_layer_inputs(self.config, key)
+        x = x.astype(self.config.compute_dtype)
+        _, states = scan_layers(self.layers, x, each, apply, remat=self.config.remat)
+        return jnp.concatenate([stream(self.config, x)[None], states])
 
 
 class VisionTransformer(nnx.Module):
@@ -163,6 +189,27 @@ class VisionTransformer(nnx.Module):
             batch, height // self.config.patch, width // self.config.patch, -1
         ), ()
 
+    def hidden_states(
+        self, pixels: Float[Array, "batch height width channels"], *, key: Array | None = None
+    ) -> Float[Array, "states batch positions width"]:
+        """Computes the states before the first layer and after every layer.
+
+        The positions are the class token (with `pooling="token"`), the registers and then the patches, row
+        by row: `hidden_states(pixels)[:, :, config.first:]` are those of the patches. The final norm is in
+        no entry, also not in the last; `output_hidden_states` of transformers leaves it out too for ViT.
+
+        Args:
+          pixels: Images, `[batch, height, width, channels]`.
+          key: Random key of dropout. `None`: no dropout.
+
+        Returns:
+          States `[layers + 1, batch, positions, width]` in `compute_dtype`.
+
+        Raises:
+          InputError: The patch does not divide the height or the width.
+        """
+        return self.blocks.hidden_states(self._with_first(self.embed(pixels)), key)
+
     def embed(self, pixels: Float[Array, "batch height width channels"]) -> States:
         """Patches as the blocks read them: embedded, with positions, in `compute_dtype`.
 
@@ -174,14 +221,21 @@ class VisionTransformer(nnx.Module):
         return self.embedding(patches) + positions[None].astype(patches.dtype)
 
     def run(self, states: States, key: Array | None = None) -> States:
-        """Class token and registers before the states, all through the blocks."""
+        """Puts class token and registers before states `[batch, patches, width]` and runs the blocks.
+
+        `key` is that of dropout; `None`: no dropout. The result has `config.first` positions more.
+        """
+        return self.blocks(self._with_first(states), key)
+
+    def _with_first(self, states: States) -> States:
+        """Class token and registers, if there are any, before the states."""
         batch = states.shape[0]
         first = [one[...] for one in (self.token, self.registers) if one is not None]
         before = [
             jnp.broadcast_to(tokens[None], (batch, *tokens.shape)).astype(states.dtype)
             for tokens in first
         ]
-        return self.blocks(jnp.concatenate([*before, states], axis=1), key)
+        return jnp.concatenate([*before, states], axis=1)
 
     def first_statistics(self) -> Any:
         """It has no batch norms."""

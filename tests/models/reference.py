@@ -12,17 +12,25 @@ def states(
     config: TransformerConfig, weights: dict[str, Any], tokens, segments, types=None
 ) -> np.ndarray:
     """[batch, length, width]; every document is computed alone and put back where it stood."""
+    last = hidden_states(config, weights, tokens, segments, types)[-1]
+    return norm(config, _float64(weights["final_norm"]), last) if config.final_norm else last
+
+
+def hidden_states(
+    config: TransformerConfig, weights: dict[str, Any], tokens, segments, types=None
+) -> np.ndarray:
+    """[layers + 1, batch, length, width]: after the embedding and after every layer, without a final norm."""
     weights = _float64(weights)
-    out = np.zeros((*tokens.shape, config.width))
+    out = np.zeros((config.depth + 1, *tokens.shape, config.width))
     for row in range(tokens.shape[0]):
         for segment in set(segments[row].tolist()) - {0}:
-            places = np.flatnonzero(segments[row] == segment)
-            kinds = np.zeros(len(places), int) if types is None else types[row, places]
-            out[row, places] = document(config, weights, tokens[row, places], kinds)
+            here = np.flatnonzero(segments[row] == segment)
+            kinds = np.zeros(len(here), int) if types is None else types[row, here]
+            out[:, row, here] = document(config, weights, tokens[row, here], kinds)
     return out
 
 
-def document(config: TransformerConfig, weights: dict[str, Any], tokens, types) -> np.ndarray:
+def document(config: TransformerConfig, weights: dict[str, Any], tokens, types) -> list[np.ndarray]:
     x = weights["tokens"]["embedding"][tokens]
     if config.positions == "learned":
         x = x + weights["positions"]["embedding"][: len(tokens)]
@@ -30,9 +38,10 @@ def document(config: TransformerConfig, weights: dict[str, Any], tokens, types) 
         x = x + weights["types"]["embedding"][types]
     if config.embedding_norm:
         x = norm(config, weights["embedding_norm"], x)
+    found = [x]
     for i in range(config.depth):
-        x = layer(config, _at(weights["layers"], i), i, x)
-    return norm(config, weights["final_norm"], x) if config.final_norm else x
+        found.append(layer(config, _at(weights["layers"], i), i, found[-1]))
+    return found
 
 
 def layer(config: TransformerConfig, w: dict[str, Any], i: int, x: np.ndarray) -> np.ndarray:

@@ -1,123 +1,115 @@
-"""Batches of prepared rows: batch t is a pure function of (manifest, seed, t), on any host count.
+"""Batches of prepared rows of text: `{"tokens": int32 [rows, length]}`.
 
-The order is grain's: a shuffle by index, another one every epoch, endless; mixtures draw from every
-set in proportion to its weight. So nothing is kept between batches, and a run starts at any t at no
-cost. A host reads those parts of the same global batch that its devices need.
+    reader = Rows("prepared/novels", batch=256).open("train", seed=0)
+    tokens = reader.batch(1_000)["tokens"]
+
+What order, mixtures and hosts do to the batches is in `reader.py`.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
-from jaxssl.data.prepared.manifest import TOKENIZER, Manifest, read_manifest, verify_shards
-from jaxssl.data.prepared.order import InOrder, Order, Shuffled
+from jaxssl.data.prepared.manifest import TOKENIZER, Manifest, read_manifest
 from jaxssl.data.prepared.shards import RowFiles
 from jaxssl.data.preparing.texts import Prepare, prepare
-from jaxssl.data.stores.shard_cache import shard_cache
-from jaxssl.data.stores.store import is_url
+from jaxssl.data.reader import (
+    BatchReader,
+    PreparedSets,
+    check_alike,
+    matching_tokenizer,
+    open_split,
+)
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
-from jaxssl.errors import InputError
 
-SURVEYED_ROWS = 32_768  # of a split: its tokens are counted in a moment
+SURVEYED_ROWS = 32_768  # rows of a split in which tokens are counted; that takes less than a second
 
 
+@final
 @dataclass(frozen=True)
-class Rows:
-    """Prepared rows to read: a folder, here or on an object store, or several as a mixture."""
+class Rows(PreparedSets):
+    """Prepared rows of text to read: one folder, local or on an object store, or a mixture of several."""
 
-    path: str | tuple[str, ...]  # or s3://…, gs://…
-    batch: int = 64  # rows of the global batch
-    weights: tuple[float, ...] = ()  # of a mixture; in proportion to the rows if empty
-    prepare: Prepare | None = None  # makes the folder where it is missing
-    cache: str = ""  # folder for shards of object stores; $JAXSSL_CACHE, else ~/.cache/jaxssl
-    cache_gib: float = 50.0  # it never takes more
-
-    def __post_init__(self) -> None:
-        check_mixture(self)
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The folders, also where there is only one."""
-        return (self.path,) if isinstance(self.path, str) else tuple(self.path)
+    prepare: Prepare | None = None
+    """How the rows are prepared if the folder does not exist yet. None: a missing folder is an error."""
 
     def open(self, split: str = "train", **options: Any) -> "RowReader":
-        """As `open_rows`."""
+        """Opens the rows of a split.
+
+        Args:
+          split: "train" or "valid".
+          **options: Keyword arguments of `open_rows`.
+        """
         return open_rows(self, split, **options)
 
     def read_spec(self, run: str | Path) -> tuple["TextSpec", Tokenizer]:
-        """The rows that a run was trained on, and their tokenizer; as short as can be.
+        """Returns the description of the rows that a run was trained on, and their tokenizer.
 
-        No parameter depends on the length of rows, which some models limit.
+        Args:
+          run: Folder of the run.
+
+        Returns:
+          A description with length 1, and the tokenizer. No parameter's shape depends on the length,
+          and some models refuse lengths above a limit; so the shortest length serves for all.
         """
         tokenizer = load_tokenizer(Path(run) / TOKENIZER)
         return TextSpec.of(tokenizer, batch=self.batch, length=1), tokenizer
 
 
-def check_mixture(config: Any) -> None:
-    """Raises InputError for a batch, paths and weights that do not fit together."""
-    if config.batch < 1:
-        raise InputError(f"batch={config.batch} must be at least 1")
-    if not config.paths:
-        raise InputError("path names no prepared set")
-    if not 0 < config.cache_gib < float("inf"):
-        raise InputError(f"cache_gib={config.cache_gib} must be above 0")
-    if config.weights and len(config.weights) != len(config.paths):
-        raise InputError(
-            f"{len(config.weights)} weights for {len(config.paths)} prepared sets; give one a set"
-        )
-    for weight in config.weights:
-        if not 0 < weight < float("inf"):
-            raise InputError(f"weight {weight} must be positive; leave out a set instead")
-    if config.prepare is not None and len(config.paths) > 1:
-        raise InputError(
-            f"prepare makes one set and path names {len(config.paths)}; "
-            "prepare each with `jaxssl prepare`"
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class TextSpec:
-    """What a model and an objective must know of the batches."""
+    """What a model and an objective must know of batches of text."""
 
-    batch: int  # rows of the global batch
-    length: int  # tokens of a row
+    batch: int
+    """Rows of the global batch."""
+    length: int
+    """Tokens of a row."""
     vocab_size: int
+    """Number of token ids."""
     pad: int
+    """Id of the token that fills up the end of a row."""
     unknown: int
+    """Id of the token for text without a token of its own."""
     begin: int
+    """Id of the token before each document."""
     end: int
+    """Id of the token after each document."""
     mask: int
-    starts_word: np.ndarray  # bool [vocab]
-    byte_length: np.ndarray  # int32 [vocab]
-    special: np.ndarray  # bool [vocab]
-    ends_sentence: np.ndarray  # bool [vocab]
-    count: Callable[[], np.ndarray]  # reads many rows: called only where `frequency` is asked for
+    """Id of the token that replaces a hidden one."""
+    starts_word: np.ndarray
+    """Whether a token begins a word, bool `[vocab]`."""
+    byte_length: np.ndarray
+    """Bytes of text that a token stands for, int32 `[vocab]`."""
+    special: np.ndarray
+    """Whether a token is special, such as `pad` and `mask`; these are never predicted. bool `[vocab]`."""
+    ends_sentence: np.ndarray
+    """Whether a token is a full stop, an exclamation mark or a question mark, bool `[vocab]`."""
+    count: Callable[[], np.ndarray]
+    """Returns `frequency`. It may read many rows, so only `frequency` calls it."""
 
     @property
     def unit(self) -> str:
-        """What the speed of a run counts."""
+        """What the speed of a run is counted in."""
         return "tokens"
 
     @property
     def units(self) -> int:
-        """Tokens of a batch."""
+        """Tokens of a global batch."""
         return self.batch * self.length
 
     @property
     def in_words(self) -> str:
-        """A row in words."""
+        """The shape of a row as a phrase."""
         return f"{self.length} tokens, vocabulary {self.vocab_size:,}"
 
     @property
     def frequency(self) -> np.ndarray:
-        """float64 [vocab], the share of each token in the text; even where there is no text."""
+        """Relative frequency of each token in the text, float64 `[vocab]`; uniform if there is no text."""
         return self.count()
 
     @classmethod
@@ -129,7 +121,14 @@ class TextSpec:
         length: int,
         count: Callable[[], np.ndarray] | None = None,
     ) -> "TextSpec":
-        """The description of rows of a tokenizer."""
+        """Returns the description of rows that a tokenizer has encoded.
+
+        Args:
+          tokenizer: Tokenizer of the rows.
+          batch: Rows of the global batch.
+          length: Tokens of a row.
+          count: Returns the relative frequencies, float64 `[vocab]`. None: uniform frequencies.
+        """
         return cls(
             count=count or partial(even_frequency, tokenizer.special),
             batch=batch,
@@ -148,12 +147,27 @@ class TextSpec:
 
 
 def even_frequency(special: np.ndarray) -> np.ndarray:
-    """Every token that is not special as often as any other."""
+    """Returns the same frequency for every token that is not special, and 0 for the special ones.
+
+    Args:
+      special: Whether a token is special, bool `[vocab]`.
+
+    Returns:
+      Frequencies that sum to 1, float64 `[vocab]`.
+    """
     return ~special / max(np.count_nonzero(~special), 1)
 
 
 def count_tokens(files: RowFiles, special: np.ndarray) -> np.ndarray:
-    """The share of each token in the text, counted in rows that lie evenly over all; special ones 0."""
+    """Counts the tokens in up to 32,768 rows, which are spread evenly over all rows.
+
+    Args:
+      files: The rows.
+      special: Whether a token is special, bool `[vocab]`. Special tokens are not counted.
+
+    Returns:
+      Relative frequencies, which sum to 1 if there is any text, float64 `[vocab]`.
+    """
     surveyed = min(files.rows, SURVEYED_ROWS)
     ids = np.linspace(0, files.rows - 1, surveyed).astype(np.int64)
     counts = np.zeros(len(special))
@@ -163,37 +177,15 @@ def count_tokens(files: RowFiles, special: np.ndarray) -> np.ndarray:
     return counts / max(counts.sum(), 1.0)
 
 
-class RowReader:
-    """Reads batches; made by `open_rows`. Keeps no state but open files."""
-
-    spec: TextSpec
-    tokenizer: Tokenizer
-    fingerprint: str  # of manifests, split, seed, batch and order: what a resumed run compares
-    rows: int  # of the split, over all sets
-    batches: int  # in order: all, the last one filled up; shuffled: the whole ones of an epoch
-    stored_bytes: int  # of the shards that are on object stores
-
-    def __init__(
-        self,
-        files: RowFiles,
-        order: Order,
-        spec: TextSpec,
-        tokenizer: Tokenizer,
-        *,
-        fingerprint: str,
-        parts: Sequence[range] | None = None,
-    ):
-        self.spec, self.tokenizer, self.fingerprint = spec, tokenizer, fingerprint
-        self.rows, self.stored_bytes = files.rows, files.stored_bytes
-        self.batches = order.batches(spec.batch)
-        self._files, self._order = files, order
-        self._parts = [range(spec.batch)] if parts is None else list(parts)
+@final
+class RowReader(BatchReader[TextSpec, Tokenizer]):
+    """Reads batches of rows of text; `open_rows` makes it."""
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        """{"tokens": int32 [rows, length]}, the parts of this host of global batch `step`.
+        """Returns this host's rows of global batch number `step`: `{"tokens": int32 [rows, length]}`.
 
-        Shuffled rows go on for ever; in order, `step` must be below `batches`, and the last batch
-        is filled up with rows of `pad`.
+        Shuffled rows have no end. In order, `step` must be below `batches`, and the last batch is filled
+        up with rows of `pad`.
         """
         rows = sum(len(part) for part in self._parts)
         tokens = np.full((rows, self.spec.length), self.spec.pad, np.int32)
@@ -204,32 +196,9 @@ class RowReader:
             start += len(part)
         return {"tokens": tokens}
 
-    def row_ids(self, step: int) -> np.ndarray:
-        """int64 ids of the rows of the global batch, over all hosts; without rows of padding."""
-        return self._ids(step, 0, self.spec.batch)
-
-    def documents(self, row_ids: Sequence[int] | np.ndarray) -> list[str]:
-        """Names of the documents that have a piece in any of these rows, each once, in order.
-
-        In a mixture the folder stands before the name.
-        """
-        return self._files.documents(row_ids)
-
     def save_spec(self, run: str | Path) -> None:
-        """Leaves in the folder of a run what `Rows.read_spec` reads."""
+        """Writes the tokenizer, which `Rows.read_spec` reads, into the folder `run`."""
         self.tokenizer.save(Path(run) / TOKENIZER)
-
-    def _ids(self, step: int, start: int, stop: int) -> np.ndarray:
-        return ids_of_batch(self._order, self.batches, step, self.spec.batch, start, stop)
-
-
-def ids_of_batch(
-    order: Order, batches: int, step: int, batch: int, start: int, stop: int
-) -> np.ndarray:
-    """Ids of the rows `start` to `stop` of batch `step`."""
-    if step < 0 or (step >= batches and not order.endless):
-        raise IndexError(f"batch {step} does not exist; there are {batches}")
-    return order.ids(step * batch + start, step * batch + stop)
 
 
 def open_rows(
@@ -241,84 +210,36 @@ def open_rows(
     shuffle: bool = True,
     verify: bool = True,
 ) -> RowReader:
-    """Opens prepared rows, and prepares them first where `config.prepare` says how.
+    """Opens prepared rows, and prepares them first if they are missing and `config.prepare` says how.
 
-    `parts` are the rows of the global batch that this host reads; all of them if None.
-    `verify` reads every shard of the split once and compares its hash, at about 1 GB/s a core.
-    Raises InputError for a set that is missing, half-written or corrupt, for a tokenizer that does
-    not belong to it, and for a mixture that does not fit together.
+    Args:
+      config: The prepared sets.
+      split: "train" or "valid".
+      seed: Seed of the order.
+      parts: Ranges of rows of the global batch that this host reads. None: all rows.
+      shuffle: Endless shuffled epochs if true, else every row once in the order it was written.
+      verify: Whether every shard of the split is read once and its hash compared, at about 1 GB/s and
+        core.
+
+    Returns:
+      A reader whose batches are `{"tokens": int32 [rows, length]}`.
+
+    Raises:
+      InputError: A set is missing, incomplete or damaged, its tokenizer is not the one it was prepared
+        with, or the sets of a mixture have different lengths or tokenizers.
     """
     manifests = [_manifest(path, config.prepare) for path in config.paths]
-    _check_alike(config.paths, manifests)
+    check_alike(config.paths, manifests, ("length", "tokenizer"))
     tokenizer = matching_tokenizer(config.paths[0], manifests[0].tokenizer)
-    for path, manifest in zip(config.paths, manifests, strict=True):
-        if not manifest.splits.get(split):
-            known = ", ".join(manifest.splits)
-            raise InputError(f"{path} has no split {split!r}; it has {known}")
-        if verify and not is_url(path):  # what is fetched is always compared
-            verify_shards(path, manifest, split)
-    files = RowFiles(
-        config.paths, manifests, split, partial(shard_cache, config.cache, config.cache_gib)
-    )
-    order = choose_order(files, config.weights, seed, shuffle=shuffle)
-    return RowReader(
-        files,
-        order,
-        TextSpec.of(
-            tokenizer,
-            batch=config.batch,
-            length=manifests[0].length,
-            count=cache(partial(count_tokens, files, tokenizer.special)),
-        ),
+    opened = open_split(config, manifests, split, seed=seed, shuffle=shuffle, verify=verify)
+    spec = TextSpec.of(
         tokenizer,
-        fingerprint=fingerprint_of_batches(manifests, split, config.batch, order),
-        parts=parts,
+        batch=config.batch,
+        length=manifests[0].length,
+        count=cache(partial(count_tokens, opened.files, tokenizer.special)),
     )
+    return RowReader(opened, spec, tokenizer, parts=parts)
 
 
 def _manifest(path: str, config: Prepare | None) -> Manifest:
     return read_manifest(path) if config is None else prepare(config, path)
-
-
-def choose_order(files: RowFiles, weights: Sequence[float], seed: int, *, shuffle: bool) -> Order:
-    """Shuffled without end, or every row once."""
-    return Shuffled(files.set_rows, weights, seed) if shuffle else InOrder(files.rows)
-
-
-def matching_tokenizer(path: str, fingerprint: str) -> Tokenizer:
-    """The tokenizer of a prepared set. Raises InputError where it is not the one with `fingerprint`."""
-    tokenizer = load_tokenizer(f"{path}/{TOKENIZER}")
-    if tokenizer.fingerprint != fingerprint:
-        raise InputError(
-            f"the tokenizer in {path}/{TOKENIZER} is not the one that its rows were made with "
-            f"({tokenizer.fingerprint[:12]}…, not {fingerprint[:12]}…); "
-            "restore it or prepare the set anew"
-        )
-    return tokenizer
-
-
-def _check_alike(paths: Sequence[str], manifests: Sequence[Manifest]) -> None:
-    """All sets of a mixture must have rows of one length and one tokenizer."""
-    first = manifests[0]
-    for path, manifest in zip(paths, manifests, strict=True):
-        if manifest.length != first.length:
-            raise InputError(
-                f"rows of {path} have {manifest.length} tokens and those of {paths[0]} "
-                f"{first.length}; prepare them with the same --length"
-            )
-        if manifest.tokenizer != first.tokenizer:
-            raise InputError(
-                f"{path} and {paths[0]} have different tokenizers; "
-                f"prepare one with --tokenizer {paths[0]}/{TOKENIZER}"
-            )
-
-
-def fingerprint_of_batches(manifests: Sequence[Any], split: str, batch: int, order: Order) -> str:
-    """Holds the first ids themselves, so another shuffle (a new version of grain) shows as well."""
-    content = {
-        "sets": [manifest.fingerprint for manifest in manifests],
-        "split": split,
-        "batch": batch,
-        "order": order.ids(0, 64).tolist(),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -169,28 +169,10 @@ def test_each_set_of_a_mixture_has_epochs_of_its_own(sets):
     assert sorted(of_small[:small]) == list(range(small))
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"path": ("a", "b"), "weights": (1.0,)}, "1 weights for 2"),
-        ({"path": "a", "weights": (1.0, 2.0)}, "2 weights for 1"),
-        ({"path": ("a", "b"), "weights": (1.0, 0.0)}, r"weight 0\.0 must be positive"),
-        ({"path": ("a", "b"), "weights": (1.0, -1.0)}, r"weight -1\.0"),
-        ({"path": ("a", "b"), "weights": (1.0, float("nan"))}, "weight nan"),
-        ({"path": "a", "batch": 0}, "batch=0"),
-        ({"path": ()}, "names no"),
-        ({"path": ("a", "b"), "prepare": Prepare(Words())}, "prepare makes one set"),
-    ],
-)
-def test_wrong_configurations(fields, message):
-    with pytest.raises(InputError, match=message):
-        Rows(**fields)
-
-
 def test_what_does_not_fit_together(sets, tmp_path):
     folder, _ = sets
     large = str(folder / "large")
-    with pytest.raises(InputError, match="16 tokens and those of .*large 32"):
+    with pytest.raises(InputError, match="short has length 16 and .*large has 32"):
         open_rows(Rows((large, str(folder / "short"))), seed=0)
     with pytest.raises(InputError, match="different tokenizers"):
         open_rows(Rows((large, str(folder / "other"))), seed=0)

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 
 class InputError(ValueError):
@@ -29,3 +30,56 @@ def is_full_disk(error: BaseException) -> bool:
         or os.strerror(errno.ENOSPC) in str(cause)
         for cause in causes(error)
     )
+
+
+def check_at_least(instance: Any, minimum: float, *names: str) -> None:
+    """Raises `InputError` where a field of a dataclass is below its minimum; None is let through.
+
+    Args:
+      instance: The dataclass, in its `__post_init__`.
+      minimum: The smallest allowed value.
+      names: Names of the fields.
+    """
+    for name in names:
+        value = getattr(instance, name)
+        if value is not None and value < minimum:
+            raise InputError(f"{name}={value} must be at least {minimum}")
+
+
+def check_above(instance: Any, limit: float, *names: str) -> None:
+    """Raises `InputError` where a field of a dataclass is not above a limit; None is let through.
+
+    Args:
+      instance: The dataclass, in its `__post_init__`.
+      limit: The largest number that is refused.
+      names: Names of the fields.
+    """
+    for name in names:
+        value = getattr(instance, name)
+        if value is not None and value <= limit:
+            raise InputError(f"{name}={value} must be above {limit}")
+
+
+def check_share(instance: Any, *names: str, zero: bool = True, one: bool = False) -> None:
+    """Raises `InputError` where a field of a dataclass is no share between 0 and 1; None is let through.
+
+    Args:
+      instance: The dataclass, in its `__post_init__`.
+      names: Names of the fields.
+      zero: Whether 0 is allowed.
+      one: Whether 1 is allowed.
+    """
+    interval = f"{'[' if zero else '('}0, 1{']' if one else ')'}"
+    for name in names:
+        value = getattr(instance, name)
+        if value is None or 0 < value < 1 or (zero and value == 0) or (one and value == 1):
+            continue
+        raise InputError(f"{name}={value} must lie in {interval}")
+
+
+def check_choice(instance: Any, name: str, choices: Iterable[str]) -> None:
+    """Raises `InputError` where the field `name` of the dataclass `instance` is not among the `choices`."""
+    value, known = getattr(instance, name), tuple(choices)
+    if value not in known:
+        listed = f"{', '.join(known[:-1])} or {known[-1]}"
+        raise InputError(f"{name}={value!r} is unknown; use {listed}")

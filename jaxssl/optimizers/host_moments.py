@@ -1,7 +1,11 @@
-"""The optimizer's moments wait in the host's memory: a device holds them only while it updates.
+"""Keeps the optimizer's moments in the host's memory, so that a device holds them only during the update.
 
-Every device keeps its part in pinned memory of its own host; the compiler moves it there and back, and
-hides what it can behind other work (Ren et al. 2021, ZeRO-Offload, which updates on the host instead).
+Each device stores its shard in pinned memory of its own host. The compiler copies it to the device and
+back, and overlaps the copies with other work where it can.
+
+References:
+  Ren et al. 2021, "ZeRO-Offload: democratizing billion-scale model training"; there, the update itself
+  runs on the host, here it runs on the device.
 """
 
 from typing import Any
@@ -13,28 +17,43 @@ from jax.sharding import AbstractMesh
 from jaxssl.errors import InputError
 
 Tree = Any
-HOST = "pinned_host"
-PLATFORMS = ("tpu", "gpu")  # whose compilers move arrays between the two memories
+HOST = "pinned_host"  # JAX's name of the memory kind
+PLATFORMS = ("tpu", "gpu")  # their compilers copy arrays between the memory kinds
 
 
 class OnHost(optax.GradientTransformation):
-    """An optimizer as any other, whose state the step keeps in the host's memory."""
+    """An optimizer whose state the training step keeps in the host's memory; otherwise unchanged.
+
+    The class marks the optimizer: `jaxssl.training.step` checks for it with `isinstance`.
+    """
 
 
 def check_host_memory(mesh: Any) -> None:
-    """Raises InputError where the devices of a mesh have no pinned memory of a host beside their own."""
-    if isinstance(mesh, AbstractMesh):  # counted for, not run on
+    """Checks that the devices of `mesh` can use pinned memory of their host.
+
+    Raises:
+      InputError: The platform has no such memory kind (CPU). An `AbstractMesh`, which a plan uses to
+        count bytes without running anything, is accepted.
+    """
+    if isinstance(mesh, AbstractMesh):  # a plan only counts its bytes
         return
     platform = mesh.devices.flat[0].platform
     if platform not in PLATFORMS:
         raise InputError(
-            f"optimizer.host_moments: a {platform} has no {HOST} memory beside its own, which "
-            f"{' and '.join(PLATFORMS)} have; leave it out"
+            f"optimizer.host_moments: a {platform} has no {HOST} memory beside its own, only "
+            f"{' and '.join(PLATFORMS)} have; set optimizer.host_moments to False"
         )
 
 
 def on_host(shapes: Tree, shardings: Tree) -> Tree:
-    """The shardings with all matrices in the host's memory; vectors and counters are not worth the way."""
+    """Returns the shardings with all arrays of two or more axes moved to the host's memory.
+
+    Vectors and counters stay on the device, since copying them would save next to nothing.
+
+    Args:
+      shapes: Pytree of the optimizer's state: arrays or their `jax.ShapeDtypeStruct`.
+      shardings: Pytree of the same structure with a `NamedSharding` for each array.
+    """
 
     def place(leaf: Any, sharding: Any) -> Any:
         return sharding.with_memory_kind(HOST) if leaf.ndim > 1 else sharding
@@ -43,7 +62,15 @@ def on_host(shapes: Tree, shardings: Tree) -> Tree:
 
 
 def to_device(state: Tree, shardings: Tree) -> Tree:
-    """Inside `jit`: the state in the memory of the devices. `shardings` say where it lies."""
+    """Copies the arrays that are on the host to the device; to be called inside `jit`.
+
+    Args:
+      state: Pytree of the optimizer's state.
+      shardings: Pytree of the same structure, as from `on_host`.
+
+    Returns:
+      The state in the memory of the devices, sharded as before.
+    """
 
     def move(leaf: Any, sharding: Any) -> Any:
         if not is_on_host(sharding):
@@ -54,7 +81,15 @@ def to_device(state: Tree, shardings: Tree) -> Tree:
 
 
 def to_host(state: Tree, shardings: Tree) -> Tree:
-    """Inside `jit`: what the host keeps is moved there."""
+    """Copies the arrays that belong on the host back to it; to be called inside `jit`.
+
+    Args:
+      state: Pytree of the optimizer's state.
+      shardings: Pytree of the same structure, as from `on_host`.
+
+    Returns:
+      The state in the memory kinds that `shardings` name.
+    """
 
     def move(leaf: Any, sharding: Any) -> Any:
         return jax.device_put(leaf, sharding) if is_on_host(sharding) else leaf
@@ -63,4 +98,5 @@ def to_host(state: Tree, shardings: Tree) -> Tree:
 
 
 def is_on_host(sharding: Any) -> bool:
+    """Returns whether `sharding` is in the host's memory."""
     return sharding.memory_kind == HOST

@@ -1,9 +1,13 @@
-"""Layer-wise decay of the learning rate: what lies further from the head moves less in finetuning.
+"""Layer-wise decay of the learning rate for finetuning: layers further from the head learn more slowly.
 
     rate of layer l of L = rate * decay^(L - l),   embeddings: rate * decay^L,   head: rate
 
-Words that do not occur among a few labelled examples keep their place beside those that do, since the
-embeddings hardly move. Howard & Ruder 2018 (ULMFiT), section 3.2; Clark et al. 2020 (ELECTRA), appendix B.
+Since the embeddings hardly change, words that are missing from a small labelled set stay comparable to
+those that occur in it.
+
+References:
+  Howard & Ruder 2018, "Universal language model fine-tuning for text classification" (ULMFiT),
+  section 3.2; Clark et al. 2020, "ELECTRA", appendix B.
 """
 
 from typing import Any
@@ -16,13 +20,26 @@ from jaxtyping import Array
 from jaxssl.errors import InputError
 from jaxssl.sharding.layout import path_of
 
+# Names of the modules between the token ids and the first layer
 EMBEDDINGS = ("tokens", "positions", "types", "embedding_norm", "widen")
 
 
 def scale_by_layer(decay: float) -> optax.GradientTransformation:
-    """Scales the updates of a model with an `encoder`; behind an optimizer in `optax.chain`."""
+    """Returns a transformation that scales the updates by the distance from the head.
+
+    It comes after the optimizer in `optax.chain`. The model must have stacked layers (an `encoder`).
+
+    Args:
+      decay: Factor of the learning rate from each layer to the one below it, in (0, 1]; 1 changes
+        nothing.
+
+    Raises:
+      InputError: `decay` is not in (0, 1].
+    """
     if not 0 < decay <= 1:
-        raise InputError(f"layer_decay={decay} must lie in (0, 1]; 1 moves all layers alike")
+        raise InputError(
+            f"layer_decay={decay} must be in (0, 1]; 1 gives all layers the same learning rate"
+        )
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         depths = {

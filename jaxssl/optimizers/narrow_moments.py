@@ -1,12 +1,17 @@
-"""An optimizer's state in bfloat16: half of its memory, and of what a checkpoint holds of it.
+"""Keeps an optimizer's state in bfloat16, which halves its memory and its part of a checkpoint.
 
-A moving average m <- b m + (1 - b) g moves by less than bfloat16 can tell (2^-8) where b is 0.999, and
-would stand still if it were rounded to the nearest. So it is rounded up or down at random, with chances
-that make it right on average (stochastic rounding; Gupta et al. 2015, section 3):
+With b = 0.999, a moving average m <- b m + (1 - b) g changes by less than the precision of bfloat16
+(2^-8) in one step, and would never change if it were rounded to the nearest value. It is therefore
+rounded up or down at random, with probabilities such that the expected value is exact (stochastic
+rounding):
 
     bfloat16(x) = the upper 16 bits of (bits of float32 x + 16 random bits)
 
-The random bits are a hash of (place, step), the same on any number of devices.
+The random bits are a hash of (position in the array, step), so they are the same on any number of
+devices.
+
+References:
+  Gupta et al. 2015, "Deep learning with limited numerical precision", section 3.
 """
 
 from typing import Any, NamedTuple
@@ -22,14 +27,19 @@ Tree = Any
 
 
 class NarrowState(NamedTuple):
-    """The inner state with its float32 arrays in bfloat16, and the number of updates."""
+    """The state of an optimizer, in bfloat16."""
 
     updates: Int[Array, ""]
+    """Number of updates so far, int32 scalar; it seeds the rounding."""
     inner: Tree
+    """The inner optimizer's state, float32 arrays with at least one axis converted to bfloat16."""
 
 
 def in_bfloat16(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """`inner`, which computes in float32 as ever, and keeps the arrays of its state in bfloat16."""
+    """Returns the optimizer `inner`, its state stored in bfloat16 between the updates.
+
+    The update itself is computed in float32, as before. Scalars and integers are stored unchanged.
+    """
 
     def init(model: Tree) -> NarrowState:
         count = jnp.zeros((), jnp.int32)
@@ -45,7 +55,15 @@ def in_bfloat16(inner: optax.GradientTransformation) -> optax.GradientTransforma
 
 
 def round_at_random(x: Float[Array, "..."], words: UInt32[Array, "2"]) -> Float[Array, "..."]:
-    """float32 to bfloat16, to the neighbour above or below, on average x; `words` are a key's."""
+    """Rounds float32 to bfloat16 at random, up or down, such that the expected value is x.
+
+    Args:
+      x: Values of any shape, `[...]`, float32. Infinities and NaN are kept.
+      words: The two 32-bit words of a random key, `[2]`, as from `key_words`.
+
+    Returns:
+      The rounded values, bfloat16, in the shape of `x`.
+    """
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
     upper = (bits + (random_bits(words, x.shape) >> 16)) >> 16
     rounded = jax.lax.bitcast_convert_type(upper.astype(jnp.uint16), jnp.bfloat16)
@@ -53,6 +71,7 @@ def round_at_random(x: Float[Array, "..."], words: UInt32[Array, "2"]) -> Float[
 
 
 def _narrow(state: Tree, count: Array) -> Tree:
+    """Rounds the float32 arrays of a state to bfloat16; `count` seeds the random bits."""
     leaves, form = jax.tree.flatten(state)
     key = jax.random.fold_in(jax.random.key(0), count)
     return jax.tree.unflatten(
@@ -67,4 +86,5 @@ def _narrow(state: Tree, count: Array) -> Tree:
 
 
 def _widen(leaf: Array) -> Array:
+    """Converts bfloat16 to float32, exactly."""
     return leaf.astype(jnp.float32) if leaf.dtype == jnp.bfloat16 else leaf

@@ -1,15 +1,18 @@
-"""Optimizers as recipes: each is a frozen dataclass whose `make(steps)` gives an optax transformation.
+"""Configurations of optimizers: frozen dataclasses whose `make(steps)` returns an optax transformation.
 
-All share the schedule, the clipping by global norm and the decay mask: kernels and embeddings decay,
-biases and the scales of norms do not (Devlin et al. 2019, appendix A.2; Loshchilov & Hutter 2019).
-Layers are stacked on a leading axis; where an optimizer looks at a parameter as a whole (the trust ratio
-of LAMB and LARS, Adafactor's clipping, Muon's orthogonalisation) it is applied to every layer by itself.
+All share the learning-rate schedule, the clipping by global norm and the mask of the weight decay:
+kernels and embeddings decay, biases and the scales of norms do not (Devlin et al. 2019, appendix A.2;
+Loshchilov & Hutter 2019). The layers of a network are stacked on a leading axis. Where an optimizer
+uses properties of a whole parameter (the trust ratio of LAMB and LARS, Adafactor's clipping, Muon's
+orthogonalisation), it is applied to each layer separately. Muon's AdamW part is the exception to the mask.
+
+Notation in the docstrings: p parameter, g gradient (clipped), m and v moving averages, rate the scheduled
+learning rate of the step, || || the Euclidean norm.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,30 +21,51 @@ import optax
 from jaxssl.errors import InputError
 from jaxssl.optimizers.host_moments import OnHost
 from jaxssl.optimizers.narrow_moments import in_bfloat16
+from jaxssl.optimizers.per_layer import is_stacked, per_layer
 from jaxssl.sharding.layout import path_of
 
 Tree = Any
 Schedule = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
-NO_DECAY = re.compile(r"(bias|scale)$")
-STACKED = re.compile(r"(^|/)layers/(?!\d)")  # layers/0 is a layer of a perceptron, by itself
+NO_DECAY = re.compile(r"(bias|scale)$")  # paths of parameters without weight decay
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all optimizers share. Not used by itself: see AdamW, Lamb, Lars, Sgd, Lion, Adafactor and Muon."""
+    """The fields that all optimizers share, and how they are put together.
 
-    peak: float = 5e-4  # learning rate after the warmup
-    warmup: int = 1_000  # steps from 0 to the peak, at most a tenth of a short run
+    This base class is abstract: use AdamW, Lamb, Lars, Sgd, Lion, Adafactor or Muon, or define a
+    subclass with a `transform` of its own.
+    """
+
+    peak: float = 5e-4
+    """Learning rate at its peak, after the warm-up."""
+    warmup: int = 1_000
+    """Steps in which the learning rate rises linearly from 0 to the peak, at most a tenth of the run; 0
+    starts at the peak."""
     schedule: Schedule = "linear"
-    final: float = 0.0  # learning rate at the last step, as a share of the peak
-    stable: float = 0.8  # warmup_stable_decay: share of the steps at which the decay begins
-    decay: float = 0.01  # decoupled weight decay
-    clip: float = 1.0  # largest norm of the whole gradient; 0 switches it off
-    moments: Literal["float32", "bfloat16"] = "float32"  # how the optimizer's state is kept
-    host_moments: bool = False  # in the host's memory between updates: host_moments.py
+    """Course of the learning rate after the warm-up: "linear" or "cosine" decay to `final`, "constant",
+    or "warmup_stable_decay", which is constant until `stable` and then decays linearly."""
+    final: float = 0.0
+    """Learning rate at the last step, as a fraction of the peak; "constant" ignores it."""
+    stable: float = 0.8
+    """Fraction of the run's steps after which "warmup_stable_decay" begins to decay."""
+    decay: float = 0.01
+    """Weight decay per unit of learning rate: kernels and embeddings shrink by rate * decay per step.
+    Biases and the scales of norms do not decay."""
+    clip: float = 1.0
+    """Upper limit of the norm of the whole gradient, which is scaled down to it; 0 means no clipping."""
+    moments: Literal["float32", "bfloat16"] = "float32"
+    """Type in which the optimizer's state is stored; "bfloat16" halves its memory (narrow_moments.py)."""
+    host_moments: bool = False
+    """Whether the optimizer's state is kept in the host's memory between updates, to save memory of the
+    device; on TPUs and GPUs only (host_moments.py)."""
 
     def rate(self, steps: int) -> optax.Schedule:
-        """The learning rate as a function of the step."""
+        """Returns the learning rate as a function of the step (counted from 0), for a run of `steps` steps.
+
+        Raises:
+          InputError: The schedule is unknown.
+        """
         warmup = min(self.warmup, max(steps // 10, 1)) if self.warmup else 0
         after = max(steps - warmup, 1)
         low = self.final * self.peak
@@ -59,18 +83,28 @@ class Recipe:
             case _:
                 raise InputError(
                     f"schedule {self.schedule!r} is unknown; "
-                    "use cosine, linear, constant or warmup_stable_decay"
+                    "set schedule to linear, cosine, constant or warmup_stable_decay"
                 )
         if not warmup:
             return main
         return optax.join_schedules([optax.linear_schedule(0.0, self.peak, warmup), main], [warmup])
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Returns the update rule itself, without clipping; each optimizer defines it.
+
+        Args:
+          rate: Learning rate as a function of the step.
+        """
         raise NotImplementedError
 
     def make(self, steps: int) -> optax.GradientTransformation:
+        """Returns the whole optimizer for a run of `steps` steps: clipping, update rule and schedule.
+
+        Raises:
+          InputError: The peak is not above 0, or the schedule is unknown.
+        """
         if self.peak <= 0:
-            raise InputError(f"learning rate peak={self.peak} must be above 0")
+            raise InputError(f"the learning rate at its peak, peak={self.peak}, must be above 0")
         clip = [optax.clip_by_global_norm(self.clip)] if self.clip else []
         optimizer = optax.chain(*clip, self.transform(self.rate(steps)))
         optimizer = optimizer if self.moments == "float32" else in_bfloat16(optimizer)
@@ -79,13 +113,24 @@ class Recipe:
 
 @dataclass(frozen=True)
 class AdamW(Recipe):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+    """Adam with decoupled weight decay.
+
+        m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2,   both divided by 1 - b^step
+        p <- p - rate (m / (sqrt(v) + epsilon) + decay p)
+
+    References:
+      Loshchilov & Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
+    """
 
     b1: float = 0.9
+    """Decay of the moving average of the gradient (first moment), per step."""
     b2: float = 0.999
+    """Decay of the moving average of the squared gradient (second moment), per step."""
     epsilon: float = 1e-6
+    """Added to the root of the second moment, against division by zero."""
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Returns AdamW with the learning rate `rate`."""
         return optax.adamw(
             rate, self.b1, self.b2, self.epsilon, weight_decay=self.decay, mask=decays
         )
@@ -93,13 +138,25 @@ class AdamW(Recipe):
 
 @dataclass(frozen=True)
 class Lamb(Recipe):
-    """Adam whose update is rescaled per layer to the norm of its parameter (You et al. 2020)."""
+    """AdamW whose update is scaled to the norm of the parameter, layer by layer (LAMB).
+
+        u = m / (sqrt(v) + epsilon) + decay p,   with m and v as in AdamW
+        p <- p - rate ||p|| / ||u|| u
+
+    References:
+      You et al. 2020, "Large batch optimization for deep learning: training BERT in 76 minutes",
+      algorithm 2.
+    """
 
     b1: float = 0.9
+    """Decay of the moving average of the gradient (first moment), per step."""
     b2: float = 0.999
+    """Decay of the moving average of the squared gradient (second moment), per step."""
     epsilon: float = 1e-6
+    """Added to the root of the second moment, against division by zero."""
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Returns LAMB with the learning rate `rate`."""
         return optax.chain(
             optax.scale_by_adam(self.b1, self.b2, self.epsilon),
             optax.add_decayed_weights(self.decay, mask=decays),
@@ -110,22 +167,38 @@ class Lamb(Recipe):
 
 @dataclass(frozen=True)
 class Lars(Recipe):
-    """Momentum SGD whose step is rescaled per layer to the norm of its parameter (You et al. 2017).
+    """Momentum SGD whose step is scaled to the norm of the parameter, layer by layer (LARS).
 
-    The chain of `optax.lars`, stacked layers one by one. Biases and scales are neither decayed nor rescaled
-    (Chen et al. 2020, section 2.2; Grill et al. 2020, section 3.3). The published peak is for a batch of 256
-    and grows with the batch.
+        u = g + decay p
+        m <- momentum m + rate trust ||p|| / ||u|| u,   p <- p - m
+
+    Biases and the scales of norms are neither decayed nor scaled to the norm: for them, u = biases g and
+    m <- momentum m + rate u. The published peak is for a batch of 256 rows, and grows in proportion to
+    the batch. The rule is that of `optax.lars`, applied to each stacked layer separately.
+
+    References:
+      You et al. 2017, "Large batch training of convolutional networks", algorithm 1; for the exception
+      of biases and scales, Chen et al. 2020 (SimCLR), section 2.2, and Grill et al. 2020 (BYOL),
+      section 3.3.
     """
 
     peak: float = 0.3
+    """Learning rate at its peak, after the warm-up."""
     schedule: Schedule = "cosine"
-    decay: float = 1e-6  # added to the gradient, as LARS has it
+    """Course of the learning rate after the warm-up."""
+    decay: float = 1e-6
+    """Weight decay, which LARS adds to the gradient before it is scaled."""
     clip: float = 0.0
+    """Upper limit of the norm of the whole gradient; 0 means no clipping."""
     momentum: float = 0.9
-    trust: float = 1e-3  # share of a parameter's norm that a step of rate 1 makes
-    biases: float = 1.0  # learning rate of biases and scales, as a share of the others'
+    """Fraction of the previous step that is added to the next."""
+    trust: float = 1e-3
+    """Norm of a step, without momentum and at learning rate 1, as a fraction of the parameter's norm."""
+    biases: float = 1.0
+    """Learning rate of biases and the scales of norms, as a fraction of the others'."""
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Returns LARS with the learning rate `rate`."""
         rescaled = per_layer(optax.scale_by_trust_ratio(trust_coefficient=self.trust))
         return optax.chain(
             optax.add_decayed_weights(self.decay, mask=decays),
@@ -138,15 +211,28 @@ class Lars(Recipe):
 
 @dataclass(frozen=True)
 class Sgd(Recipe):
-    """Stochastic gradient descent with momentum; decay is added to the gradient."""
+    """Stochastic gradient descent with momentum.
+
+        m <- momentum m + g + decay p,   p <- p - rate m
+
+    References:
+      Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning",
+      section 2 (classical momentum, with the learning rate outside of m).
+    """
 
     peak: float = 0.05
+    """Learning rate at its peak, after the warm-up."""
     schedule: Schedule = "cosine"
+    """Course of the learning rate after the warm-up."""
     decay: float = 1e-4
+    """Weight decay, which is added to the gradient (L2 regularisation)."""
     clip: float = 0.0
+    """Upper limit of the norm of the whole gradient; 0 means no clipping."""
     momentum: float = 0.9
+    """Fraction of the previous m that is kept in each step."""
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Returns momentum SGD with the learning rate `rate`."""
         return optax.chain(
             optax.add_decayed_weights(self.decay, mask=decays),
             optax.sgd(rate, self.momentum),
@@ -155,23 +241,47 @@ class Sgd(Recipe):
 
 @dataclass(frozen=True)
 class Lion(Recipe):
-    """The sign of a momentum (Chen et al. 2023); use a third to a tenth of AdamW's peak."""
+    """The sign of a momentum (Lion). Its peak is usually a third to a tenth of AdamW's.
+
+        p <- p - rate (sign(b1 m + (1 - b1) g) + decay p),   then m <- b2 m + (1 - b2) g
+
+    References:
+      Chen et al. 2023, "Symbolic discovery of optimization algorithms", algorithm 2.
+    """
 
     peak: float = 1e-4
+    """Learning rate at its peak, after the warm-up."""
     b1: float = 0.9
+    """Weight of the moving average, against the gradient, in the update."""
     b2: float = 0.99
+    """Decay of the moving average of the gradient, per step."""
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Returns Lion with the learning rate `rate`."""
         return optax.lion(rate, self.b1, self.b2, weight_decay=self.decay, mask=decays)
 
 
 @dataclass(frozen=True)
 class Adafactor(Recipe):
-    """Second moments as row and column means, updates relative to the parameter (Shazeer & Stern 2018)."""
+    """Adam without a first moment, and with second moments kept as row and column means (Adafactor).
+
+        v ~ row means x column means of the moving average of g^2
+        u = g / sqrt(v), scaled down to a root mean square of at most 1
+        p <- p - rate max(RMS(p), 0.001) u - peak decay p
+
+    The learning rate is relative to the root mean square (RMS) of the parameter. Parameters with an axis
+    shorter than 128 keep the whole v. The weight decay does not follow the schedule.
+
+    References:
+      Shazeer & Stern 2018, "Adafactor: adaptive learning rates with sublinear memory cost",
+      algorithm 4.
+    """
 
     peak: float = 1e-2
+    """Learning rate at its peak, after the warm-up, relative to the size of the parameters."""
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Returns Adafactor with the learning rate `rate`."""
         scaled = optax.chain(
             optax.scale_by_factored_rms(),
             optax.clip_by_block_rms(1.0),
@@ -186,21 +296,37 @@ class Adafactor(Recipe):
 
 @dataclass(frozen=True)
 class Muon(Recipe):
-    """Orthogonalised momentum for the kernels of the layers, AdamW for the rest (Jordan et al. 2024).
+    """Orthogonalised momentum for the kernels of the layers, AdamW for all other parameters (Muon).
 
-    Its updates are scaled to AdamW's root mean square (Liu et al. 2025, section 2.2), so that one
-    peak serves both.
+        m <- momentum m + (1 - momentum) g,   p <- p - rate (0.2 sqrt(max(rows, columns)) O + decay p)
+
+    O is the orthogonal matrix nearest to the Nesterov momentum, approximated by Newton-Schulz iterations.
+    The factor 0.2 sqrt(max(rows, columns)) gives the updates the root mean square that AdamW's typically
+    have, so that one peak fits both.
+
+    The AdamW part uses Nesterov momentum as well, and decays all of its parameters, also biases and scales.
+
+    References:
+      Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks" (blog post); for the
+      factor, Liu et al. 2025, "Muon is scalable for LLM training", section 2.2.
     """
 
     momentum: float = 0.95
+    """Decay of the moving average of the gradient that is orthogonalised, per step."""
     b1: float = 0.9
+    """AdamW's decay of the moving average of the gradient (first moment), per step."""
     b2: float = 0.999
-    epsilon: float = 1e-6
+    """AdamW's decay of the moving average of the squared gradient (second moment), per step."""
+    epsilon: float = 1e-8
+    """Added to AdamW's root of the second moment and to the norm that Muon divides by, against division
+    by zero."""
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Returns Muon with the learning rate `rate`."""
         return optax.contrib.muon(
             rate,
             beta=self.momentum,
+            eps=self.epsilon,
             weight_decay=self.decay,
             weight_decay_mask=decays,
             adam_b1=self.b1,
@@ -213,55 +339,30 @@ class Muon(Recipe):
 
 
 def decays(model: Tree) -> Tree:
-    """True for what weight decay applies to: kernels and embeddings, not biases and scales."""
+    """Returns which parameters weight decay applies to: kernels and embeddings, not biases and scales.
+
+    Args:
+      model: Pytree of the parameters.
+
+    Returns:
+      Pytree of the same structure with a bool for each parameter.
+    """
     return jax.tree_util.tree_map_with_path(
         lambda path, _: NO_DECAY.search(path_of(path)) is None, model
     )
 
 
 def _does_not_decay(model: Tree) -> Tree:
+    """Returns the opposite of `decays`."""
     return jax.tree.map(lambda kind: not kind, decays(model))
 
 
-class _Done(NamedTuple):
-    update: Any
-    state: Any
-
-
-def per_layer(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Applies `inner` to every layer of stacked parameters by itself, as if they were not stacked."""
-
-    def init(model: Tree) -> Tree:
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: _over_layers(path, inner.init)(leaf), model
-        )
-
-    def update(updates: Tree, state: Tree, model: Tree = None) -> tuple[Tree, Tree]:
-        done = jax.tree_util.tree_map_with_path(
-            lambda path, *parts: _Done(*_over_layers(path, inner.update)(*parts)),
-            updates,
-            state,
-            model,
-        )
-        new_updates, new_state = (
-            jax.tree.map(lambda d, i=i: d[i], done, is_leaf=lambda x: isinstance(x, _Done))
-            for i in range(2)
-        )
-        return new_updates, new_state
-
-    return optax.GradientTransformation(init, update)
-
-
-def _over_layers(path: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.vmap(function) if STACKED.search(path_of(path)) else function
-
-
 def _matrices(model: Tree) -> Tree:
-    """Which axes of a parameter Muon orthogonalises; None leaves it to AdamW."""
+    """Returns the axes of each parameter that Muon orthogonalises; None leaves the parameter to AdamW."""
 
     def numbers(path: Any, leaf: Any) -> optax.contrib.MuonDimensionNumbers | None:
         name = path_of(path)
-        if STACKED.search(name) and name.endswith("/kernel") and jnp.ndim(leaf) == 3:
+        if is_stacked(name) and name.endswith("/kernel") and jnp.ndim(leaf) == 3:
             return optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
         return None
 

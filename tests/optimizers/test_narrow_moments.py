@@ -8,8 +8,8 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from jaxssl.models.layers.dropout import key_words
-from jaxssl.optimizers.narrow_moments import in_bfloat16, round_at_random
 from jaxssl.models.layers.mlp import MLP
+from jaxssl.optimizers.narrow_moments import in_bfloat16, round_at_random
 from jaxssl.optimizers.recipes import Adafactor, AdamW, Lamb, Lion, Muon
 from jaxssl.sharding.mesh import Mesh, state_shardings
 from jaxssl.training.step import TrainState

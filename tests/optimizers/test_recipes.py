@@ -6,8 +6,10 @@ import numpy as np
 import optax
 import pytest
 
+from jaxssl import optimizers
 from jaxssl.errors import InputError
-from jaxssl.optimizers.recipes import Adafactor, AdamW, Lamb, Lars, Lion, Muon, Sgd, decays
+from jaxssl.optimizers import Adafactor, AdamW, Lamb, Lars, Lion, Muon, Recipe, Sgd
+from jaxssl.optimizers.recipes import decays
 from jaxssl.sharding.layout import path_of
 
 RECIPES = [AdamW(), Lamb(), Lars(), Sgd(), Lion(), Adafactor(), Muon()]
@@ -141,6 +143,25 @@ def test_clipping_is_by_the_norm_of_the_whole_gradient():
     huge = {"kernel": jnp.full((4, 4), 1e20)}
     updates, _ = transform.update(huge, transform.init(huge), huge)
     assert np.isfinite(np.asarray(updates["kernel"])).all()
+
+
+def test_muon_uses_its_epsilon():
+    """A huge epsilon halts AdamW's part; with the usual one, the first step is the learning rate."""
+    model = {"bias": jnp.array([0.0])}
+    gradient = {"bias": jnp.array([2.0])}
+    steps = []
+    for epsilon in (1e-8, 1e8):
+        transform = Muon(epsilon=epsilon).transform(lambda step: 0.1)
+        updates, _ = transform.update(gradient, transform.init(model), model)
+        steps.append(float(jnp.abs(updates["bias"][0])))
+    assert steps[0] > 0.05
+    assert steps[1] < 1e-6
+
+
+def test_the_package_exports_every_optimizer():
+    names = {recipe.__name__ for recipe in Recipe.__subclasses__() if "jaxssl" in recipe.__module__}
+    assert names == {type(recipe).__name__ for recipe in RECIPES}
+    assert names <= set(optimizers.__all__)
 
 
 def test_bad_values():

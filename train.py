@@ -12,7 +12,7 @@ import sys
 import jax
 
 from jaxssl.runs.checkpoint import Checkpoints, identity, write_run
-from jaxssl.runs.hosts import agree, tell
+from jaxssl.runs.hosts import check_hosts_agree, print_once
 from jaxssl.runs.mirror import mirrored
 from jaxssl.runs.signals import StopRequest
 from jaxssl.runs.supervisor import is_supervisor, supervise
@@ -46,7 +46,7 @@ def train(config: Pretraining) -> None:
     objective, optimizer = config.objective, config.optimizer.make(config.steps)
 
     wanted = abstract_state(config, optimizer, rows.spec, mesh)
-    agree(identity(config, rows.fingerprint))
+    check_hosts_agree(identity(config, rows.fingerprint))
     changed = write_run(config.run, config, rows)
     checkpoints = Checkpoints(config.run, config.keep)
     state = checkpoints.restore_latest(wanted) or begin(config, optimizer, rows, mesh)
@@ -74,7 +74,7 @@ def train(config: Pretraining) -> None:
                 report.tell()  # a step that is no number is found before it is saved
                 checkpoints.save(state, scores)
             if stopping:
-                tell(f"{stop.reason}: saved step {done}; the same command goes on from there")
+                print_once(f"{stop.reason}: saved step {done}; the same command goes on from there")
                 return
     conclude(config, state, held_out)
 

@@ -13,11 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxssl.errors import InputError
 from jaxssl.pretrained.load import load_pretrained
 from jaxssl.runs.checkpoint import digest
-from jaxssl.runs.hosts import Hosts, cluster
-from jaxssl.runs.watch import PEER_IS_GONE
 from tests.quick_programs import xla_flags
 from tests.shrink import prepare_words
 
@@ -225,36 +222,6 @@ def test_hosts_that_run_different_things_are_told_which(recipe, tmp_path):
     own = ((), ("--optimizer.peak", "0.5"))
     for _, error in finish(start(recipe, tmp_path / "run", 2, 1, "--mesh.fsdp", "1", own=own), 2):
         assert "error: the configuration of host 1 is not that of host 0" in error
-
-
-@pytest.mark.parametrize(
-    ("fields", "line"),
-    [
-        ({"coordinator": "10.0.0.1:1234"}, "every host needs --hosts.count N"),
-        ({"coordinator": "10.0.0.1", "count": 2, "index": 0}, "must be ADDRESS:PORT"),
-        ({"coordinator": "10.0.0.1:1", "count": 2, "index": 2}, "from 0 to N - 1"),
-        ({"count": 2}, "need --hosts.coordinator"),
-        ({"dead_after": 0.0}, "at least 1 s"),
-    ],
-)
-def test_hosts_that_cannot_be(fields, line):
-    with pytest.raises(InputError, match=line):
-        Hosts(**fields)
-
-
-def test_a_cluster_is_known_by_its_environment(monkeypatch):
-    for variable in ("SLURM_STEP_NODELIST", "SLURM_PROCID", "TPU_WORKER_HOSTNAMES"):
-        monkeypatch.delenv(variable, raising=False)
-    assert cluster() is None
-    monkeypatch.setenv("SLURM_STEP_NODELIST", "a[1-2]")
-    monkeypatch.setenv("SLURM_PROCID", "1")
-    assert cluster() == "Slurm"
-    monkeypatch.setenv("SLURM_NTASKS", "1")
-    assert cluster() is None
-    monkeypatch.delenv("SLURM_PROCID")
-    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host-0,host-1")
-    assert cluster() == "Cloud TPU"
-    assert PEER_IS_GONE == 75
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from jaxssl.data.stores.shard_cache import GIB
 from jaxssl.data.stores.store import Store
 from jaxssl.pretrained.load import load_pretrained
 from jaxssl.runs.checkpoint import digest
-from jaxssl.runs.mirror import steps_here
+from jaxssl.runs.mirror import local_steps
 from jaxssl.runs.stored_runs import StoredRun, opened, run_folder
 from jaxssl.tools.errors import one_line_errors
 from jaxssl.training.loss_picture import read_metrics
@@ -79,7 +79,7 @@ def test_a_run_from_s3_equals_the_one_from_disk(s3, bucket, rows, tmp_path, batc
     assert 0 < sum(path.stat().st_size for path in shards) <= half
 
     s3.faults.clear()
-    assert StoredRun(url).steps.keys() == steps_here(run_folder(url)).keys()
+    assert StoredRun(url).steps.keys() == local_steps(run_folder(url)).keys()
     with opened(url) as (folder, _):
         assert [r["step"] for r in read_metrics(folder, "train")] == [1, 2, 3, 4, 5, 6]
         assert (folder / "loss.png").stat().st_size > 1000

@@ -73,7 +73,7 @@ def load_pretrained(
     """
     for file in code:
         load_module(file)
-    with opened(run) as (folder, bring):
+    with opened(run) as (folder, download_arrays):
         path = folder / "config.json"
         if not path.exists():
             raise InputError(f"{run} is no run: it has no config.json")
@@ -83,7 +83,7 @@ def load_pretrained(
             step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
             if step is None:
                 raise InputError(f"{run} holds no checkpoint yet; train it first")
-            bring(f"checkpoints/{step}")
+            download_arrays(f"checkpoints/{step}")
             key = jax.random.key(0)
             name = "average" if averaged and config.average is not None else "model"
             template = {name: jax.eval_shape(lambda: config.objective.init(key, spec))}

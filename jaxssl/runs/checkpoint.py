@@ -1,11 +1,11 @@
-"""Checkpoints: Orbax behind one small class. On disk: a plain nested dict of arrays by path.
+"""Saves and restores training states with Orbax, as plain nested dicts of arrays by path.
 
-A run's folder holds all that is needed to go on, or to build the model elsewhere:
+The folder of a run holds everything that is needed to resume it, or to rebuild its model elsewhere:
 
-    config.json    what was run: every field of the configuration, and the code's version
-    tokenizer/     the tokenizer of its rows or captions
-    images.json    the shape and the labels of its images
-    checkpoints/   STEP/state: step, model, optimizer, average, carried
+    config.json    every field of the configuration, the version of the code, a fingerprint of the data
+    tokenizer/     tokenizer of the text rows or captions
+    images.json    shape and labels of the images
+    checkpoints/   STEP/state: step, model, optimizer, average, carried (the fields of `TrainState`)
 """
 
 import contextlib
@@ -33,24 +33,35 @@ from jaxssl.runs.stored_runs import run_folder
 
 Tree = Any
 
-# Orbax tells through absl of every option that it adjusts; what matters it raises as well.
+# Orbax logs every option that it adjusts through absl. Real problems are raised as exceptions as well.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Which checkpoints stay: always the latest, and the best by a metric of the evaluation."""
+    """Which checkpoints stay on disk: the latest ones, and the best by a metric of the evaluation."""
 
     latest: int = 2
+    """Number of latest checkpoints that are kept."""
     best: str = "loss"
-    highest: bool = False  # whether a higher value of the metric is better
-    every: int = 0  # also every n steps, for ever; 0 = none
+    """Name of the evaluation metric whose best checkpoint is kept as well."""
+    highest: bool = False
+    """Whether the best checkpoint is the one with the highest value of the metric, not the lowest."""
+    every: int = 0
+    """Checkpoints whose step is a multiple of this number are never deleted; 0 exempts none."""
 
 
 class Checkpoints:
-    """Saves without making the step wait, keeps the latest and the best, restores into a sharding.
+    """Saves, keeps and restores the checkpoints of one run; a context manager that closes them.
 
-    `read_only` looks at a run that another process may be training: nothing is cleaned up.
+    Saving is asynchronous: the training step does not wait for the disk.
+
+    Args:
+      run: Folder of the run, or its URL on an object store; the checkpoints are in `checkpoints` below
+        it, or below the local folder of a run with a URL.
+      keep: Which checkpoints are kept when new ones are saved.
+      read_only: Whether the checkpoints are only read, possibly while another process is training the
+        run. Unfinished checkpoints are then left on disk; otherwise they are deleted.
     """
 
     def __init__(self, run: str | Path, keep: Keep = Keep(), *, read_only: bool = False):
@@ -77,7 +88,19 @@ class Checkpoints:
         self.manager = ocp.CheckpointManager(self.folder, options=options, item_names=("state",))
 
     def save(self, state: Tree, metrics: dict[str, float] | None = None) -> None:
-        """Starts to save; returns when the arrays are copied. An error shows at the next call."""
+        """Starts to save a training state, and returns as soon as its arrays have been copied.
+
+        The files are written in the background. An error in doing so is raised by the next call. A step
+        that is saved already is not saved again.
+
+        Args:
+          state: Training state, a pytree with a field `step`.
+          metrics: Metrics of the evaluation after this step, by name, among them `Keep.best`; None where
+            the step was not evaluated.
+
+        Raises:
+          InputError: The disk is full.
+        """
         step = int(state.step)
         if step in self.manager.all_steps():
             return
@@ -86,13 +109,13 @@ class Checkpoints:
             self.manager.save(step, args=arguments, metrics=metrics)
 
     def wait(self) -> None:
-        """Until what was being saved is on disk. Raises InputError where the disk is full."""
+        """Waits until everything is on disk. Raises InputError if the disk is full."""
         with self._full_disk_named():
             self.manager.wait_until_finished()
 
     @contextlib.contextmanager
     def _full_disk_named(self) -> Iterator[None]:
-        """A full disk becomes an InputError that says which checkpoint is left."""
+        """Turns the error of a full disk into an InputError that names the last complete checkpoint."""
         try:
             yield
         except Exception as error:
@@ -102,16 +125,30 @@ class Checkpoints:
             left = f"that of step {max(complete):,} is complete" if complete else "none is complete"
             raise InputError(
                 f"the disk is full: a checkpoint in {self.folder} could not be written, {left}; "
-                "free some space, or set a smaller --keep.latest; the same command goes on from it"
+                "free some space, or set a smaller keep.latest; the same command goes on from it"
             ) from error
 
     def best_step(self) -> int | None:
-        """The step with the best evaluation; the latest where none was evaluated."""
+        """Returns the step with the best evaluation, or the latest step if none was evaluated.
+
+        None is returned if there is no checkpoint.
+        """
         best = self.manager.best_step()
         return self.manager.latest_step() if best is None else best
 
     def restore_latest(self, state: Tree) -> Tree | None:
-        """The latest state in the sharding of `state`, or None where nothing was saved."""
+        """Restores the latest training state.
+
+        Args:
+          state: Training state, or its shapes (`jax.ShapeDtypeStruct` with a sharding), that gives the
+            structure, shapes, dtypes and shardings of the result.
+
+        Returns:
+          The latest state, or None if nothing was saved.
+
+        Raises:
+          InputError: The checkpoint cannot be read, or its arrays have other names or shapes.
+        """
         step = self.manager.latest_step()
         if step is None:
             return None
@@ -119,7 +156,19 @@ class Checkpoints:
         return from_nested(state, nested)
 
     def restore_best_model(self, model: Tree, sharding: Any = None) -> tuple[int, Tree]:
-        """The best step and its parameters, in the form of `model`: arrays or, with `sharding`, shapes."""
+        """Restores the parameters of the best step.
+
+        Args:
+          model: Model that gives the structure, shapes and dtypes: with arrays, or with shapes
+            (`jax.ShapeDtypeStruct`) if `sharding` is given.
+          sharding: Sharding of every array; None takes that of each array of `model`.
+
+        Returns:
+          The best step, as `best_step` defines it, and the model with its parameters.
+
+        Raises:
+          InputError: There is no checkpoint, or it cannot be read, or it has other shapes.
+        """
         self.wait()
         step = self.best_step()
         if step is None:
@@ -131,18 +180,18 @@ class Checkpoints:
     def restore_parts(
         self, step: int, template: dict[str, Tree], sharding: Any = None
     ) -> dict[str, Tree]:
-        """Restores some parts of the state of a step.
+        """Restores some parts of the training state of a step.
 
         Args:
           step: Step of a checkpoint.
-          template: Shapes and types of what is wanted, by the name of the part ("model", "average", …).
-          sharding: Sharding of every array; None puts all on the first device of this host.
+          template: Structure, shapes and dtypes of each wanted part, by its name ("model", "average", …).
+          sharding: Sharding of every array; None puts all arrays on the first device of this host.
 
         Returns:
-          The parts by name, in the form of `template`.
+          The parts by name, in the structure of `template`.
 
         Raises:
-          InputError: The checkpoint cannot be read, or holds other shapes.
+          InputError: The checkpoint cannot be read, or its arrays have other shapes.
         """
         if sharding is None:
             sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -155,6 +204,7 @@ class Checkpoints:
         return {part: from_nested(tree, nested.get(part, {})) for part, tree in template.items()}
 
     def close(self) -> None:
+        """Waits until everything is on disk, and ends the threads of Orbax."""
         self.wait()
         self.manager.close()
 
@@ -166,7 +216,10 @@ class Checkpoints:
 
 
 def identity(config: Any, data: str) -> dict[str, str]:
-    """What all hosts of a run must have in common, by name."""
+    """Returns what must be equal on all hosts of a run, by name, for `check_hosts_agree`.
+
+    `data` is the fingerprint of the rows, and `config` the configuration of the run.
+    """
     return {
         "the version of the code": jaxssl.__version__,
         "the data": data,
@@ -175,15 +228,26 @@ def identity(config: Any, data: str) -> dict[str, str]:
 
 
 def _described(config: Any) -> dict[str, Any]:
-    """The configuration less what differs between hosts and does not change the run."""
+    """Describes the configuration without the fields that do not change what is computed."""
     return {k: v for k, v in describe(config).items() if k not in ("hosts", "restarts")}
 
 
 def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
-    """Writes config.json of a new run, and what its rows are; of an old one, returns what has changed.
+    """Writes `config.json` of a run and, for a new run, the description of its rows.
 
-    Of many hosts the first one writes.
-    Raises InputError where a change means another model or other data under the same name.
+    Of several hosts only the first one writes.
+
+    Args:
+      run: Folder of the run, or its URL on an object store.
+      config: Configuration, a dataclass; its fields `hosts` and `restarts` are not written.
+      rows: Reader of the rows, with a `fingerprint` and a method `save_spec(folder)`.
+
+    Returns:
+      For a run that was begun before, the fields of the configuration that have changed since, as lines
+      like `optimizer.peak: 0.001 -> 0.0005`; no lines for a new run.
+
+    Raises:
+      InputError: The run was begun with other rows, or with another objective.
     """
     folder, data = run_folder(run), rows.fingerprint
     described = {"version": jaxssl.__version__, "data": data, "config": _described(config)}
@@ -193,12 +257,14 @@ def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
         if old["data"] != data:
             raise InputError(
                 f"{folder} was trained on other rows (fingerprint {old['data'][:12]}, now "
-                f"{data[:12]}); choose another --run, or the data set that it began with"
+                f"{data[:12]}); set run to another folder, or data to the rows that it began with"
             )
-        # Rebuilt: a field that a later version added has its default.
+        # The old configuration is rebuilt, so that fields which a later version added have their defaults.
         lines = changes(_described(rebuild(old["config"])), described["config"])
         if fatal := [line for line in lines if line.startswith("objective.")]:
-            raise InputError(f"{folder} holds another model ({fatal[0]}); choose another --run")
+            raise InputError(
+                f"{folder} holds another model ({fatal[0]}); set run to another folder"
+            )
     else:
         lines = []
     if jax.process_index():
@@ -211,10 +277,14 @@ def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
 
 
 def _read(manager: Any, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:
+    """Reads the arrays of `wanted`, nested shapes by name; `partial` allows the checkpoint to hold more."""
     folder = Path(manager.directory) / str(step) / "state"
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         try:
-            held = reader.metadata(folder).item_metadata.tree
+            metadata = reader.metadata(folder).item_metadata
+            if metadata is None:
+                raise FileNotFoundError("it is incomplete or missing")
+            held = metadata.tree
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise InputError(f"checkpoint {folder} cannot be read: {error}") from error
         held = {name: held[name] for name in wanted if name in held} if partial else held
@@ -233,7 +303,7 @@ def _abstract(leaf: Any, sharding: Any = None) -> Any:
 
 
 def digest(tree: Tree) -> str:
-    """sha256 over all leaves by path: equal exactly if the trees are bitwise equal."""
+    """Returns the sha256 of the leaves of `tree` and their paths: equal if two trees are bitwise equal."""
     total = hashlib.sha256()
     nested = jax.tree_util.tree_flatten_with_path(to_dict(tree))[0]
     for keys, leaf in nested:

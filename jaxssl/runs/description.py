@@ -1,7 +1,7 @@
-"""Configurations as JSON and back: a dataclass is its class and its fields.
+"""Converts configurations to JSON and back. A dataclass becomes its class and its fields:
 
 {"class": "jaxssl.objectives.masked_lm:MaskedLM", "rate": 0.15, "encoder": {"class": …}}
-{"class": "mine:Mine", "defined_in": "/home/me/mine.py", …}      a class of the user's own
+{"class": "mine:Mine", "defined_in": "/home/me/mine.py", …}      a class defined by the user
 """
 
 import dataclasses
@@ -12,11 +12,23 @@ from typing import Any
 from jaxssl.errors import InputError
 from jaxssl.runs.modules import file_of
 
-DEFINED_IN = "defined_in"  # key of the file that a class of the user's own was defined in
+DEFINED_IN = "defined_in"  # key of the file in which a class outside of jaxssl was defined
 
 
 def describe(value: Any) -> Any:
-    """A configuration as what JSON can hold; tuples become lists."""
+    """Converts a configuration to values that JSON can hold.
+
+    Args:
+      value: A dataclass, list, tuple, dictionary, string, number, boolean or None, nested at will.
+
+    Returns:
+      The same structure of dictionaries, lists and plain values. A dataclass becomes a dictionary with
+      its `class`, the file it was `defined_in` unless it belongs to jaxssl, and its fields; a tuple becomes
+      a list.
+
+    Raises:
+      InputError: The configuration contains a value of another type.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
         fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -33,10 +45,16 @@ def describe(value: Any) -> Any:
 
 
 def rebuild(described: Any) -> Any:
-    """The configuration that `describe` was given.
+    """Rebuilds the configuration that `describe` was given; lists become tuples.
 
-    Only classes of jaxssl, or of a module that the program has imported, are made: a description
-    cannot make a program import something.
+    Only classes of jaxssl, and of modules that the program has imported already, are instantiated, so
+    that reading a file never runs code which the user has not asked for.
+
+    Args:
+      described: What `describe` has returned, possibly after a round trip through JSON.
+
+    Raises:
+      InputError: A class is not known, or does not have one of the fields.
     """
     if isinstance(described, list):
         return tuple(rebuild(part) for part in described)
@@ -57,6 +75,7 @@ def rebuild(described: Any) -> Any:
 
 
 def _class(name: str, file: str | None) -> type:
+    """Returns the dataclass `module:class`; `file` is where a class outside of jaxssl was defined."""
     module_name, _, class_name = name.partition(":")
     if module_name.split(".")[0] == "jaxssl":
         importlib.import_module(module_name)

@@ -1,4 +1,7 @@
-"""Several hosts: how they find each other, and that they are about to run the same thing."""
+"""Connects the hosts of a run, and checks that all of them are about to run the same thing.
+
+A host is one process of a run on several machines (or a test's process on one machine).
+"""
 
 import hashlib
 import importlib.util
@@ -11,48 +14,65 @@ from jax.experimental import multihost_utils
 
 from jaxssl.errors import InputError
 
-# Each of a line's variables is set for every process of a job of many; JAX reads the rest itself.
+# All variables of a line are set in every process of a cluster's job; JAX reads the addresses itself.
 CLUSTERS = {
     "Slurm": ("SLURM_STEP_NODELIST", "SLURM_PROCID"),
     "Open MPI": ("OMPI_MCA_orte_hnp_uri", "OMPI_COMM_WORLD_RANK"),
     "Kubernetes": ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"),
     "Cloud TPU": ("TPU_WORKER_HOSTNAMES",),
 }
-SIZES = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}  # 1: nobody to wait for
+SIZES = {
+    "Slurm": "SLURM_NTASKS",
+    "Open MPI": "OMPI_COMM_WORLD_SIZE",
+}  # number of processes of the job
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """The processes of a run: found in a cluster's environment, or named by these flags."""
+    """The hosts of a run: found in the environment of a cluster, or given by these fields."""
 
-    coordinator: str = ""  # ADDRESS:PORT of host 0; empty: from Slurm, Open MPI, Kubernetes, TPUs
-    count: int = 0  # with a coordinator: how many hosts
-    index: int = -1  # and the number of this one, from 0
-    wait: int = 300  # seconds that hosts wait for each other at the start
-    prepare_within: float = 86_400.0  # seconds that they wait for host 0 to prepare a recipe's rows
-    dead_after: float = 60.0  # seconds without a sign of life after which the others leave
-    stuck_after: float = (
-        1800.0  # seconds without a finished step after which a run leaves; 0: never
-    )
+    coordinator: str = ""
+    """`ADDRESS:PORT` of host 0; empty takes it from Slurm, Open MPI, Kubernetes or Cloud TPU."""
+    count: int = 0
+    """Number of hosts; needed with `coordinator`, and 0 without."""
+    index: int = -1
+    """Number of this host, from 0 to `count` - 1; needed with `coordinator`, and -1 without."""
+    wait: int = 300
+    """Seconds that the hosts wait for each other at the start."""
+    prepare_within: float = 86_400.0
+    """Seconds that the other hosts wait for host 0 to prepare the rows of a recipe."""
+    dead_after: float = 60.0
+    """Seconds without a sign of life of a host after which the other hosts end."""
+    stuck_after: float = 1800.0
+    """Seconds without a finished step after which a host ends; 0 never ends it."""
 
     def __post_init__(self) -> None:
         if self.coordinator and (self.count < 1 or not 0 <= self.index < self.count):
             raise InputError(
-                f"hosts.count={self.count} and hosts.index={self.index}: with a coordinator every "
-                "host needs --hosts.count N, and its own --hosts.index from 0 to N - 1"
+                f"hosts.count={self.count} and hosts.index={self.index}: with hosts.coordinator every "
+                "host needs hosts.count, the number of hosts N, and its own hosts.index from 0 to N - 1"
             )
         if not self.coordinator and (self.count or self.index >= 0):
-            raise InputError("hosts.count and hosts.index need --hosts.coordinator ADDRESS:PORT")
+            raise InputError(
+                f"hosts.count={self.count} and hosts.index={self.index} need hosts.coordinator; set it "
+                "to ADDRESS:PORT of host 0"
+            )
         if self.coordinator and ":" not in self.coordinator:
             raise InputError(f"hosts.coordinator={self.coordinator!r} must be ADDRESS:PORT")
         if self.dead_after < 1 or self.stuck_after < 0 or self.wait < 1:
-            raise InputError("hosts.dead_after and hosts.wait are at least 1 s, stuck_after 0 s")
+            raise InputError(
+                f"hosts.dead_after={self.dead_after:g} and hosts.wait={self.wait} must be at least 1 s, "
+                f"hosts.stuck_after={self.stuck_after:g} at least 0 s"
+            )
 
     def start(self) -> None:
-        """Joins the other hosts; does nothing on a single one. Before anything else of JAX."""
+        """Connects this process to the other hosts, or does nothing if there is only one.
+
+        It must run before any other call of JAX. Waits up to `wait` seconds for the other hosts.
+        """
         if jax.distributed.is_initialized():
             return
-        # Our own watch names who is dead; JAX's, which only aborts, comes after it.
+        # `Watch` names the dead host. JAX's own heartbeat, which only aborts, gets a longer limit.
         if self.coordinator or cluster() is not None:
             jax.distributed.initialize(
                 self.coordinator or None,
@@ -63,17 +83,20 @@ class Hosts:
             )
 
 
-def tell(text: str) -> None:
-    """Prints on one host of all."""
+def print_once(text: str) -> None:
+    """Prints `text` on host 0 only."""
     if jax.process_index() == 0:
         print(text, flush=True)
 
 
 def cluster() -> str | None:
-    """The kind of job of many processes that this one belongs to, by its environment."""
+    """Returns the kind of cluster, a name in `CLUSTERS`, that this process runs on together with others.
+
+    None is returned outside of a known cluster, and in a job with a single process.
+    """
     for name, variables in CLUSTERS.items():
         if name == "Kubernetes" and importlib.util.find_spec("kubernetes") is None:
-            continue  # with it JAX asks for the other pods' addresses; TPU pods know them without
+            continue  # JAX finds the other pods through this package; pods of TPUs do not need it
         if all(variable in os.environ for variable in variables):
             alone = os.environ.get(SIZES.get(name, ""), "") == "1"
             hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "")
@@ -82,8 +105,15 @@ def cluster() -> str | None:
     return None
 
 
-def agree(parts: dict[str, str]) -> None:
-    """Raises InputError on every host where one of the named texts differs between hosts."""
+def check_hosts_agree(parts: dict[str, str]) -> None:
+    """Checks that all hosts were started with the same texts.
+
+    Args:
+      parts: Texts that must be equal on all hosts, by the name that the error message gives them.
+
+    Raises:
+      InputError: A text differs between hosts; it is raised on every host.
+    """
     if jax.process_count() == 1:
         return
     own = [

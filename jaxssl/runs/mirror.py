@@ -1,12 +1,13 @@
-"""A run on an object store works in a folder of this machine, and a thread copies it to the store.
+"""Copies a run from its local folder to an object store while it is training.
 
     with mirrored("s3://bucket/runs/x"):
         …                     # works in run_folder("s3://bucket/runs/x")
 
-Orbax writes to file systems (and, through TensorStore, to gs://) but not to s3://; so it writes to the folder
-here on every store alike, and the loop never waits for the network. What the store lacks of a run is brought
-here first, what is removed here is removed there, and a store that fails does not stop the run before its
-end: the thread tries again, and what could not be copied is whole in the folder here.
+Orbax writes to file systems (and, through TensorStore, to gs://) but not to s3://. A run with a URL
+therefore works in a local folder, whatever the store, and a thread uploads new files, so that the training
+loop never waits for the network. At the beginning the run is downloaded if the store has later checkpoints
+than the local folder. Checkpoints that are deleted locally are deleted from the store. A failing store does
+not stop the run before its end: the thread tries again, and the local folder is complete in any case.
 """
 
 import contextlib
@@ -31,19 +32,26 @@ from jaxssl.data.stores.store import Missing, Store, in_parallel, is_url
 from jaxssl.errors import InputError
 from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, StoredRun, run_folder
 
-PAUSE, PAUSE_AFTER_FAILURE = 1.0, 30.0  # seconds between two looks at the folder
-PLACES = ("checkpoints", "*/*/checkpoints")  # of a pretraining; of the seeds of a finetuning
-LEFT_OUT = ("checkpoints", "hosts")  # folders that are not copied like others
-UNFINISHED = (".partial", ".tmp")
-FAILED = "failed"
+PAUSE, PAUSE_AFTER_FAILURE = 1.0, 30.0  # seconds between two scans of the local folder
+# Folders with checkpoints: of a pretraining, and of the seeds of a finetuning.
+CHECKPOINT_FOLDERS = ("checkpoints", "*/*/checkpoints")
+LEFT_OUT = ("checkpoints", "hosts")  # folders whose files are not uploaded one by one
+UNFINISHED = (".partial", ".tmp")  # suffixes of files that are still being written
+FAILED = "failed"  # sent to the other hosts instead of the run's identity
 
 
 @contextlib.contextmanager
 def mirrored(run: str | Path) -> Iterator[None]:
-    """Within it the folder of a run on an object store is copied there; nothing for other runs.
+    """Context manager in which the local folder of a run is kept uploaded to the object store of its URL.
 
-    Of many hosts, which must share the folder, the first one copies. Raises InputError where the store
-    fails at the begin or at the end, and where the folder holds another run.
+    With several hosts, which must share the local folder, the first one uploads.
+
+    Args:
+      run: URL of the run. For a local folder the context manager does nothing.
+
+    Raises:
+      InputError: The store fails at the beginning or at the end, the local folder or the store contains
+        another run, another process works at the run, or the hosts do not share the local folder.
     """
     if not is_url(run):
         yield
@@ -54,7 +62,7 @@ def mirrored(run: str | Path) -> Iterator[None]:
         try:
             if jax.process_index() == 0:
                 stack.enter_context(_alone(folder, run))
-                stack.enter_context(_copying(bring(StoredRun(run), folder)))
+                stack.enter_context(_copying(synchronize(StoredRun(run), folder)))
         except InputError as error:
             problem = error
         _share(folder, run, problem)
@@ -62,15 +70,25 @@ def mirrored(run: str | Path) -> Iterator[None]:
 
 
 class Mirror:
-    """Copies a folder to a store, checkpoint by checkpoint. `steps` are those of the store."""
+    """Uploads a local folder to a store, checkpoint by checkpoint.
+
+    Args:
+      store: The run's folder on the object store.
+      folder: Local folder of the run.
+      steps: Names of the checkpoints that are complete in the store; the set is kept up to date.
+    """
 
     def __init__(self, store: Store, folder: Path, steps: set[str]):
         self.store, self.folder, self.steps = store, folder, steps
-        self._copied: dict[str, tuple[int, int]] = {}  # name -> time and size of what was copied
+        self._copied: dict[str, tuple[int, int]] = {}  # name -> time and size when it was uploaded
 
     def copy(self, *, everything: bool = False) -> None:
-        """Copies new checkpoints, newest first, and removes those that are gone; files go along."""
-        here = steps_here(self.folder)
+        """Uploads new checkpoints, the latest first, and deletes those that were deleted locally.
+
+        Other changed files are uploaded before a new checkpoint, and also without one if `everything` is
+        True.
+        """
+        here = local_steps(self.folder)
         new = sorted(here.keys() - self.steps, key=_number, reverse=True)
         if new or everything:
             self._copy_files()
@@ -89,7 +107,7 @@ class Mirror:
         self._copied |= changed
 
     def _copy_step(self, step: str, folder: Path) -> None:
-        """All files, then the list of them. A checkpoint that is removed meanwhile is left out."""
+        """Uploads all files of a checkpoint, then their list; gives up if it is deleted meanwhile."""
         files = _sizes(folder)
         try:
             hashes = {name: file_sha256(folder / name) for name in files}
@@ -105,29 +123,44 @@ class Mirror:
         self.steps.add(step)
 
     def _remove_step(self, step: str) -> None:
-        """The list first: from then on there is no such checkpoint."""
+        """Deletes a checkpoint from the store: its list first, which makes it incomplete, then the files."""
         files = self.store.read_json(step + COMPLETE)["files"]
         self.store.delete([step + COMPLETE])
         self.store.delete(f"{step}/{name}" for name in files)
         self.steps.remove(step)
 
 
-def bring(stored: StoredRun, folder: Path) -> Mirror:
-    """Makes the folder what the store holds; one that is ahead of it has what was not copied yet."""
+def synchronize(stored: StoredRun, folder: Path) -> Mirror:
+    """Downloads a run from the object store if the store is ahead of the local folder.
+
+    The run is downloaded if there is no local folder of it, or if the store has later checkpoints. If the
+    local folder has later ones, it is kept, and `Mirror.copy` uploads what the store lacks. Incomplete
+    checkpoints are deleted from the store.
+
+    Args:
+      stored: The run in the object store. An empty one gets a new identity.
+      folder: Local folder of the run.
+
+    Returns:
+      The mirror that uploads the folder.
+
+    Raises:
+      InputError: The store has files that no run has written, or the local folder is of another run.
+    """
     store, there, here = stored.store, None, None
     if IDENTITY in stored.sizes:
         there = store.read_json(IDENTITY)["id"]
     elif stored.sizes:
         raise InputError(
-            f"{store.url} holds files that no run has put there; choose another --run, and begin with "
-            f"what was learned there by --start {store.url}"
+            f"{store.url} holds files that no run has put there; set run to another URL, and start to "
+            f"{store.url} to begin with the parameters that are there"
         )
     if (folder / IDENTITY).is_file():
         here = json.loads((folder / IDENTITY).read_text(encoding="utf8"))["id"]
     if here is not None and here != there:
         raise InputError(
             f"{folder} is what another run has left that was at {store.url}, with its checkpoints; "
-            "remove that folder to go on, or choose another --run"
+            "remove that folder to go on, or set run to another URL"
         )
     identity = {"id": there or uuid.uuid4().hex, "url": store.url}
     if there is None:
@@ -138,24 +171,27 @@ def bring(stored: StoredRun, folder: Path) -> Mirror:
         stored.download([name for name in stored.others if name != IDENTITY], folder)
         for step in stored.steps:
             stored.download_step(step, folder)
-        write_json(folder / IDENTITY, identity, indent=None)  # last: now it is whole
+        write_json(folder / IDENTITY, identity, indent=None)  # last: now the folder is complete
     store.delete(stored.broken)
     return Mirror(store, folder, set(stored.steps))
 
 
-def steps_here(folder: Path) -> dict[str, Path]:
-    """The finished checkpoints of a run's folder; Orbax gives them their names when they are."""
+def local_steps(folder: Path) -> dict[str, Path]:
+    """Returns the folders of the complete checkpoints below the local `folder`, by name ("checkpoints/40").
+
+    Orbax renames the folder of a checkpoint to the number of its step when it is complete.
+    """
     return {
         str(path.relative_to(folder)): path
-        for place in PLACES
-        for path in folder.glob(f"{place}/*")
+        for parent in CHECKPOINT_FOLDERS
+        for path in folder.glob(f"{parent}/*")
         if path.name.isdigit()
     }
 
 
 @contextlib.contextmanager
 def _copying(mirror: Mirror) -> Iterator[None]:
-    """A thread copies within the body; the rest is copied at its end, also after an error."""
+    """Uploads in a thread during the body, and the rest at the end of the body, also after an error."""
     leave = threading.Event()
     thread = threading.Thread(target=_keep_copying, args=(mirror, leave), daemon=True)
     thread.start()
@@ -164,7 +200,7 @@ def _copying(mirror: Mirror) -> Iterator[None]:
     except BaseException:
         leave.set()
         thread.join()
-        with contextlib.suppress(Exception):  # the body's own error is the one to tell of
+        with contextlib.suppress(Exception):  # the error of the body is the one to raise
             mirror.copy(everything=True)
         raise
     leave.set()
@@ -183,7 +219,7 @@ def _keep_copying(mirror: Mirror, leave: threading.Event) -> None:
         try:
             mirror.copy()
             pause = PAUSE
-        except Exception as error:  # told of; the end of the run raises it if it stays
+        except Exception as error:  # printed; if it persists, the end of the run raises it
             pause = PAUSE_AFTER_FAILURE
             line = " ".join(str(error).split())
             print(f"warning: {line}; the run goes on, and it is tried again", file=sys.stderr)
@@ -191,7 +227,7 @@ def _keep_copying(mirror: Mirror, leave: threading.Event) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path, run: str | Path) -> Iterator[None]:
-    """One process of a machine works at a run. The lock goes with the process."""
+    """Holds a lock, so that only one process of a machine works at a run; it ends with the process."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         try:
@@ -202,7 +238,7 @@ def _alone(folder: Path, run: str | Path) -> Iterator[None]:
 
 
 def _share(folder: Path, run: str | Path, problem: InputError | None) -> None:
-    """Raises InputError on all hosts where one has no part in the folder of the first."""
+    """Raises InputError on all hosts if the first one has failed, or if one does not share its folder."""
     if jax.process_count() == 1:
         if problem:
             raise problem
@@ -218,7 +254,8 @@ def _share(folder: Path, run: str | Path, problem: InputError | None) -> None:
     if (apart := np.flatnonzero((everyone != everyone[0]).any(axis=1))).size:
         raise InputError(
             f"host {apart[0]} has no part in {folder} of host 0: hosts that run {run} work in one "
-            "folder; set JAXSSL_CACHE to one that all share, or choose a --run there"
+            "folder; set the environment variable JAXSSL_CACHE to a folder that all hosts share, or run "
+            "to one"
         )
 
 
@@ -227,11 +264,11 @@ def _bytes_of(text: str) -> np.ndarray:
 
 
 def _is_behind(folder: Path, stored: StoredRun) -> bool:
-    """Whether the store has a later checkpoint of anything than the folder."""
+    """Returns whether the store has a later checkpoint than the folder, of the pretraining or of a seed."""
     latest: dict[str, int] = {}
-    for step in steps_here(folder):
-        place = step.rpartition("/")[0]
-        latest[place] = max(latest.get(place, -1), _number(step))
+    for step in local_steps(folder):
+        parent = step.rpartition("/")[0]
+        latest[parent] = max(latest.get(parent, -1), _number(step))
     return any(_number(step) > latest.get(step.rpartition("/")[0], -1) for step in stored.steps)
 
 
@@ -240,7 +277,7 @@ def _number(step: str) -> int:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Name -> bytes of all files below; less those that vanish while one looks."""
+    """Returns the sizes in bytes of all files below a folder, by name; files may vanish meanwhile."""
     sizes = {}
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -250,7 +287,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _files_here(folder: Path) -> dict[str, tuple[int, int]]:
-    """Name -> time and size of the files that are of no checkpoint."""
+    """Returns time of change and size of all files that belong to no checkpoint, by name."""
     found = {}
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in LEFT_OUT]

@@ -22,15 +22,16 @@ def load_module(path: str | Path) -> ModuleType:
       path: A file that ends in `.py`.
 
     Returns:
-      The module; its name is that of the file without the ending, or that with `_file` behind it where
-      another module has the name already.
+      The module. It has the name of the file without the ending; `_file` is appended if another module
+      has that name already.
 
     Raises:
-      InputError: The file does not exist, is no Python, or raised a ValueError.
+      InputError: The file does not exist, does not end in `.py`, is not valid Python, or raised a
+        ValueError.
     """
     path = Path(path).absolute()
     if not path.is_file() or path.suffix != ".py":
-        raise InputError(f"{path} is no Python file; name a file that ends in .py")
+        raise InputError(f"{path} is not a Python file; name a file that ends in .py")
     name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -51,7 +52,7 @@ def load_module(path: str | Path) -> ModuleType:
 
 
 def _module_name(path: Path) -> str:
-    """The stem of the file, unless a module from somewhere else has that name."""
+    """Returns the name of the file without its ending, with `_file` if another module has that name."""
     known = sys.modules.get(path.stem)
     origin = getattr(known, "__file__", None)
     if known is None:
@@ -67,7 +68,7 @@ def _module_name(path: Path) -> str:
 
 
 def file_of(kind: type) -> str | None:
-    """Returns the file in which a class was defined, or None for a class of jaxssl."""
+    """Returns the file in which the class `kind` was defined, or None for a class of jaxssl."""
     if kind.__module__.split(".")[0] == "jaxssl":
         return None
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)

@@ -1,12 +1,13 @@
-"""Runs on object stores, as they lie there, and reading one.
+"""Reads runs from object stores. A run is stored under these names:
 
-    mirror.json                        which run it is
-    config.json, tokenizer/, …         as in a run's folder
+    mirror.json                        random identity of the run
+    config.json, tokenizer/, …         as in the local folder of a run
     checkpoints/STEP/…                 as Orbax wrote them
-    checkpoints/STEP.complete.json     their sizes and sha256, written last: a STEP without it is none
+    checkpoints/STEP.complete.json     size and sha256 of each file of the checkpoint, written last; a
+                                       checkpoint without it is incomplete and is ignored
 
-A finetuning has its checkpoints below pretrained/seed-N. A folder without mirror.json was copied there by
-hand; it can be read, and all its checkpoints count as complete.
+The checkpoints of a finetuning are below `pretrained/seed-N`. A run that was copied to the store by hand has
+neither mirror.json nor the lists; it can be read, and all its checkpoints count as complete.
 """
 
 import contextlib
@@ -19,19 +20,27 @@ from jaxssl.data.stores.store import Missing, Store, cache_folder, folder_here, 
 
 IDENTITY, COMPLETE = "mirror.json", ".complete.json"
 STEP = re.compile(r"((?:.*/)?checkpoints/\d+)(?:/.*|\.complete\.json)")
-ARRAYS = "/state/"  # in the names of the large files of a checkpoint
+ARRAYS = "/state/"  # part of the names of a checkpoint's large files
 
 
 def run_folder(run: str | Path) -> Path:
-    """Where a run works on this machine: its own folder; of a URL, one in the cache."""
+    """Returns the local folder of `run`: the folder itself, or one in the cache for a URL."""
     return folder_here(run, "runs")
 
 
 class StoredRun:
-    """What an object store holds of a run, by name of file.
+    """The files of a run on an object store, listed once when the object is made.
 
-    `steps`: "checkpoints/40" -> the files of every complete checkpoint; `broken`: files of others.
-    `is_mirrored`: it was put there by a run; else checkpoints have no lists of their files.
+    Attributes:
+      sizes: Size of every file in bytes, by name.
+      steps: Files of every complete checkpoint, by its name, such as "checkpoints/40".
+      broken: Files of incomplete checkpoints.
+      others: Files that belong to no checkpoint.
+      is_mirrored: Whether a run has written the files (`mirrored`), so that checkpoints have lists of
+        their files; False for a run that was copied by hand.
+
+    Args:
+      run: URL of the run's folder.
     """
 
     def __init__(self, run: str | Path):
@@ -50,11 +59,20 @@ class StoredRun:
                     self.broken.append(name)
 
     def download(self, names: list[str], folder: Path) -> None:
-        """Files of no checkpoint, or of one that was copied by hand."""
+        """Downloads the files `names` into `folder`, comparing their sizes only."""
         self.store.download_all({name: self.sizes[name] for name in names}, folder)
 
     def download_step(self, step: str, folder: Path, *, arrays: bool = True) -> None:
-        """The files of a checkpoint, compared with its list of them; or all but the large ones."""
+        """Downloads the files of a checkpoint, comparing them with the sizes and sha256 of its list.
+
+        Args:
+          step: Name of the checkpoint, a key of `steps`.
+          folder: Local folder of the run.
+          arrays: Whether to download the arrays, too, and not only the small files.
+
+        Raises:
+          InputError: A file cannot be read, or differs from the list.
+        """
         names = [name for name in self.steps[step] if arrays or ARRAYS not in name]
         if not self.is_mirrored:
             self.download(names, folder)
@@ -62,18 +80,29 @@ class StoredRun:
         files = self.store.read_json(step + COMPLETE)["files"]
 
         def fetch(name: str) -> None:
-            path, whole = folder / name, files[name.removeprefix(f"{step}/")]
+            path, listed = folder / name, files[name.removeprefix(f"{step}/")]
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.store.download(name, path, whole["size"], whole["sha256"])
+            self.store.download(name, path, listed["size"], listed["sha256"])
 
         in_parallel(fetch, names)
 
 
 @contextlib.contextmanager
 def opened(run: str | Path) -> Iterator[tuple[Path, Callable[[str], None]]]:
-    """The folder of a run to be read, and a function that brings the arrays of the checkpoints below a name.
+    """Opens a run for reading, from a local folder or from an object store.
 
-    Of a URL it is a temporary one, which holds all of the run but the arrays.
+    Args:
+      run: Folder of the run, or its URL.
+
+    Yields:
+      The local folder to read, and a function that must be called before arrays are read: given a name
+      such as "checkpoints/40" or "seed-0/checkpoints", it downloads the arrays of the checkpoints below
+      that name. A local folder is given as it is, and the function does nothing. For a URL the folder is a
+      temporary one, which holds all files of the run except the arrays.
+
+    Raises:
+      Missing: There are no files at the URL.
+      InputError: A file of the store cannot be read.
     """
     if not is_url(run):
         yield Path(run), lambda below: None
@@ -88,9 +117,9 @@ def opened(run: str | Path) -> Iterator[tuple[Path, Callable[[str], None]]]:
         for step in stored.steps:
             stored.download_step(step, folder, arrays=False)
 
-        def bring(below: str) -> None:
+        def download_arrays(below: str) -> None:
             for step in stored.steps:
                 if f"{step}/".startswith(f"{below}/"):
                     stored.download_step(step, folder)
 
-        yield folder, bring
+        yield folder, download_arrays

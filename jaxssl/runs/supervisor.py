@@ -1,7 +1,7 @@
-"""Starting a run again where it died: `--restarts N`.
+"""Restarts a run that has died, up to `restarts` times.
 
-Every host has its own supervisor. When a host dies the others leave too (`watch.py`), so all of them are
-started again, find each other, and go on from the last checkpoint.
+Every host has a supervisor process of its own, which runs the training as its child. When a host dies, the
+others end too (`watch.py`), so all of them are restarted, connect again, and resume from the last checkpoint.
 """
 
 import os
@@ -11,20 +11,30 @@ import sys
 import time
 from types import FrameType
 
-CHILD = "JAXSSL_SUPERVISED"
-FINAL = (0, 2, 130)  # done; the user's to mend; Ctrl-C
+CHILD = "JAXSSL_SUPERVISED"  # environment variable that is set in the child
+FINAL = (0, 2, 130)  # exit codes without a restart: success, an InputError, Ctrl-C
 PAUSE = 1.0  # seconds before a restart
 
 
 def is_supervisor(restarts: int) -> bool:
-    """Whether this process is to start the command again and again, and not to train itself."""
+    """Returns whether this process supervises a child that trains, given the allowed number of `restarts`.
+
+    False in the child itself, and if `restarts` is 0.
+    """
     return restarts > 0 and CHILD not in os.environ
 
 
 def supervise(restarts: int, command: list[str] | None = None) -> int:
-    """Runs this very command as a child until it ends well; the exit code of the last one.
+    """Runs a command as a child process, and restarts it until it ends with an exit code in `FINAL`.
 
-    SIGTERM and Ctrl-C are passed on and end it for good: the child saves and leaves.
+    SIGTERM and Ctrl-C are passed on to the child, which saves and ends; it is not restarted then.
+
+    Args:
+      restarts: Largest number of restarts.
+      command: Program and arguments; None repeats the command line of this process.
+
+    Returns:
+      Exit code of the last child; 128 + N if signal number N has killed it.
     """
     command = command or [sys.executable, *sys.argv]
     asked: list[int] = []

@@ -1,14 +1,15 @@
-"""Who is still alive: every host leaves a sign of life in the run's folder, and reads the others'.
+"""Detects dead and stuck hosts by signs of life, which every host writes into the folder of the run:
 
-    hosts/3     step, name of the machine, process, a counter; rewritten a few times a minute
+    hosts/3     step, name of the machine, process id, a counter; rewritten every few seconds
 
-A host that is dead or stuck would let the others wait in a collective for ever. So a thread beside the
-loop ends the process: it is the only one that is sure to get its turn. It leaves with
+If a host is dead or stuck, the others wait for it in a collective forever. The training loop may be blocked
+there, so a thread beside it reads the signs of the others and ends the process. The exit code is
 
-    75   another host has not been heard of        76   this one has finished no step for too long
+    75   another host has given no sign of life        76   this host has finished no step for too long
 
-after one line that names host and step; before 76 the stacks of all threads are written. A supervisor
-(`--restarts`) starts the command again, which goes on from the last checkpoint.
+after one line of text that names the host and the step; before exit code 76 the stacks of all threads are
+printed. A supervisor (`restarts` in the configuration) then starts the command again, which resumes from
+the last checkpoint.
 """
 
 import contextlib
@@ -28,16 +29,26 @@ FINISHED = "finished"
 
 
 class _Sign(NamedTuple):
-    """What was last read of another host, and when it changed, on this host's clock."""
+    """The last sign of life of another host."""
 
     text: str
+    """Content of its file."""
     seen: float
+    """Time on this host's clock, in seconds, at which the content was last seen to change."""
 
 
 class Watch:
-    """Within it the process ends when another host, or its own loop, shows no life for too long.
+    """Context manager in which the process ends if another host or the training loop makes no progress.
 
-    The loop sets `step` after every step. Clocks of hosts are never compared.
+    The training loop sets `step` after every step. The clocks of different hosts are never compared.
+
+    Args:
+      run: Folder of the run, or its URL; the local folder of a URL must be shared by all hosts.
+      host: Number of this host, from 0.
+      hosts: Number of hosts of the run.
+      dead_after: Seconds without a new sign of life of another host after which this process ends.
+      stuck_after: Seconds without a new `step` after which this process ends; 0 never ends it.
+      step: Number of steps that are done at the beginning.
     """
 
     def __init__(
@@ -61,7 +72,7 @@ class Watch:
 
     @property
     def step(self) -> int:
-        """Steps that are done."""
+        """Number of steps that are done; setting it also records that the loop is alive."""
         return self._step
 
     @step.setter
@@ -80,14 +91,19 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        """After an error of many hosts: waits until it is known who is gone, and names it."""
+        """Ends the watch.
+
+        A RuntimeError with several hosts may be the consequence of a dead host, so the thread gets the time
+        to find that out: it then ends the process with a line that names the host.
+        """
         if not self._thread.is_alive():
             return
         if kind is not None and self.hosts > 1 and issubclass(kind, RuntimeError):
             self._thread.join(self.dead_after + 2 * self._pause())
         self._leave.set()
         self._thread.join()
-        # After an error the others are to notice, who would wait for ever, and to name the last step.
+        # After an error the file does not say that this host has finished, so that the other hosts, which
+        # would wait for it forever, end as well; they report the step in the file as its last one.
         self._write(FINISHED if kind is None else "")
 
     def _others(self) -> list[int]:
@@ -102,7 +118,7 @@ class Watch:
         self._count += 1
         text = f"{self._step} {socket.gethostname()} {os.getpid()} {self._count} {mark}"
         temporary = self.folder / f"{self.host}.partial"
-        with contextlib.suppress(OSError):  # a full disk is told by what it keeps from being saved
+        with contextlib.suppress(OSError):  # saving a checkpoint reports a full disk
             temporary.write_text(text, encoding="utf8")
             temporary.replace(self.folder / str(self.host))
 
@@ -144,6 +160,6 @@ class Watch:
 
 
 def _end(line: str, code: int) -> None:
-    """Past all handlers and barriers, which would wait for who is gone."""
+    """Ends the process at once, without exit handlers and barriers, which would wait for the dead host."""
     print(f"error: {line}", file=sys.stderr, flush=True)
     os._exit(code)

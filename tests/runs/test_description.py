@@ -1,4 +1,4 @@
-"""Configurations on disk: there and back, what changed, and nothing foreign is imported."""
+"""Configurations as JSON: there and back, what is refused, and nothing foreign is imported."""
 
 import json
 

@@ -1,31 +1,16 @@
-"""How a run's folder and its copy on a store are kept alike, on fsspec's memory://; nothing is trained."""
+"""The local folder of a run and its copy on an object store, fsspec's memory://; nothing is trained."""
 
 import json
 import shutil
 import time
 
-import fsspec
 import pytest
 
-from jaxssl.data.stores.store import Missing, Store
+from jaxssl.data.stores.store import Store
 from jaxssl.errors import InputError
-from jaxssl.runs.mirror import bring, mirrored
-from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, StoredRun, opened, run_folder
-
-
-@pytest.fixture
-def url(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXSSL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("jaxssl.data.stores.store.PAUSE", 0.001)
-    yield "memory://bucket/runs/x"
-    fsspec.filesystem("memory").store.clear()
-
-
-def write_step(url, step, place="checkpoints", text="parameters"):
-    folder = run_folder(url) / place / str(step)
-    (folder / "state" / "d").mkdir(parents=True)
-    (folder / "state" / "d" / "0").write_text(f"{text} {step}", encoding="utf8")
-    (folder / "_CHECKPOINT_METADATA").write_text("{}", encoding="utf8")
+from jaxssl.runs.mirror import mirrored, synchronize
+from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, StoredRun, run_folder
+from tests.runs.small_steps import write_step
 
 
 def steps_there(url):
@@ -132,34 +117,9 @@ def test_the_error_of_the_run_is_the_one_that_is_told(url):
     assert steps_there(url) == [2]
 
 
-def test_a_changed_file_of_a_checkpoint_is_refused(url):
-    with mirrored(url):
-        write_step(url, 2)
-    files = fsspec.filesystem("memory")
-    files.pipe_file("bucket/runs/x/checkpoints/2/state/d/0", b"parameters 3")
-    with opened(url) as (folder, fetch):
-        assert not (folder / "checkpoints/2/state").exists()
-        with pytest.raises(InputError, match="checkpoints/2/state/d/0 could not be read .*sha256"):
-            fetch("checkpoints/2")
-    with pytest.raises(Missing, match="does not exist"), opened("memory://bucket/none"):
-        pass
-
-
-def test_a_run_that_was_copied_by_hand_is_read(url, tmp_path):
-    write_step(url, 2)
-    for path in run_folder(url).rglob("*"):
-        if path.is_file():
-            Store(url).upload(path, path.relative_to(run_folder(url)).as_posix())
-    with opened(url) as (folder, fetch):
-        fetch("checkpoints/2")
-        assert (folder / "checkpoints/2/state/d/0").read_text() == "parameters 2"
-    with opened(tmp_path) as (folder, fetch):
-        assert folder == tmp_path
-
-
 def test_identity_is_not_overwritten(url):
     with mirrored(url):
         first = json.loads((run_folder(url) / IDENTITY).read_text())["id"]
     shutil.rmtree(run_folder(url))
-    bring(StoredRun(url), run_folder(url))
+    synchronize(StoredRun(url), run_folder(url))
     assert json.loads((run_folder(url) / IDENTITY).read_text())["id"] == first

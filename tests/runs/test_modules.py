@@ -67,8 +67,8 @@ def test_a_name_that_another_module_has_is_not_taken(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [
-        ("none.py", None, "is no Python file"),
-        ("notes.txt", "config = 3", "is no Python file"),
+        ("none.py", None, "is not a Python file"),
+        ("notes.txt", "config = 3", "is not a Python file"),
         ("broken.py", "config = (", "broken.py: '\\(' was never closed"),
         ("refused.py", "raise ValueError('rate=2 must be below 1')", "refused.py: rate=2"),
     ],

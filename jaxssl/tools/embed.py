@@ -1,8 +1,9 @@
-"""Embed texts with a pretrained network: one vector a line of a file, as a numpy array.
+"""Embed texts with a pretrained network: one vector for each line of a file, as a numpy array.
 
   jaxssl embed runs/simcse_novels sentences.txt --into sentences.npy
 
-float32 [lines, width]. The best checkpoint is taken; a SimCSE run pools as it was trained.
+The array is float32 `[lines, width]`. The best checkpoint of the run is taken. Texts longer than the network
+reads are truncated.
 """
 
 import argparse
@@ -15,29 +16,32 @@ from jaxssl.pretrained.texts import load_embedder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `jaxssl embed`."""
-    parser.add_argument("folder", metavar="RUN", help="folder of a pretraining")
-    parser.add_argument("texts", metavar="FILE", help="UTF-8, a text a line")
-    parser.add_argument("--into", required=True, metavar="FILE.npy", help="where the vectors go")
+    """Adds the options of `jaxssl embed` to `parser`."""
+    parser.add_argument("folder", metavar="RUN", help="folder of a pretraining run")
+    parser.add_argument("texts", metavar="FILE", help="UTF-8 text file with one text a line")
+    parser.add_argument(
+        "--into", required=True, metavar="FILE.npy", help="file to write the vectors to"
+    )
     parser.add_argument(
         "--pooling",
         choices=["mean", "cls"],
-        help="mean over a text's states, or the state of its begin (default: as trained, else mean)",
+        help="vector of a text: the mean over the states of its tokens, or the state of its begin "
+        "token (default: as the run was trained, else mean)",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Embeds every line and writes one array."""
+    """Embeds every line of a file and writes one array, as `options` say."""
     path = Path(options.texts)
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; give a file with a text a line") from error
+        raise InputError(f"{path} does not exist; give a text file with one text a line") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}, byte {error.start} is no UTF-8") from error
+        raise InputError(f"{path}, byte {error.start} is not UTF-8; convert the file") from error
     embed = load_embedder(options.folder, options.pooling)
     vectors = embed(texts)
-    with Path(options.into).open("wb") as file:  # by itself numpy adds .npy to the name
+    with Path(options.into).open("wb") as file:  # given a name, numpy would add .npy to it
         np.save(file, vectors)
     print(
         f"{len(texts):,} texts, {vectors.shape[1]} numbers each ({embed.pooling}): {options.into}"

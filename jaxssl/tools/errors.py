@@ -1,9 +1,9 @@
-"""How a command line ends when something is wrong: one line, an exit code, no traceback.
+"""Ends a command line with one line and an exit code, without a traceback, if the error is the user's to fix.
 
-    2    what the user can mend: an InputError, a full disk, a file that may not be written
+    2    an InputError, a full disk, a file that may not be read or written
     130  Ctrl-C
 
-Everything else is a bug and keeps its traceback.
+Every other error is a bug of jaxssl and keeps its traceback.
 """
 
 import contextlib
@@ -24,11 +24,13 @@ FORBIDDEN = {
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Wraps the body of a command line:
+    """Returns a context for a command line: it prints an error that the user can fix in one line and exits.
 
-    if __name__ == "__main__":
-        with one_line_errors():
-            main()
+    Example:
+
+        if __name__ == "__main__":
+            with one_line_errors():
+                main()
     """
     try:
         yield
@@ -36,11 +38,11 @@ def one_line_errors() -> Iterator[None]:
         _leave(str(error), 2)
     except KeyboardInterrupt:
         _leave("interrupted; the same command goes on from what was saved", 130)
-    except BrokenPipeError:  # `jaxssl … | head`: whoever read has left
+    except BrokenPipeError:  # `jaxssl … | head`: the reader of the pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        line = _of_the_system(error)
+        line = _line_of_system_error(error)
         if line is None:
             raise
         _leave(line, 2)
@@ -51,8 +53,8 @@ def _leave(line: str, code: int) -> None:
     sys.exit(code)
 
 
-def _of_the_system(error: BaseException) -> str | None:
-    """The line for a full disk or a forbidden file, also where a library has wrapped the error."""
+def _line_of_system_error(error: BaseException) -> str | None:
+    """Returns the line for a full disk or a forbidden file, also if a library has wrapped the error."""
     for cause in causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
         where = f" ({cause.filename})" if isinstance(cause, OSError) and cause.filename else ""

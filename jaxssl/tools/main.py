@@ -20,8 +20,8 @@ class Command(NamedTuple):
     """One line for `jaxssl --help`."""
     takes_config: bool = False
     """Whether flags that the command does not know itself change fields of a recipe."""
-    takes_code: bool = True
-    """Whether `--code FILE.py` is an option here; the pages read it themselves, behind the recipe."""
+    takes_code: bool = False
+    """Whether `--code FILE.py` is an option: the command reads a run, which may need classes of the user."""
 
 
 COMMANDS = {
@@ -29,15 +29,26 @@ COMMANDS = {
         "jaxssl.tools.recipes", "list, show or copy the recipes that come with jaxssl"
     ),
     "prepare": Command("jaxssl.tools.prepare", "turn text or images into a set to train on"),
-    "train": Command("jaxssl.tools.train", "pretrain a model as a recipe says", True, False),
+    "train": Command("jaxssl.tools.train", "pretrain a model as a recipe says", takes_config=True),
     "finetune": Command(
-        "jaxssl.tools.finetune", "finetune a pretrained network on labelled texts", True, False
+        "jaxssl.tools.finetune",
+        "finetune a pretrained network on labelled texts",
+        takes_config=True,
     ),
-    "embed": Command("jaxssl.tools.embed", "embed texts with a pretrained network"),
-    "probe": Command("jaxssl.tools.probe", "judge the features of images by their labels"),
-    "words": Command("jaxssl.tools.words", "show neighbours of words, write word vectors"),
+    "embed": Command(
+        "jaxssl.tools.embed", "embed texts with a pretrained network", takes_code=True
+    ),
+    "probe": Command(
+        "jaxssl.tools.probe", "judge the features of images by their labels", takes_code=True
+    ),
+    "words": Command(
+        "jaxssl.tools.words", "show neighbours of words, write word vectors", takes_code=True
+    ),
     "plan": Command(
-        "jaxssl.tools.plan", "plan a run for TPUs or GPUs that this machine lacks", True
+        "jaxssl.tools.plan",
+        "plan a run for TPUs or GPUs that this machine lacks",
+        takes_config=True,
+        takes_code=True,
     ),
 }
 

@@ -1,16 +1,16 @@
-"""Plan a run on devices that are not here: memory, collectives, time, and what cannot work.
+"""Plan a run for devices that this machine lacks: memory, collectives, time, and settings that cannot work.
 
-The real step of train.py is compiled for the devices; nothing runs, and no prepared rows are needed.
-Flags behind the options change fields of the recipe, as with train.py.
+The training step of the recipe is compiled for the devices. Nothing runs, and no prepared data are needed.
+Further flags change fields of the recipe, as in `jaxssl train`.
 
-  jaxssl plan configs/bert_base.py --on v5e:16x16
-  jaxssl plan configs/gpt2_small.py --on v5p:8x8x8 --slices 2 --length 1024 --mesh.fsdp 16
-  jaxssl plan configs/bert_base.py --on h100:8x8 --json plan.json     8 nodes of 8 GPUs
-  jaxssl plan configs/bert_tiny.py --on cpu:8                         devices simulated here
-  jaxssl plan IMAGES.py --on v5e:16x16 --size 256                     a recipe with data=Images(…)
+  jaxssl plan bert_base --on v5e:16x16
+  jaxssl plan gpt2_small --on v5p:8x8x8 --slices 2 --length 1024 --mesh.fsdp 16
+  jaxssl plan bert_base --on h100:8x8 --json plan.json         8 nodes of 8 GPUs
+  jaxssl plan bert_tiny --on cpu:8                             devices simulated on this machine
+  jaxssl plan mae_vitb16 --on v5e:16x16 --size 256             a recipe on images
 
-TPUs need libtpu (pip install 'jaxssl[tpu]'), GPUs JAX's CUDA plugin (pip install 'jaxssl[cuda]'): no
-TPU, no GPU. Without them the plan counts what shapes tell.
+A plan for TPUs needs the package libtpu (pip install 'jaxssl[tpu]'), one for GPUs JAX's CUDA plugin (pip
+install 'jaxssl[cuda]'), but no TPU or GPU. Without the package the plan has only what follows from shapes.
 """
 
 import argparse
@@ -23,42 +23,64 @@ from jaxssl.planning.page import as_json, as_text
 from jaxssl.planning.plan import Plan, largest_microbatch, make_plan
 from jaxssl.planning.targets import EXAMPLES, known_targets, read_target
 from jaxssl.tools.prepare_images import size_of
+from jaxssl.tools.shipped import recipe_file
 from jaxssl.training.config import Pretraining, read_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `jaxssl plan`."""
-    parser.add_argument("config", metavar="CONFIG", help="a recipe, e.g. configs/bert_base.py")
+    """Adds the options of `jaxssl plan` to `parser`."""
+    parser.add_argument(
+        "config",
+        metavar="RECIPE",
+        help="name of a recipe (`jaxssl recipes` lists them), or a .py file of your own",
+    )
     parser.add_argument(
         "--on",
         required=True,
         metavar="CHIP:SHAPE",
-        help=f"devices: {EXAMPLES}; chips: {known_targets()}",
+        help=f"devices to plan for: {EXAMPLES}; chips: {known_targets()}",
     )
     parser.add_argument(
-        "--slices", type=int, default=1, help="of TPUs, over the data center's network (default: 1)"
+        "--slices",
+        type=int,
+        default=1,
+        help="TPU slices, connected by the network of the data center (default: %(default)s)",
     )
     parser.add_argument(
-        "--length", type=int, help="tokens of a row, or a caption (default: of the prepared set)"
+        "--length",
+        type=int,
+        help="tokens of a row, or of a caption (default: that of the prepared set)",
     )
-    parser.add_argument("--vocab-size", type=int, help="of the tokenizer (default: likewise)")
     parser.add_argument(
-        "--size", metavar="PIXELS", help="of images: a square, or HEIGHTxWIDTH (default: likewise)"
+        "--vocab-size",
+        type=int,
+        help="vocabulary size of the tokenizer (default: that of the prepared set)",
+    )
+    parser.add_argument(
+        "--size",
+        metavar="PIXELS",
+        help="size of images: that of a square, or HEIGHTxWIDTH (default: that of the prepared set)",
     )
     parser.add_argument(
         "--search",
         action="store_true",
-        help="find the largest microbatch that fits, by a few compilations",
+        help="find the largest microbatch that fits into memory, by a few compilations",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the plan there, too")
+    parser.add_argument("--json", metavar="FILE", help="write the plan to this file as well")
 
 
 def run(options: argparse.Namespace) -> Plan:
-    """Prints the plan. Raises InputError, one line with the reason, for what cannot work."""
-    jax.config.update("jax_platforms", "cpu")  # asks for no accelerator, also where there is one
-    config = read_config(
-        Pretraining, __doc__ or "", ["--config", options.config, *options.config_flags]
-    )
+    """Prints the plan of a recipe and returns it.
+
+    Args:
+      options: Options of the command line; `config_flags` are flags that change fields of the recipe.
+
+    Raises:
+      InputError: The settings cannot work on these devices.
+    """
+    jax.config.update("jax_platforms", "cpu")  # takes no accelerator, even if there is one
+    recipe = str(recipe_file(options.config))
+    config = read_config(Pretraining, __doc__ or "", ["--config", recipe, *options.config_flags])
     target = read_target(options.on, options.slices)
     rows = {"length": options.length, "vocab_size": options.vocab_size}
     rows |= {"size": None if options.size is None else size_of(options.size)}

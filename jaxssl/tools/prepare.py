@@ -1,19 +1,20 @@
 """Prepare text or images for training. Text: train a tokenizer, encode, pack into rows of one length.
 
-SOURCE is a text file, a folder or a pattern of them, a .jsonl or .parquet file (each also .gz, .xz,
-.zst), tfds:NAME, or stdlib: the English that ships with Python, which needs no download.
+SOURCE is a text file, a folder of text files, a glob pattern, a .jsonl or .parquet file (each may be
+compressed: .gz, .xz, .zst), a TFDS data set as tfds:NAME, or the word stdlib: the English that ships with
+Python, which needs no download.
 
   jaxssl prepare stdlib --into prepared/stdlib --vocab-size 4096
   jaxssl prepare novels.txt.xz --documents blank_line --into prepared/novels --valid 0.02
   jaxssl prepare web.jsonl.zst --column text --into prepared/web --tokenizer bert-vocab.txt
 
-Images, with --size: SOURCE is a folder or a ZIP of JPEG and PNG files (LABEL/NAME), a .npz or .npy,
-tfds:NAME, or digits or photographs, which come with scikit-learn.
+With --size the source is images: a folder or a ZIP of JPEG and PNG files (LABEL/NAME), a .npz or .npy file,
+tfds:NAME, or the word digits or photographs, which come with scikit-learn.
 
   jaxssl prepare cifar10.zip --size 32 --into prepared/cifar10 --valid 0.1
   jaxssl prepare photos/ --size 96 --captions captions.jsonl --into prepared/pairs --vocab-size 1000
 
-It uses all cores and may be killed at any time: the same command goes on where it stopped.
+All cores are used. The command may be killed at any time; the same command resumes where it stopped.
 """
 
 import argparse
@@ -35,13 +36,13 @@ DEFAULT = {field.name: field.default for field in dataclasses.fields(Prepare)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `jaxssl prepare`."""
-    parser.add_argument("source", metavar="SOURCE", help="text or images; see above")
+    """Adds the options of `jaxssl prepare` to `parser`."""
+    parser.add_argument("source", metavar="SOURCE", help="text or images to read, see above")
     parser.add_argument(
         "--into",
         required=True,
         metavar="FOLDER",
-        help="where the prepared set goes: a folder, or s3://…, gs://…",
+        help="folder to write the prepared set to, here or on an object store (s3://…, gs://…)",
     )
 
     _add_text(parser.add_argument_group("text"))
@@ -49,25 +50,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_options(parser.add_argument_group("images"))
     work = parser.add_argument_group("work")
     work.add_argument(
-        "--workers", type=int, help="processes (default: one a core); the rows do not depend on it"
+        "--workers",
+        type=int,
+        help="number of processes (default: one for each core); the result does not depend on it",
     )
     work.add_argument(
         "--engine",
         choices=["local", "beam"],
         default=DEFAULT["engine"],
-        help="beam: an Apache Beam pipeline, for corpora beyond one machine (default: %(default)s)",
+        help="what runs the work: processes of this machine, or an Apache Beam pipeline for corpora that "
+        "need several machines (default: %(default)s)",
     )
     work.add_argument(
         "--beam-options",
         default=DEFAULT["beam_options"],
         metavar="OPTIONS",
-        help='of the pipeline, as one word: --beam-options="--runner FlinkRunner …"',
+        help='options of the Beam pipeline, in quotes: --beam-options="--runner FlinkRunner …"',
     )
     work.add_argument(
         "--shard-characters",
         type=int,
         default=DEFAULT["shard_characters"],
-        help="text of a shard (default: %(default)s)",
+        help="characters of text in a shard (default: %(default)s)",
     )
 
 
@@ -76,21 +80,27 @@ def _add_text(text: argparse._ArgumentGroup) -> None:
         "--documents",
         choices=["file", "blank_line"],
         default="file",
-        help="in text files, what a document is (default: %(default)s)",
+        help="how text files are split into documents: each file is one, or blank lines separate them "
+        "(default: %(default)s)",
     )
-    text.add_argument("--column", help="of .jsonl, .parquet and tfds: which holds the text")
+    text.add_argument(
+        "--column",
+        help="column of .jsonl, .parquet and tfds sources that holds the text (default: text)",
+    )
     text.add_argument(
         "--valid",
-        type=_share_or_path,
+        type=_fraction_or_path,
         default=DEFAULT["valid"],
-        metavar="SHARE|PATH",
-        help="what is held out: a share, or a source of its own (default: %(default)s)",
+        metavar="FRACTION|PATH",
+        help="what is held out for evaluation: a fraction of the documents or images, or a source of its "
+        "own (default: %(default)s)",
     )
     text.add_argument(
         "--on-bad-text",
         choices=["stop", "skip"],
         default="stop",
-        help="undecodable documents: stop and name the place, or leave out and count",
+        help="documents that cannot be decoded: stop and name the position, or skip and count them "
+        "(default: %(default)s)",
     )
 
 
@@ -98,30 +108,36 @@ def _add_tokens(tokens: argparse._ArgumentGroup) -> None:
     tokens.add_argument(
         "--tokenizer",
         metavar="PATH",
-        help="one that exists: a prepared set's tokenizer/, a sentencepiece .model, a "
-        "tokenizer.json, a BERT vocab.txt. Without it one is trained",
+        help="existing tokenizer: folder tokenizer/ of a prepared set, sentencepiece .model, "
+        "tokenizer.json, or vocab.txt of BERT (default: train one on the text)",
     )
     trained = SentencePiece()
     tokens.add_argument(
-        "--vocab-size", type=int, help=f"of one that is trained (default: {trained.vocab_size})"
+        "--vocab-size",
+        type=int,
+        help=f"vocabulary size of a tokenizer that is trained (default: {trained.vocab_size})",
     )
     tokens.add_argument(
-        "--kind", choices=["unigram", "bpe"], help=f"likewise (default: {trained.kind})"
+        "--kind",
+        choices=["unigram", "bpe"],
+        help=f"kind of a tokenizer that is trained (default: {trained.kind})",
     )
     tokens.add_argument(
         "--normalization",
         choices=["identity", "nfkc", "nfkc_cf"],
-        help=f"likewise; nfkc_cf folds case (default: {trained.normalization})",
+        help="normalisation of the text by a tokenizer that is trained; nfkc_cf also folds case "
+        f"(default: {trained.normalization})",
     )
     tokens.add_argument(
         "--length",
         type=int,
-        help=f"tokens of a row (default: {DEFAULT['length']}) or a caption ({Captions().length})",
+        help=f"tokens of a row (default: {DEFAULT['length']}) or of a caption "
+        f"(default: {Captions().length})",
     )
 
 
 def run(options: argparse.Namespace) -> Manifest | ImageManifest:
-    """Prepares, and tells what there is now and what to do next."""
+    """Prepares a set as `options` say, prints what it holds and what to do next, and returns its manifest."""
     began = time.monotonic()
     check_kind(options, {**DEFAULT, "documents": "file", "on_bad_text": "stop"})
     config = config_of(options)
@@ -129,26 +145,26 @@ def run(options: argparse.Namespace) -> Manifest | ImageManifest:
     manifest = config.into(options.into)
     if isinstance(manifest, ImageManifest):
         print(summary_of_images(manifest, options.into))
-        recipe = "CONFIG"
+        recipe = "RECIPE"
     else:
         print(summary(manifest, options.into))
-        recipe = "configs/bert_small.py"
+        recipe = "bert_small"
     if there_already:
-        print("was there already; remove it to read the source again")
+        print("the set existed already; remove it to read the source again")
     else:
         print(f"took {time.monotonic() - began:.1f} s")
-    print(f"next: python train.py --config {recipe} --data.path {options.into}")
+    print(f"next: jaxssl train {recipe} --data.path {options.into}")
     return manifest
 
 
 def config_of(options: argparse.Namespace) -> Prepare | PrepareImages:
-    """The configuration that the options stand for."""
+    """Returns the configuration that `options` describe. Raises InputError if they contradict each other."""
     given: dict[str, Any] = {
         name: getattr(options, name) for name in TRAINED if getattr(options, name) is not None
     }
     if options.tokenizer and given:
         raise InputError(
-            f"--{next(iter(given)).replace('_', '-')} is of a tokenizer that is trained; "
+            f"--{next(iter(given)).replace('_', '-')} is for a tokenizer that is trained; "
             "leave it out, or leave out --tokenizer"
         )
     tokenizer = options.tokenizer or (SentencePiece(**given) if given else None)
@@ -176,7 +192,7 @@ def _source(path: str, options: argparse.Namespace) -> Source:
     )
 
 
-def _share_or_path(value: str) -> float | str:
+def _fraction_or_path(value: str) -> float | str:
     try:
         return float(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The options of `jaxssl prepare` that are of images, and what they stand for."""
+"""The options of `jaxssl prepare` for images, and the configuration that they describe."""
 
 import argparse
 import dataclasses
@@ -9,52 +9,65 @@ from jaxssl.data.sources.images import ImageSource, image_source_from_path
 from jaxssl.errors import InputError
 
 DEFAULT = {field.name: field.default for field in dataclasses.fields(PrepareImages)}
-OF_IMAGES = ("channels", "fit", "captions", "on_broken", "shard_bytes")
-OF_TEXT = ("documents", "on_bad_text", "engine", "beam_options", "shard_characters")
-OF_CAPTIONS = ("column", "length", "tokenizer", "vocab_size", "kind", "normalization")
+IMAGE_OPTIONS = ("channels", "fit", "captions", "on_broken", "shard_bytes")
+TEXT_OPTIONS = ("documents", "on_bad_text", "engine", "beam_options", "shard_characters")
+CAPTION_OPTIONS = ("column", "length", "tokenizer", "vocab_size", "kind", "normalization")
 
 
 def add_image_options(images: argparse._ArgumentGroup) -> None:
-    """The group of images."""
+    """Adds the options for images to `images`, a group of options of the parser."""
     images.add_argument(
         "--size",
         metavar="PIXELS",
-        help="SOURCE is images: resize them to this square, or HEIGHTxWIDTH",
+        help="SOURCE is images; resize them to a square of this side, or to HEIGHTxWIDTH",
     )
-    images.add_argument("--channels", type=int, choices=[1, 3], help="grey or colours (default: 3)")
+    images.add_argument(
+        "--channels", type=int, choices=[1, 3], help="1 for grey images, 3 for colours (default: 3)"
+    )
     images.add_argument(
         "--fit",
         choices=["crop", "pad", "stretch"],
-        help=f"how other shapes become this one (default: {DEFAULT['fit']} to the middle)",
+        help="how images of another aspect ratio are fitted: crop to the centre, pad, or stretch "
+        f"(default: {DEFAULT['fit']})",
     )
     images.add_argument(
         "--captions",
         metavar="JSONL",
-        help='image-text pairs: lines with "image", a name in SOURCE, and "caption" (or --column)',
+        help='prepare image-text pairs: each line of this file has "image", the name of a file in '
+        'SOURCE, and "caption" (or --column)',
     )
     images.add_argument(
         "--on-broken",
         choices=["stop", "skip"],
-        help="images that cannot be decoded: stop and name the first (default), or leave out and list",
+        help="images that cannot be decoded: stop and name the first, or skip and list them "
+        "(default: stop)",
     )
     images.add_argument(
         "--shard-bytes",
         type=int,
-        help=f"pixels of a shard (default: {DEFAULT['shard_bytes']})",
+        help=f"bytes of pixels in a shard (default: {DEFAULT['shard_bytes']})",
     )
 
 
 def check_kind(options: argparse.Namespace, defaults: dict[str, Any]) -> None:
-    """Raises InputError for options of images without --size, and of text with it."""
+    """Refuses options for images without --size, and options for text with it.
+
+    Args:
+      options: Options of the command line.
+      defaults: Default values of the options for text by name.
+
+    Raises:
+      InputError: Such an option was given.
+    """
     if options.size is None:
-        refuse(options, OF_IMAGES, {}, "is of images; say their --size, too")
+        _refuse(options, IMAGE_OPTIONS, {}, "is for images; give their --size, too")
         return
-    refuse(options, OF_TEXT, defaults, "is of text, and with --size the source is images")
+    _refuse(options, TEXT_OPTIONS, defaults, "is for text, and with --size the source is images")
     if options.captions is None:
-        refuse(options, OF_CAPTIONS, {}, "is of text; give --captions to go with the images")
+        _refuse(options, CAPTION_OPTIONS, {}, "is for text; give --captions to go with the images")
 
 
-def refuse(
+def _refuse(
     options: argparse.Namespace, names: tuple[str, ...], defaults: dict[str, Any], why: str
 ) -> None:
     for name in names:
@@ -63,7 +76,15 @@ def refuse(
 
 
 def images_of(options: argparse.Namespace, tokenizer: Any) -> PrepareImages:
-    """The configuration; `tokenizer` is that of the captions."""
+    """Returns the configuration of images that the options describe.
+
+    Args:
+      options: Options of the command line.
+      tokenizer: Tokenizer of the captions, a path or a configuration to train one; None trains the default.
+
+    Raises:
+      InputError: --size is not a size, or --valid of image-text pairs is a source.
+    """
     height, width = size_of(options.size)
     given = {
         name: getattr(options, name)
@@ -77,7 +98,7 @@ def images_of(options: argparse.Namespace, tokenizer: Any) -> PrepareImages:
     valid = options.valid
     if isinstance(valid, str):
         if captions is not None:
-            raise InputError("--valid of image-text pairs must be a share, e.g. 0.05")
+            raise InputError("--valid of image-text pairs must be a fraction, e.g. 0.05")
         valid = source_of(valid, options)
     return PrepareImages(
         source=source_of(options.source, options),
@@ -91,13 +112,14 @@ def images_of(options: argparse.Namespace, tokenizer: Any) -> PrepareImages:
 
 
 def source_of(path: str, options: argparse.Namespace) -> ImageSource:
+    """Returns the source of images at `path`, with the captions that `options` name."""
     return image_source_from_path(path, captions=options.captions, column=options.column)
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """Height and width of "32" or "48x64". Raises InputError."""
+    """Returns height and width of a `text` such as "32" or "48x64". Raises InputError for another text."""
     height, _, width = text.lower().partition("x")
     try:
         return int(height), int(width or height)
     except ValueError as error:
-        raise InputError(f"--size {text!r} is no size; write 32 or 48x64") from error
+        raise InputError(f"--size {text!r} is not a size; write 32 or 48x64") from error

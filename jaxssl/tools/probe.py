@@ -1,11 +1,11 @@
-"""Judge a pretraining on images: how well do labels follow from its features, which stay as they are?
+"""Judge a pretraining on images: how well do its features, which are not trained further, predict labels?
 
   jaxssl probe runs/simclr_cifar10
   jaxssl probe runs/simclr_imagenet --data prepared/cars --images 8000
 
-A linear classifier and the nearest neighbours on the features of whole images, beside those of a random
-network of the same shape and beside raw pixels. Fitted on the training split, measured on the held-out one;
-the table goes into probe.json of the run's folder.
+A linear classifier and nearest neighbours are fitted on the features of training images and measured on
+held-out images. The table compares the run with a random network of the same shape and with raw pixels. It
+is printed and written to probe.json in the folder of the run.
 """
 
 import argparse
@@ -15,35 +15,43 @@ from jaxssl.pretrained.judging import Judging, judge, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `jaxssl probe`."""
+    """Adds the options of `jaxssl probe` to `parser`."""
     default = Judging("")
-    parser.add_argument("folder", metavar="RUN", help="folder of a pretraining on images")
+    parser.add_argument("folder", metavar="RUN", help="folder of a pretraining run on images")
     parser.add_argument(
-        "--data", default="", metavar="SET", help="prepared, with labels (default: the run's)"
+        "--data", default="", metavar="SET", help="prepared set with labels (default: the run's)"
     )
     parser.add_argument(
-        "--which", choices=["best", "latest"], default=default.which, help="checkpoint (latest)"
+        "--which",
+        choices=["best", "latest"],
+        default=default.which,
+        help="checkpoint to judge (default: %(default)s)",
     )
-    for name, what in (
-        ("images", "training images at most"),
-        ("held_out", "held-out images at most"),
-        ("batch", "images at a time"),
-        ("seed", "of the random network"),
+    for name, meaning in (
+        ("images", "largest number of training images"),
+        ("held_out", "largest number of held-out images"),
+        ("batch", "number of images at a time"),
+        (
+            "seed",
+            "seed of the random network and of the split on which the regularisation is chosen",
+        ),
     ):
-        flag = f"--{name.replace('_', '-')}"
         parser.add_argument(
-            flag, type=int, default=getattr(default, name), help=f"{what} (%(default)s)"
+            f"--{name.replace('_', '-')}",
+            type=int,
+            default=getattr(default, name),
+            help=f"{meaning} (default: %(default)s)",
         )
     parser.add_argument(
         "--no-baselines",
         dest="baselines",
         action="store_false",
-        help="leave out the random network and the pixels",
+        help="leave out the random network and the raw pixels",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Judges, shows the table and writes it down."""
+    """Judges a run as `options` say, prints the table and writes it down."""
     names = ("data", "which", "images", "held_out", "batch", "seed", "baselines")
     fields = {name: value for name, value in vars(options).items() if name in names}
     with TextProgress() as progress:

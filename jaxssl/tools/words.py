@@ -1,10 +1,10 @@
-"""Word vectors of a run: the nearest neighbours of words, and all of them in word2vec's text format.
+"""Show the nearest neighbours of words in a run, or write all word vectors in word2vec's text format.
 
   jaxssl words runs/skip_gram_novels king house good
   jaxssl words runs/skip_gram_novels --into vectors.txt
 
-Of a run that is no word-vector model, the embeddings that its network reads tokens by. A token inside a
-word is written ##token.
+The vectors are those of a word2vec run, or of any other run on text the embeddings of its input tokens.
+A token that continues a word is written ##token.
 """
 
 import argparse
@@ -15,15 +15,17 @@ from jaxssl.pretrained.words import load_word_table, show_neighbours
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `jaxssl words`."""
-    parser.add_argument("folder", metavar="RUN", help="folder of a pretraining")
-    parser.add_argument("words", nargs="*", metavar="WORD", help="whose neighbours are shown")
-    parser.add_argument("--count", type=int, default=8, help="neighbours (default: %(default)s)")
-    parser.add_argument("--into", metavar="FILE.txt", help="where all vectors are written")
+    """Adds the options of `jaxssl words` to `parser`."""
+    parser.add_argument("folder", metavar="RUN", help="folder of a pretraining run on text")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="words whose neighbours are shown")
+    parser.add_argument(
+        "--count", type=int, default=8, help="neighbours of each word (default: %(default)s)"
+    )
+    parser.add_argument("--into", metavar="FILE.txt", help="file to write all vectors to")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Shows neighbours, and writes the file."""
+    """Shows neighbours and writes the file, as `options` say."""
     if not options.words and not options.into:
         raise InputError("name words to show the neighbours of, or a file with --into")
     table = load_word_table(options.folder)

@@ -74,7 +74,7 @@ BROKEN = [  # options, and what the one line says
         "--on cpu:8 --objective.encoder.attention fused",
         "attention 'fused': there is no fused kernel for cpu; pass 'auto', which takes XLA here",
     ),
-    ("--on cpu:8 --optimizer.peak -1", "learning rate peak=-1.0 must be above 0"),
+    ("--on cpu:8 --optimizer.peak -1", "peak=-1.0,? must be above 0"),
     ("--on cpu:8 --average 2", "average=2.0 must lie between 0 and 1"),
     ("--on cpu:512 --data.batch 512", "this process has 8 CPU devices; start another with"),
 ]

@@ -44,7 +44,7 @@ def test_prepares_and_tells_what_comes_next(corpus, capsys):
     assert "bytes each" in printed
     open_rows(Rows(str(corpus / "set")), "valid", seed=0).batch(0)
     call(corpus, "--length", "32", "--valid", "0.1")
-    assert "was there already" in capsys.readouterr().out
+    assert "existed already" in capsys.readouterr().out
 
 
 def test_valid_of_its_own(corpus):
@@ -70,7 +70,7 @@ def test_undecodable_bytes(corpus, capsys):
         (["--valid", "1.5"], "valid=1.5"),
         (["--valid", "missing.txt"], "missing.txt"),
         (["--tokenizer", "missing.model"], "missing.model"),
-        (["--vocab-size", "500"], "--vocab-size is of a tokenizer that is trained"),
+        (["--vocab-size", "500"], "--vocab-size is for a tokenizer that is trained"),
         (["--column", "text"], "column"),
     ],
 )
@@ -114,10 +114,10 @@ def test_images(tmp_path, capsys):
     assert "2 labels: cat, dog" in printed
     assert "1 could not be decoded and were left out: dog/03.JPG" in printed
     for options, line in [
-        (["--documents", "blank_line"], "--documents is of text"),
-        (["--vocab-size", "500"], "--vocab-size is of text; give --captions"),
-        (["--size", "small"], "'small' is no size; write 32 or 48x64"),
+        (["--documents", "blank_line"], "--documents is for text"),
+        (["--vocab-size", "500"], "--vocab-size is for text; give --captions"),
+        (["--size", "small"], "'small' is not a size; write 32 or 48x64"),
     ]:
         assert line in error_of(capsys, *command, *options)
     text = ["prepare", "stdlib", "--into", str(tmp_path / "text"), "--fit", "pad"]
-    assert "--fit is of images; say their --size" in error_of(capsys, *text)
+    assert "--fit is for images; give their --size" in error_of(capsys, *text)

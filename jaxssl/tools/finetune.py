@@ -1,0 +1,23 @@
+"""Finetune a pretrained network on labelled texts, as a recipe says.
+
+  jaxssl finetune finetune_quickstart                                 after `jaxssl train quickstart`
+  jaxssl finetune finetune_sst2 --task.checkpoint runs/novels --seeds 0 1 2
+  jaxssl finetune finetune_sst2 --task.checkpoint runs/novels --from-scratch
+  jaxssl finetune finetune_sst2 --help                                all fields that flags can change
+
+The run's folder is runs/RECIPE, here or where --run says. The same command resumes a run that was stopped.
+"""
+
+import argparse
+
+from jaxssl.tools.pages import add_recipe_arguments, run_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `jaxssl finetune` to `parser`."""
+    add_recipe_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs finetune.py with the recipe and the flags of `options`."""
+    run_recipe("finetune", options)

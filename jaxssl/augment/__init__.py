@@ -1,5 +1,6 @@
 """Views of images on the device: crops, colours, blur, each image from a key of its own."""
 
+from jaxssl import show_fields
 from jaxssl.augment.blur import GaussianBlur
 from jaxssl.augment.colours import (
     hsv_to_rgb,
@@ -33,3 +34,5 @@ __all__ = [
     "rgb_to_lab",
     "simclr_views",
 ]
+
+show_fields(globals()[name] for name in __all__)

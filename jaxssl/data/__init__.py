@@ -14,6 +14,8 @@ The names below load their module when they are first used, so `import jaxssl.da
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jaxssl import show_fields
+
 if TYPE_CHECKING:
     from jaxssl.data.images import ImageReader, Images, ImageSpec, open_images
     from jaxssl.data.labelled.texts import Labelled, LabelledData, open_labelled
@@ -118,6 +120,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
             globals()[name] = found
+            show_fields([found])
             return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

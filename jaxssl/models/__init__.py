@@ -10,6 +10,7 @@ pretraining/            networks with the heads that one objective trains
 plain.py                a model as a plain dictionary of arrays, which goes on disk
 """
 
+from jaxssl import show_fields
 from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.packing import positions_of, segments_of
 from jaxssl.models.recipes import bart, bert, gpt2, modern, modernbert, t5, vit
@@ -36,3 +37,5 @@ __all__ = [
     "t5",
     "vit",
 ]
+
+show_fields(globals()[name] for name in __all__)

@@ -1,5 +1,6 @@
 """One self-supervised task a file: idea, equation, reference, dataclass, corruption, loss."""
 
+from jaxssl import show_fields
 from jaxssl.objectives.barlow_twins import BarlowTwins
 from jaxssl.objectives.batches.batch import Ratio
 from jaxssl.objectives.byol import BYOL
@@ -51,3 +52,5 @@ __all__ = [
     "VICReg",
     "WordVectors",
 ]
+
+show_fields(globals()[name] for name in __all__)

@@ -16,6 +16,7 @@ import tyro
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.rows import RowReader, Rows
 from jaxssl.errors import InputError, causes
+from jaxssl.help_text import without_fields
 from jaxssl.objectives.contract import check_objective
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.runs.checkpoint import Keep
@@ -153,14 +154,15 @@ def read_config(
 def _read_flags(
     kind: type[Config], description: str, config: Config, flags: list[str], program: str
 ) -> Config:
-    return tyro.cli(
-        kind,
-        args=flags,
-        default=config,
-        description=description,
-        prog=program,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    with without_fields():
+        return tyro.cli(
+            kind,
+            args=flags,
+            default=config,
+            description=description,
+            prog=program,
+            config=(tyro.conf.AvoidSubcommands,),
+        )
 
 
 def _raise_as_input_error(end: SystemExit) -> None:

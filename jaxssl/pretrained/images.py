@@ -1,7 +1,12 @@
-"""A pretrained network off the disk, ready to describe images by its features.
+"""Computes the features of images with the pretrained encoder of a run.
 
-embed = load_image_embedder("runs/simclr_cifar10")
-features = embed(pixels)        # uint8 [images, height, width, channels] -> float32 [images, features]
+    embed, pretrained = load_image_embedder("runs/simclr_cifar10")
+    features = embed(pixels)    # uint8 [images, height, width, channels] -> float32 [images, features]
+
+Glossary of shapes:
+
+    images      number of images          height, width, channels    of an image, as it was prepared
+    features    width of the encoder's output
 """
 
 import dataclasses
@@ -28,15 +33,26 @@ Pixels = UInt8[np.ndarray, "images height width channels"]
 
 @dataclass(frozen=True)
 class ImageEmbedder:
-    """An encoder, the statistics of its batch norms, and the compiled function that takes both."""
+    """A function that computes the features of images with one encoder."""
 
     compiled: Callable[[Any, Any, Pixels], Array]
+    """Compiled function of encoder, statistics and images; `compile_features` makes it."""
     encoder: Any
+    """The pretrained encoder, a Flax module."""
     statistics: Any = None
+    """Running statistics of the encoder's batch norms. None: they normalise by the images of each batch."""
     batch: int = 256
+    """Number of images that are computed at a time."""
 
     def __call__(self, pixels: Pixels) -> Float[np.ndarray, "images features"]:
-        """The features of every image, whole and unchanged, without dropout."""
+        """Computes the features of every image, without random crops or other changes and without dropout.
+
+        Args:
+          pixels: uint8 images, `[images, height, width, channels]`.
+
+        Returns:
+          Features in the order of the images, `[images, features]`.
+        """
         parts = []
         for first in range(0, max(len(pixels), 1), self.batch):
             rows = pixels[first : first + self.batch]
@@ -45,47 +61,51 @@ class ImageEmbedder:
             parts.append(np.asarray(found)[: len(rows)])
         return np.concatenate(parts)
 
-    def another(self, encoder: Any, statistics: Any = None) -> "ImageEmbedder":
-        """With other parameters; without statistics batch norms take the moments of the images at hand."""
+    def with_parameters(self, encoder: Any, statistics: Any = None) -> "ImageEmbedder":
+        """Returns the same function with the parameters of another `encoder` of the same shape.
+
+        `statistics` are the running statistics of its batch norms; None as in the field.
+        """
         return dataclasses.replace(self, encoder=encoder, statistics=statistics)
 
 
 def compile_features(objective: Any) -> Callable[[Any, Any, Pixels], Array]:
-    """The function (encoder, statistics, uint8 images) -> features."""
-    prepared = preparation(objective)
+    """Compiles the function that computes features with an encoder of `objective`.
+
+    Its arguments are the encoder, the statistics of its batch norms (or None) and uint8 images
+    `[images, height, width, channels]`; it returns `[images, features]`.
+    """
+    preprocess = make_preprocessing(objective)
 
     def features(encoder: Any, statistics: Any, pixels: Array) -> Array:
-        return encoder(prepared(pixels), statistics=statistics)[0]
+        return encoder(preprocess(pixels), statistics=statistics)[0]
 
     return jax.jit(features)
 
 
-def preparation(objective: Any) -> Callable[[Array], Array]:
-    """The function uint8 images -> what the objective's encoder reads: nothing is cropped or drawn.
+def make_preprocessing(objective: Any) -> Callable[[Array], Array]:
+    """Returns the function from uint8 images to what the encoder of `objective` reads, without randomness.
 
-    The size and the normalisation of the objective's first views are kept.
+    Size and normalisation are those of the first augmentation of the objective.
     """
-    views = (views_of(objective) or [Augmentation()])[0]
-    whole = Augmentation(
-        size=views.size, crop=None, flip=0.0, mean=views.mean, deviation=views.deviation
-    )
+    whole = whole_views((views_of(objective) or [Augmentation()])[0])
 
-    def prepared(pixels: Array) -> Array:
+    def preprocess(pixels: Array) -> Array:
         images = whole(pixels, example_keys(jax.random.key(0), len(pixels)))
         return objective.inputs(images)
 
-    return prepared
+    return preprocess
 
 
 def whole_views(views: Augmentation) -> Augmentation:
-    """Views that neither crop nor change anything, of the same size and normalisation."""
+    """Returns an augmentation that only resizes and normalises the images, as `views` does."""
     return Augmentation(
         size=views.size, crop=None, flip=0.0, mean=views.mean, deviation=views.deviation
     )
 
 
 def views_of(value: Any) -> list[Augmentation]:
-    """All views among the fields of an objective, at whatever depth."""
+    """Returns all augmentations among the fields of `value`, such as an objective, at any depth."""
     if isinstance(value, Augmentation):
         return [value]
     if isinstance(value, tuple):
@@ -100,9 +120,17 @@ def views_of(value: Any) -> list[Augmentation]:
 def load_image_embedder(
     run: str | Path, which: Literal["best", "latest"] = "best"
 ) -> tuple[ImageEmbedder, Pretrained]:
-    """The encoder of a pretraining on images, and what else the run has left.
+    """Loads the encoder of a run that was pretrained on images.
 
-    Raises InputError where there is no such run, or one that has no encoder of images.
+    Args:
+      run: Folder of the run, or its URL.
+      which: "best" takes the checkpoint with the best evaluation, "latest" the latest one.
+
+    Returns:
+      The function that computes features, and everything that `load_pretrained` has loaded.
+
+    Raises:
+      InputError: There is no run or no checkpoint, or its model has no encoder of images.
     """
     pretrained = load_pretrained(run, which=which, carried=True)
     return embedder_of(pretrained.objective, pretrained.model, pretrained.carried, run), pretrained
@@ -111,7 +139,17 @@ def load_image_embedder(
 def embedder_of(
     objective: Any, model: Any, carried: Any, run: str | Path = "this run"
 ) -> ImageEmbedder:
-    """The encoder of a model, with the running statistics that its objective carries."""
+    """Makes the function that computes features with the encoder of a model.
+
+    Args:
+      objective: Objective that the model was trained with.
+      model: Model with an `encoder` of images.
+      carried: State that the objective carries, with the running statistics of batch norms if there are any.
+      run: Name of the run in the error message.
+
+    Raises:
+      InputError: The model has no encoder of images.
+    """
     if not has_image_encoder(model):
         raise InputError(f"{run}: a {type(model).__name__} has no encoder of images")
     encoder, statistics = encoder_of(model, carried)
@@ -119,19 +157,26 @@ def embedder_of(
 
 
 def encoder_of(model: Any, carried: Any) -> tuple[Any, Any]:
-    """The encoder of a model, and the running statistics of its batch norms or None."""
+    """Returns the encoder of `model` and, from `carried`, the statistics of its batch norms or None."""
     return model.encoder, carried["statistics"]["encoder"] if "statistics" in carried else None
 
 
 def has_image_encoder(model: Any) -> bool:
-    """Whether the model describes images by features."""
+    """Returns whether `model` has an encoder that computes features of images."""
     return isinstance(getattr(model, "encoder", None), ResNet | VisionTransformer)
 
 
-def open_some(data: Images, split: str, images: int, *, seed: int = 0) -> ImageReader:
-    """A reader of which the first `images` are any: a set may be sorted by its labels.
+def open_subset(data: Images, split: str, images: int, *, seed: int = 0) -> ImageReader:
+    """Opens a split for reading a random subset of its images.
 
-    All of them are read in order. The batch is at most so many images.
+    A prepared set may be sorted by its labels, so its first images are no fair sample. If `images` is at
+    least the size of the split, it is read in order; otherwise it is shuffled.
+
+    Args:
+      data: Prepared images.
+      split: "train" or "valid".
+      images: Number of images that the caller reads; the batch size is at most this number.
+      seed: Seed of the shuffling.
     """
     small = dataclasses.replace(data, batch=min(data.batch, images))
     reader = small.open(split, seed=seed, shuffle=False)
@@ -143,10 +188,24 @@ def open_some(data: Images, split: str, images: int, *, seed: int = 0) -> ImageR
 def embed_split(
     embed: ImageEmbedder | None, reader: ImageReader, limit: int, progress: TextProgress, name: str
 ) -> tuple[Float[np.ndarray, "images features"], Int[np.ndarray, " images"]]:
-    """Features, or pixels where `embed` is None, and labels of the first `limit` images with a label."""
+    """Computes the features of the first `limit` images that have a label.
+
+    Args:
+      embed: Function that computes features; None takes the pixels themselves, scaled to 0 to 1.
+      reader: Images in the order in which they are read.
+      limit: Largest number of images.
+      progress: Where the progress is shown.
+      name: Name of this part in the progress and in the error message.
+
+    Returns:
+      Features, `[images, features]`, and labels, `[images]`.
+
+    Raises:
+      InputError: No image has a label.
+    """
     features, labels, count = [], [], 0
     progress.begin(name, things="images")
-    for pixels, own in labelled(reader):
+    for pixels, own in labelled_batches(reader):
         pixels, own = pixels[: limit - count], own[: limit - count]
         flat = pixels.reshape(len(pixels), -1) / np.float32(255)
         features.append(flat if embed is None else embed(pixels))
@@ -156,12 +215,15 @@ def embed_split(
         if count == limit:
             break
     if not count:
-        raise InputError(f"{name}: no image has a label; pass --data with a set that has labels")
+        raise InputError(f"{name}: no image has a label; set data to images that have labels")
     return np.concatenate(features), np.concatenate(labels)
 
 
-def labelled(reader: ImageReader) -> Iterator[tuple[Pixels, Int[np.ndarray, " images"]]]:
-    """The images of a split that have a label, once."""
+def labelled_batches(reader: ImageReader) -> Iterator[tuple[Pixels, Int[np.ndarray, " images"]]]:
+    """Iterates once over the batches of `reader`, without the images that have no label.
+
+    Yields uint8 images `[images, height, width, channels]` and their labels `[images]`.
+    """
     for number in range(reader.batches):
         batch = reader.batch(number)
         if LABELS in batch:
@@ -170,5 +232,11 @@ def labelled(reader: ImageReader) -> Iterator[tuple[Pixels, Int[np.ndarray, " im
 
 
 def random_encoder(objective: Any, spec: ImageSpec, seed: int) -> Any:
-    """A network of the objective's that has learned nothing."""
+    """Returns the encoder of the objective's model with random parameters.
+
+    Args:
+      objective: Objective whose `init` makes the model.
+      spec: Description of the images.
+      seed: Seed of the parameters.
+    """
     return jax.jit(lambda key: objective.init(key, spec).encoder)(jax.random.key(seed))

@@ -11,12 +11,12 @@ is printed and written to probe.json in the folder of the run.
 import argparse
 
 from jaxssl.data.progress import TextProgress
-from jaxssl.pretrained.judging import Judging, judge, show
+from jaxssl.pretrained.probing import ProbeConfig, probe_run, show_scores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `jaxssl probe` to `parser`."""
-    default = Judging("")
+    default = ProbeConfig("")
     parser.add_argument("folder", metavar="RUN", help="folder of a pretraining run on images")
     parser.add_argument(
         "--data", default="", metavar="SET", help="prepared set with labels (default: the run's)"
@@ -55,5 +55,5 @@ def run(options: argparse.Namespace) -> None:
     names = ("data", "which", "images", "held_out", "batch", "seed", "baselines")
     fields = {name: value for name, value in vars(options).items() if name in names}
     with TextProgress() as progress:
-        result = judge(Judging(**{**fields, "run": options.folder}), progress)
-    print(show(result))
+        result = probe_run(ProbeConfig(**{**fields, "run": options.folder}), progress)
+    print(show_scores(result))

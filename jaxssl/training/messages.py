@@ -10,7 +10,7 @@ from jaxssl.data.rows import RowReader
 from jaxssl.data.stores.shard_cache import GIB
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.pretrained.guesses import show_guesses
-from jaxssl.pretrained.images import open_some
+from jaxssl.pretrained.images import open_subset
 from jaxssl.pretrained.pictures import SEARCHED, draw_pictures
 from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
@@ -80,7 +80,7 @@ def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
         if isinstance(config.objective, MaskedLM) and isinstance(held_out, RowReader):
             print_once(f"\n{show_guesses(state.evaluated, held_out)}")
         if isinstance(config.data, Images):
-            some = open_some(config.data, "valid", SEARCHED)
+            some = open_subset(config.data, "valid", SEARCHED)
             for path in draw_pictures(run, config.objective, state.evaluated, state.carried, some):
                 print_once(f"picture: {path}")
     print_once(

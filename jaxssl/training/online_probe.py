@@ -16,7 +16,7 @@ from jaxssl.pretrained.images import (
     embed_split,
     embedder_of,
     encoder_of,
-    open_some,
+    open_subset,
 )
 from jaxssl.tasks.probe import accuracy, probe_linear
 from jaxssl.training.config import Pretraining
@@ -38,7 +38,7 @@ def make_online_probe(config: Pretraining) -> Callable[[TrainState], dict[str, f
     if not isinstance(config.data, Images):
         raise InputError("only images are probed; set probe_images=0")
     data, images = config.data, config.probe_images
-    train, valid = (open_some(data, split, images) for split in ("train", "valid"))
+    train, valid = (open_subset(data, split, images) for split in ("train", "valid"))
     if not (classes := train.spec.classes):
         raise InputError("there are no labels to probe with; set probe_images=0")
     embed: ImageEmbedder | None = None
@@ -48,7 +48,7 @@ def make_online_probe(config: Pretraining) -> Callable[[TrainState], dict[str, f
         model = state.evaluated
         if embed is None:  # compiled once
             embed = embedder_of(config.objective, model, state.carried)
-        now = embed.another(*encoder_of(model, state.carried))
+        now = embed.with_parameters(*encoder_of(model, state.carried))
         with TextProgress(silent=True) as silent:
             known, labels = embed_split(now, train, images, silent, "training images")
             features, truth = embed_split(now, valid, images, silent, "held-out images")

@@ -23,7 +23,7 @@ from jaxssl.objectives import Colorization, ImageAutoencoder, MaskedAutoencoder,
 from jaxssl.pretrained.images import (
     embedder_of,
     load_image_embedder,
-    open_some,
+    open_subset,
     views_of,
 )
 from jaxssl.pretrained.pictures import (
@@ -127,10 +127,10 @@ def test_what_cannot_be_judged(config, tmp_path, capsys):
 def test_some_images_of_a_sorted_set(config):
     """The set is not sorted here, but in order its batches are always the same; some are any of all."""
     data = dataclasses.replace(config.data, batch=64)
-    every = open_some(data, "train", 10_000)
+    every = open_subset(data, "train", 10_000)
     assert every.batches * 64 >= every.rows
     in_order = every.batch(0)[IMAGES][:20]
-    some = open_some(data, "train", 20)
+    some = open_subset(data, "train", 20)
     assert some.spec.batch == 20
     found = {image.tobytes() for image in some.batch(0)[IMAGES]}
     assert len(found) == 20

@@ -1,6 +1,7 @@
-"""How much the features of a run tell of labels, beside those of a random network and the pixels themselves.
+"""Measures how well labels can be predicted from the features of a pretrained run, which are not trained further.
 
-probe.json in the run's folder: the step, the data, and the scores of each kind of features.
+The features of a random network and the pixels themselves are measured as well, for comparison. The file
+`probe.json` in the run's folder holds the step, the data, and the scores of each kind of features.
 """
 
 import dataclasses
@@ -11,56 +12,76 @@ from typing import Any, Literal
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.stores.json_files import write_json
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least
 from jaxssl.pretrained.images import (
     ImageEmbedder,
     embed_split,
     load_image_embedder,
-    open_some,
+    open_subset,
     random_encoder,
 )
 from jaxssl.tasks.probe import accuracy, probe_linear, probe_neighbours
 
-RESULT = "probe.json"
+RESULT = "probe.json"  # file in the run's folder
 COLUMNS = ("linear", "20 neighbours", "200 neighbours")
-Scores = dict[str, dict[str, float]]  # of each column: top1 and top5
+Scores = dict[str, dict[str, float]]  # column -> "top1" and "top5" -> accuracy
 
 
 @dataclass(frozen=True)
-class Judging:
-    """What a run is judged on."""
+class ProbeConfig:
+    """Which run is probed, on which images."""
 
     run: str
-    data: str = ""  # a prepared set with labels; that of the run if empty
-    which: Literal["best", "latest"] = "latest"  # checkpoint
-    images: int = 100_000  # of the training split, at most …
-    held_out: int = 20_000  # … and of the held-out one
+    """Folder of a run that was pretrained on images, or its URL."""
+    data: str = ""
+    """Folder or URL of a prepared set with labels; empty takes the images of the run."""
+    which: Literal["best", "latest"] = "latest"
+    """Checkpoint: the one with the best evaluation, or the latest one."""
+    images: int = 100_000
+    """Largest number of images of the training split, on which the classifiers are fitted."""
+    held_out: int = 20_000
+    """Largest number of images of the held-out split, on which they are measured."""
     batch: int = 256
-    seed: int = 0  # of the random network, and of the part that the strength is chosen on
-    baselines: bool = True  # whether a random network and raw pixels are judged too
+    """Number of images whose features are computed at a time."""
+    seed: int = 0
+    """Seed of the random network, and of the split that chooses the strength of the regularisation."""
+    baselines: bool = True
+    """Whether a random network and the raw pixels are measured as well."""
 
     def __post_init__(self) -> None:
-        for name in ("images", "held_out", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
+        check_at_least(self, 1, "images", "held_out", "batch")
 
 
-def judge(config: Judging, progress: TextProgress) -> dict[str, Any]:
-    """Scores of every kind of features; writes them down beside the run's checkpoints."""
+def probe_run(config: ProbeConfig, progress: TextProgress) -> dict[str, Any]:
+    """Fits and measures the classifiers on every kind of features.
+
+    The result is also written to `probe.json` in the run's folder, unless the run is on an object store.
+
+    Args:
+      config: The run and the images.
+      progress: Where the progress is shown.
+
+    Returns:
+      "folder", "step", "data" and "classes" (their number), and for each kind of features ("run" and, with
+      baselines, "random network" and "raw pixels") what `probe_features` returns.
+
+    Raises:
+      InputError: There is no run or no encoder of images, or the images have no labels or another shape.
+    """
     embed, pretrained = load_image_embedder(config.run, config.which)
     data = pretrained.config.data
     if config.data:
         data = Images(config.data, batch=config.batch)
     data = dataclasses.replace(data, batch=config.batch)
     counts = {"train": config.images, "valid": config.held_out}
-    readers = [open_some(data, split, images) for split, images in counts.items()]
+    readers = [open_subset(data, split, images) for split, images in counts.items()]
     for reader in readers:
         check_fits(reader, pretrained.spec)
     embed = dataclasses.replace(embed, batch=config.batch)
     kinds: dict[str, ImageEmbedder | None] = {"run": embed}
     if config.baselines:
         network = random_encoder(pretrained.objective, pretrained.spec, config.seed)
-        kinds |= {"random network": embed.another(network), "raw pixels": None}
+        kinds |= {"random network": embed.with_parameters(network), "raw pixels": None}
     result: dict[str, Any] = {
         "folder": config.run,
         "step": pretrained.step,
@@ -68,7 +89,7 @@ def judge(config: Judging, progress: TextProgress) -> dict[str, Any]:
         "classes": readers[0].spec.classes,
     }
     for name, kind in kinds.items():
-        result[name] = judge_features(config, kind, readers, progress, name)
+        result[name] = probe_features(config, kind, readers, progress, name)
     path = Path(config.run) / RESULT
     if Path(config.run).is_dir():
         write_json(path, result)
@@ -76,9 +97,17 @@ def judge(config: Judging, progress: TextProgress) -> dict[str, Any]:
 
 
 def check_fits(reader: ImageReader, spec: Any) -> None:
-    """Raises InputError where a set has no labels, or images that the network cannot read."""
+    """Checks that the images of a set fit a run.
+
+    Args:
+      reader: The set.
+      spec: Description of the images that the run was trained on.
+
+    Raises:
+      InputError: The images have no labels, or another height, width or number of channels.
+    """
     if not reader.spec.labels:
-        raise InputError("the images have no labels to judge by; pass --data with a set that has")
+        raise InputError("the images have no labels to predict; set data to images that have labels")
     for name in ("height", "width", "channels"):
         if (found := getattr(reader.spec, name)) != (wanted := getattr(spec, name)):
             raise InputError(
@@ -86,14 +115,26 @@ def check_fits(reader: ImageReader, spec: Any) -> None:
             )
 
 
-def judge_features(
-    config: Judging,
+def probe_features(
+    config: ProbeConfig,
     embed: ImageEmbedder | None,
     readers: list[ImageReader],
     progress: TextProgress,
     name: str,
 ) -> dict[str, Any]:
-    """The scores of one kind of features: fitted on the training split, measured on the held-out one."""
+    """Fits classifiers on one kind of features of the training split, and measures them on held-out images.
+
+    Args:
+      config: Numbers of images, and the seed.
+      embed: Function that computes features; None takes the pixels themselves.
+      readers: The training split and the held-out split.
+      progress: Where the progress is shown.
+      name: Name of the features in the progress.
+
+    Returns:
+      Sizes ("features", "images", "held_out"), the "strength" of the linear classifier, and for each of
+      `COLUMNS` its accuracies "top1" and "top5".
+    """
     classes = readers[0].spec.classes
     known, labels = embed_split(embed, readers[0], config.images, progress, f"{name}, training")
     features, truth = embed_split(embed, readers[1], config.held_out, progress, f"{name}, held out")
@@ -109,8 +150,8 @@ def judge_features(
     return {**sizes, "strength": linear.strength, **found}
 
 
-def show(result: dict[str, Any]) -> str:
-    """The scores as a table for a person, in percent."""
+def show_scores(result: dict[str, Any]) -> str:
+    """Formats the `result` of `probe_run` as a table, in percent."""
     lines = [f"{result['folder']}, step {result['step']:,}, on {result['data']} (top-1 / top-5, %)"]
     lines.append(f"{'':<16}{'features':>9}" + "".join(f"{column:>18}" for column in COLUMNS))
     for name in ("run", "random network", "raw pixels"):

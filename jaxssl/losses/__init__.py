@@ -44,6 +44,8 @@ from jaxssl.losses.self_distillation import (
     dino_center,
     dino_per_example,
 )
+from jaxssl.losses.softmax_cross_entropy import cross_entropy, cross_entropy_per_example
+from jaxssl.losses.squared_error import mean_squared_error, mean_squared_error_per_example
 from jaxssl.losses.token_sampling import sample_tokens
 from jaxssl.losses.vocabulary_head import (
     linear_cross_entropy,
@@ -58,6 +60,8 @@ __all__ = [
     "cached_gradients",
     "causal_lm",
     "causal_lm_per_example",
+    "cross_entropy",
+    "cross_entropy_per_example",
     "dino",
     "dino_center",
     "dino_per_example",
@@ -71,6 +75,8 @@ __all__ = [
     "masked_lm_per_example",
     "masked_reconstruction",
     "masked_reconstruction_per_example",
+    "mean_squared_error",
+    "mean_squared_error_per_example",
     "negative_sampling",
     "negative_sampling_per_example",
     "next_sentence",

@@ -1,53 +1,73 @@
-"""Cross-entropies of language models, from logits.
+"""Cross-entropies of language models: masked tokens, next tokens, and pairs of sentences.
 
-    nll_i    = log sum_v exp z_iv - z_i,target
-    smoothed = (1 - s) nll_i + s mean_v(log sum exp z_i - z_iv)   (Szegedy et al. 2016, section 7)
-    z-loss   = c (log sum_v exp z_iv)^2                           (Chowdhery et al. 2022, section 5)
-
-Softmax in float32 whatever the type of the logits. Logits and targets of weight 0 may hold
-anything; a target outside the vocabulary that has weight gives NaN.
+All of them are `cross_entropy` over a vocabulary (or over two classes); the functions here fix the shapes,
+the shift between logits and targets, and the names under which people look for them.
 """
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.losses.axes import AxisName
-from jaxssl.losses.precision import softmax_type
-from jaxssl.losses.weighting import keep_used, sum_weighted, weighted_mean
+from jaxssl.losses.softmax_cross_entropy import (
+    check_targets,
+    cross_entropy,
+    cross_entropy_per_example,
+)
 
 
 def masked_lm(
     logits: Float[Array, "... length vocab"],
     targets: Int[Array, "... length"],
-    weights: Float[Array, "... length"],
+    weights: Float[Array, "... length"] | Bool[Array, "... length"],
     *,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """sum_i w_i nll_i / sum_i w_i over the places that are predicted (Devlin et al. 2019, 3.1).
+    """Computes the masked language modelling loss: the cross-entropy of the tokens that were hidden.
 
-    In nats. `normalize=False` gives the weighted sum itself. With `axis_name` both sums go over the
-    devices, so value and gradient are those of the global batch (`jaxssl.losses` says how).
-    Raises ValueError where shapes do not fit.
+        loss = sum_i w_i (log sum_v exp(z_iv) - z_i,target_i) / sum_i w_i
+
+    This is `cross_entropy` over the positions of a batch of sequences. For a large vocabulary
+    `linear_cross_entropy` computes the same number without holding the logits.
+
+    Args:
+      logits: Scores of every token of the vocabulary at every position, `[..., length, vocab]`.
+      targets: Original token of every position, `[..., length]`. Positions of weight 0 may hold anything,
+        for instance -100.
+      weights: Weight of every position, `[..., length]`, or a mask: above 0 where a token is predicted.
+      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the vocabulary.
+      z_loss: Factor of the squared logarithm of the softmax normaliser. 0 leaves the term out.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded. Value and
+        gradient are then those of the global batch (`jaxssl.losses.axes` describes the convention).
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted sum
+        itself.
+
+    Returns:
+      Scalar loss in nats, float32. It is 0 if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+
+    References:
+      Devlin et al. 2019, "BERT: Pre-training of deep bidirectional transformers for language
+      understanding", section 3.1.
 
     >>> import jax.numpy as jnp
     >>> logits = jnp.zeros((1, 3, 4))
     >>> round(float(masked_lm(logits, jnp.zeros((1, 3), int), jnp.array([[1.0, 0.0, 1.0]]))), 4)
     1.3863
     """
-    _check_weights(targets, weights)
-    _check_targets(logits, targets)
-    losses = masked_lm_per_example(
-        keep_used(logits, weights),
-        keep_used(targets, weights),
+    return cross_entropy(
+        logits,
+        targets,
+        weights,
         label_smoothing=label_smoothing,
         z_loss=z_loss,
+        axis_name=axis_name,
+        normalize=normalize,
     )
-    total, weight = sum_weighted(losses, weights), weights.astype(losses.dtype).sum()
-    return weighted_mean(total, weight, axis_name=axis_name, normalize=normalize)
 
 
 def masked_lm_per_example(
@@ -57,48 +77,79 @@ def masked_lm_per_example(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> Float[Array, "*rows"]:
-    """The loss of every token by itself, for people who weight themselves; raises as `masked_lm`.
+    """Computes the cross-entropy at every position, unweighted.
+
+    Args:
+      logits: Scores of every token of the vocabulary, `[..., length, vocab]`.
+      targets: Original token of every position, `[..., length]`. An id outside the vocabulary gives NaN.
+      label_smoothing: As in `masked_lm`.
+      z_loss: As in `masked_lm`.
+
+    Returns:
+      Losses in nats, `[..., length]`, float32.
+
+    Raises:
+      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+
+    References:
+      Devlin et al. 2019, section 3.1.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in masked_lm_per_example(jnp.zeros((2, 4)), jnp.array([0, 3])).tolist()]
     [1.3863, 1.3863]
     """
-    _check_targets(logits, targets)
-    check_smoothing(label_smoothing)
-    logits = logits.astype(softmax_type(logits))
-    log_sum = jax.nn.logsumexp(logits, axis=-1)
-    # A negative id would count from the end; outside the vocabulary it is to give NaN.
-    places = jnp.where(targets < 0, logits.shape[-1], targets)
-    losses = log_sum - jnp.take_along_axis(logits, places[..., None], axis=-1)[..., 0]
-    if label_smoothing:
-        uniform = log_sum - logits.mean(axis=-1)
-        losses = (1 - label_smoothing) * losses + label_smoothing * uniform
-    return losses + z_loss * jnp.square(log_sum) if z_loss else losses
+    return cross_entropy_per_example(
+        logits, targets, label_smoothing=label_smoothing, z_loss=z_loss
+    )
 
 
 def causal_lm(
     logits: Float[Array, "... length vocab"],
     tokens: Int[Array, "... length"],
-    weights: Float[Array, "... length"] | None = None,
+    weights: Float[Array, "... length"] | Bool[Array, "... length"] | None = None,
     *,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """The loss of predicting tokens[1:] from logits[:-1] (Radford et al. 2018, section 3.1).
+    """Computes the loss of predicting every token from those before it.
 
-    `weights` belong to the tokens that are predicted; the first one's is not used. Options, and what
-    is raised, as `masked_lm`.
+        loss = sum_{i >= 1} w_i (log sum_v exp(z_i-1,v) - z_i-1,token_i) / sum_{i >= 1} w_i
+
+    The logits at position i - 1 predict token i; the function shifts them, so logits and tokens are passed
+    as the model saw them. The logits of the last position are not used.
+
+    Args:
+      logits: Scores of the next token at every position, `[..., length, vocab]`.
+      tokens: Tokens that the model read, `[..., length]`.
+      weights: Weight of every token as a target, `[..., length]`, or a mask. That of the first token is not
+        used, because nothing predicts it. `None` weights all tokens by 1.
+      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the vocabulary.
+      z_loss: Factor of the squared logarithm of the softmax normaliser. 0 leaves the term out.
+      axis_name: Mapped axis over which the batch is sharded, as in `masked_lm`.
+      normalize: Whether the sum is divided by the sum of the weights.
+
+    Returns:
+      Scalar loss in nats, float32. It is 0 if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+
+    References:
+      Radford et al. 2018, "Improving language understanding by generative pre-training", section 3.1.
 
     >>> import jax.numpy as jnp
     >>> round(float(causal_lm(jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), int))), 4)
     1.3863
     """
-    _check_targets(logits, tokens)
+    check_targets(logits, tokens)
     weights = jnp.ones(tokens.shape) if weights is None else weights
-    _check_weights(tokens, weights)
-    return masked_lm(
+    if weights.shape != tokens.shape:
+        raise ValueError(
+            f"weights of shape {weights.shape} must be {tokens.shape}, one for each of the tokens"
+        )
+    return cross_entropy(
         logits[..., :-1, :],
         tokens[..., 1:],
         weights[..., 1:],
@@ -116,14 +167,29 @@ def causal_lm_per_example(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
 ) -> Float[Array, "... predicted"]:
-    """The loss of every token but the first, `[..., length - 1]`; raises as `causal_lm`.
+    """Computes the loss of every token but the first, unweighted.
+
+    Args:
+      logits: Scores of the next token at every position, `[..., length, vocab]`.
+      tokens: Tokens that the model read, `[..., length]`.
+      label_smoothing: As in `causal_lm`.
+      z_loss: As in `causal_lm`.
+
+    Returns:
+      Losses in nats, `[..., length - 1]`, float32; the first belongs to the second token.
+
+    Raises:
+      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+
+    References:
+      Radford et al. 2018, section 3.1.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in causal_lm_per_example(jnp.zeros((3, 4)), jnp.zeros(3, int)).tolist()]
     [1.3863, 1.3863]
     """
-    _check_targets(logits, tokens)
-    return masked_lm_per_example(
+    check_targets(logits, tokens)
+    return cross_entropy_per_example(
         logits[..., :-1, :], tokens[..., 1:], label_smoothing=label_smoothing, z_loss=z_loss
     )
 
@@ -131,58 +197,70 @@ def causal_lm_per_example(
 def next_sentence(
     logits: Float[Array, "batch 2"],
     labels: Int[Array, " batch"],
-    weights: Float[Array, " batch"] | None = None,
+    weights: Float[Array, " batch"] | Bool[Array, " batch"] | None = None,
     *,
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """Cross-entropy of pairs: 0 the second text follows the first, 1 it does not.
+    """Computes the cross-entropy of classifying pairs of texts: next sentence and sentence order.
 
-    For next-sentence (Devlin et al. 2019, 3.1) and sentence-order prediction (Lan et al. 2020,
-    3.1). Options as `masked_lm`. Raises ValueError where shapes do not fit.
+    Class 0 means that the second text follows the first, class 1 that it does not (next-sentence
+    prediction) or that the two were swapped (sentence-order prediction).
+
+    Args:
+      logits: Scores of the two classes, `[batch, 2]`.
+      labels: Right class of every pair, 0 or 1, `[batch]`.
+      weights: Weight of every pair, `[batch]`, or a mask. `None` weights all pairs by 1.
+      axis_name: Mapped axis over which the batch is sharded, as in `masked_lm`.
+      normalize: Whether the sum is divided by the sum of the weights.
+
+    Returns:
+      Scalar loss in nats, float32.
+
+    Raises:
+      ValueError: The shapes do not fit.
+
+    References:
+      Devlin et al. 2019, "BERT", section 3.1 (next sentence). Lan et al. 2020, "ALBERT: A lite BERT for
+      self-supervised learning of language representations", section 3.1 (sentence order).
 
     >>> import jax.numpy as jnp
     >>> round(float(next_sentence(jnp.zeros((2, 2)), jnp.array([0, 1]))), 4)
     0.6931
     """
     _check_classes(logits)
-    weights = jnp.ones(labels.shape) if weights is None else weights
-    return masked_lm(logits, labels, weights, axis_name=axis_name, normalize=normalize)
+    return cross_entropy(logits, labels, weights, axis_name=axis_name, normalize=normalize)
 
 
 def next_sentence_per_example(
     logits: Float[Array, "batch 2"], labels: Int[Array, " batch"]
 ) -> Float[Array, " batch"]:
-    """The loss of every pair by itself; raises as `next_sentence`.
+    """Computes the cross-entropy of every pair of texts, unweighted.
+
+    Args:
+      logits: Scores of the two classes, `[batch, 2]`.
+      labels: Right class of every pair, 0 or 1, `[batch]`.
+
+    Returns:
+      Losses in nats, `[batch]`, float32.
+
+    Raises:
+      ValueError: The shapes do not fit.
+
+    References:
+      Devlin et al. 2019, section 3.1. Lan et al. 2020, section 3.1.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in next_sentence_per_example(jnp.zeros((2, 2)), jnp.array([0, 1])).tolist()]
     [0.6931, 0.6931]
     """
     _check_classes(logits)
-    return masked_lm_per_example(logits, labels)
-
-
-def check_smoothing(label_smoothing: float) -> None:
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing {label_smoothing} must be from 0 to 1: it is a share")
+    return cross_entropy_per_example(logits, labels)
 
 
 def _check_classes(logits: Array) -> None:
+    """Raises ValueError unless there are two classes."""
     if logits.shape[-1] != 2:
-        raise ValueError(f"logits of shape {logits.shape} must be [batch, 2]: follows, does not")
-
-
-def _check_weights(targets: Array, weights: Array) -> None:
-    if targets.shape != weights.shape:
         raise ValueError(
-            f"targets of shape {targets.shape} need weights of that shape, not {weights.shape}"
-        )
-
-
-def _check_targets(logits: Array, targets: Array) -> None:
-    if logits.shape[:-1] != targets.shape:
-        raise ValueError(
-            f"logits of shape {logits.shape} need targets of shape {logits.shape[:-1]}, "
-            f"not {targets.shape}"
+            f"logits of shape {logits.shape} must be [batch, 2]: follows, and does not follow"
         )

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from jaxssl.losses.axes import AxisName
 from jaxssl.losses.blockwise.vocabulary_scores import HeadOptions
 from jaxssl.losses.blockwise.vocabulary_sums import weighted_totals
-from jaxssl.losses.language import check_smoothing
+from jaxssl.losses.softmax_cross_entropy import check_smoothing
 from jaxssl.losses.weighting import weighted_mean
 
 

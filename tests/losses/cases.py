@@ -53,6 +53,8 @@ def _token_loss(name: str) -> Callable[..., jax.Array]:
                 return losses.masked_lm(
                     logits, b["targets"], weights, label_smoothing=0.1, z_loss=0.01, **options
                 )
+            case "cross_entropy":
+                return losses.cross_entropy(logits, b["targets"], weights, **options)
             case "causal_lm":
                 doubled = jnp.stack([logits, logits], axis=1)
                 tokens = jnp.stack([b["labels"], b["targets"]], axis=1)
@@ -80,6 +82,8 @@ def _token_loss(name: str) -> Callable[..., jax.Array]:
                 return losses.masked_reconstruction(
                     hidden, b["second"], weights, normalize_target=True, **options
                 )
+            case "mean_squared_error":
+                return losses.mean_squared_error(hidden, b["second"], weights, **options)
             case "byol":
                 return losses.byol(hidden, b["second"], weights, **options)
             case "dino":
@@ -116,6 +120,7 @@ def _batch_loss(name: str, block_size: int | None = None) -> Callable[..., jax.A
 TOKEN_LOSSES = {
     name: _token_loss(name)
     for name in (
+        "cross_entropy",
         "masked_lm",
         "causal_lm",
         "next_sentence",
@@ -123,6 +128,7 @@ TOKEN_LOSSES = {
         "replaced_token_detection",
         "electra",
         "negative_sampling",
+        "mean_squared_error",
         "masked_reconstruction",
         "byol",
         "dino",

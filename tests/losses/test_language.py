@@ -4,45 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from jaxssl import losses
 from tests.losses import loops
-
-SHAPES = [(1, 1, 2), (2, 3, 5), (7, 11), (2, 2, 3, 4)]
-OPTIONS = [{}, {"label_smoothing": 0.2, "z_loss": 0.1}]
+from tests.losses.test_softmax_cross_entropy import OPTIONS, example
 
 
-def example(shape):
-    random = np.random.default_rng(len(shape))
-    logits = 3 * random.normal(size=shape).astype(np.float32)
-    targets = random.integers(0, shape[-1], shape[:-1])
-    weights = random.uniform(size=shape[:-1]).astype(np.float32)
-    weights[..., 1:2] = 0
-    return jnp.asarray(logits), jnp.asarray(targets), jnp.asarray(weights)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("normalize", [True, False])
-def test_masked_lm_is_the_loop(shape, options, normalize):
-    arrays = example(shape)
+def test_masked_lm_is_the_loop(options, normalize):
+    arrays = example((2, 3, 5))
     ours = jax.jit(partial(losses.masked_lm, normalize=normalize, **options))(*arrays)
     reference = loops.masked_lm(*arrays, normalize, **options)
     np.testing.assert_allclose(ours, reference, rtol=1e-5, atol=1e-6)
-
-
-def test_constants_by_hand():
-    # p(target) = e / (e + 2) and 1 / 3; the second weighs three times the first.
-    logits = jnp.array([[1.0, 0.0, 0.0], [2.0, 2.0, 2.0], [9.0, -9.0, 9.0]])
-    weights = jnp.array([1.0, 3.0, 0.0])
-    loss = losses.masked_lm(logits, jnp.array([0, 1, 1]), weights)
-    np.testing.assert_allclose(loss, (0.5514447 + 3 * 1.0986123) / 4, rtol=1e-6)
-    # log-sum-exp of the first is log(e + 2) = 1.5514447
-    z_loss = losses.masked_lm(logits[:1], jnp.array([0]), jnp.ones(1), z_loss=0.5)
-    np.testing.assert_allclose(z_loss, 0.5514447 + 0.5 * 1.5514447**2, rtol=1e-6)
-    smooth = losses.masked_lm(logits[:1], jnp.array([0]), jnp.ones(1), label_smoothing=0.3)
-    np.testing.assert_allclose(smooth, 0.7 * 0.5514447 + 0.3 * (1.5514447 - 1 / 3), rtol=1e-6)
 
 
 def test_next_sentence_by_hand():
@@ -55,7 +29,7 @@ def test_causal_lm_shifts():
     ours = losses.causal_lm(logits, tokens, weights)
     reference = loops.masked_lm(logits[:, :-1], tokens[:, 1:], weights[:, 1:])
     np.testing.assert_allclose(ours, reference, rtol=1e-5)
-    moved = logits.at[:, -1].add(5.0)  # the last place predicts nothing
+    moved = logits.at[:, -1].add(5.0)  # the last position predicts nothing
     np.testing.assert_array_equal(losses.causal_lm(moved, tokens, weights), ours)
 
 
@@ -68,75 +42,6 @@ def test_per_example_forms_weighted_by_hand_are_the_loss():
     np.testing.assert_allclose(each.mean(), losses.causal_lm(logits, tokens), rtol=1e-6)
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-def test_numerical_gradient(options):
-    logits, targets, weights = example((2, 3, 4))
-    check_grads(
-        lambda logits: losses.masked_lm(logits, targets, weights, **options),
-        (logits,),
-        order=2,
-        modes=["fwd", "rev"],
-        rtol=0.02,
-    )
-
-
-def test_scaled_weights_give_the_same_mean_and_parts_add_up():
-    logits, targets, weights = example((4, 6, 5))
-    mean = losses.masked_lm(logits, targets, weights)
-    np.testing.assert_allclose(losses.masked_lm(logits, targets, 7 * weights), mean, rtol=1e-6)
-    part = lambda rows: losses.masked_lm(  # noqa: E731
-        logits[rows], targets[rows], weights[rows], normalize=False
-    )
-    whole = losses.masked_lm(logits, targets, weights, normalize=False)
-    np.testing.assert_allclose(part(slice(1)) + part(slice(1, 4)), whole, rtol=1e-6)
-
-
-@pytest.mark.parametrize("normalize", [True, False])
-def test_weight_zero_is_exactly_zero_whatever_the_logits(normalize):
-    logits = jnp.full((2, 3, 4), jnp.nan)
-    loss = lambda z: losses.masked_lm(  # noqa: E731
-        z, jnp.full((2, 3), -100), jnp.zeros((2, 3)), normalize=normalize, z_loss=0.1
-    )
-    value, gradient = jax.value_and_grad(loss)(logits)
-    assert value == 0
-    assert (gradient == 0).all()
-
-
-def test_what_weight_zero_hides_may_be_nan():
-    logits, targets, weights = example((2, 3, 5))
-    used = losses.masked_lm(logits, targets, weights)
-    value, gradient = jax.value_and_grad(losses.masked_lm)(
-        logits.at[:, 1].set(jnp.inf), targets.at[:, 1].set(-100), weights
-    )
-    np.testing.assert_array_equal(value, used)
-    assert (gradient[:, 1] == 0).all()
-    assert jnp.isfinite(gradient).all()
-
-
-@pytest.mark.parametrize("target", [-1, 5])
-def test_a_target_outside_the_vocabulary_is_loud(target):
-    assert jnp.isnan(losses.masked_lm(jnp.zeros((1, 5)), jnp.array([target]), jnp.ones(1)))
-
-
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_logits_have_a_float32_softmax(dtype):
-    logits, targets, weights = example((2, 3, 5))
-    narrow = logits.astype(dtype)
-    loss = losses.masked_lm(narrow, targets, weights)
-    assert loss.dtype == jnp.float32
-    reference = loops.masked_lm(narrow.astype(jnp.float32), targets, weights)
-    np.testing.assert_allclose(loss, reference, rtol=1e-5)
-    assert jax.grad(losses.masked_lm)(narrow, targets, weights).dtype == dtype
-
-
-def test_float64_stays():
-    with jax.enable_x64(True):
-        logits = jnp.array([[0.1, 0.2, 0.3]], jnp.float64)
-        loss = losses.masked_lm(logits, jnp.array([2]), jnp.ones(1))
-        assert loss.dtype == jnp.float64
-        np.testing.assert_allclose(loss, loops.masked_lm(logits, [2], [1]), rtol=1e-14)
-
-
 def test_errors_name_both_shapes():
     with pytest.raises(ValueError, match=r"\(2, 3, 5\).*\(2, 3\).*not \(3, 2\)"):
         losses.masked_lm(jnp.zeros((2, 3, 5)), jnp.zeros((3, 2), int), jnp.zeros((3, 2)))
@@ -144,9 +49,9 @@ def test_errors_name_both_shapes():
         losses.masked_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 3), int), jnp.zeros((2, 1)))
     with pytest.raises(ValueError, match=r"need targets of shape \(2, 3\)"):
         losses.causal_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 4), int))
-    with pytest.raises(ValueError, match=r"targets of shape \(2, 3\).*not \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"weights of shape \(2, 4\) must be \(2, 3\)"):
         losses.causal_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 3), int), jnp.zeros((2, 4)))
     with pytest.raises(ValueError, match=r"logits of shape \(4, 3\) must be \[batch, 2\]"):
         losses.next_sentence(jnp.zeros((4, 3)), jnp.zeros(4, int))
-    with pytest.raises(ValueError, match=r"label_smoothing 1.5"):
+    with pytest.raises(ValueError, match="label_smoothing=1.5"):
         losses.masked_lm(jnp.zeros((2, 5)), jnp.zeros(2, int), jnp.ones(2), label_smoothing=1.5)

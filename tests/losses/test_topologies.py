@@ -16,10 +16,10 @@ from jaxssl.losses import (
     contrastive,
     decorrelation,
     dense_pairs,
-    language,
-    reconstruction,
     replaced_tokens,
     self_distillation,
+    softmax_cross_entropy,
+    squared_error,
     vocabulary_head,
     word_vectors,
 )
@@ -76,8 +76,8 @@ def swap_in(mutation: str, patch: pytest.MonkeyPatch) -> list[str]:
         for module in (pair_tiles, pair_log_sums, pair_logistics):
             patch.setattr(module, "around_ring", at_home)
         return [name for name in cases.BATCH_LOSSES if name.startswith(cases.CONTRASTIVE)]
-    modules = (contrastive, language, reconstruction, replaced_tokens, self_distillation)
-    for module in (*modules, vocabulary_head, word_vectors):
+    modules = (contrastive, softmax_cross_entropy, squared_error, replaced_tokens)
+    for module in (*modules, self_distillation, vocabulary_head, word_vectors):
         patch.setattr(module, "weighted_mean", mean_of_means)
     patch.setattr(decorrelation, "sum_over", lambda axis_name, values: values)  # of one device
     return list(cases.ALL)

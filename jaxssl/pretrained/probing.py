@@ -1,7 +1,8 @@
-"""Measures how well labels can be predicted from the features of a pretrained run, which are not trained further.
+"""Measures how well labels can be predicted from the features of a pretrained run.
 
-The features of a random network and the pixels themselves are measured as well, for comparison. The file
-`probe.json` in the run's folder holds the step, the data, and the scores of each kind of features.
+The network is not trained further. The features of a random network and the pixels themselves are measured
+as well, for comparison. The file `probe.json` in the run's folder holds the step, the data, and the scores of
+each kind of features.
 """
 
 import dataclasses

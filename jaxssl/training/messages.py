@@ -9,8 +9,8 @@ from jaxssl.data.prepared.shards import in_gib
 from jaxssl.data.rows import RowReader
 from jaxssl.data.stores.shard_cache import GIB
 from jaxssl.objectives.masked_lm import MaskedLM
-from jaxssl.pretrained.guesses import show_guesses
 from jaxssl.pretrained.images import open_subset
+from jaxssl.pretrained.masked_predictions import show_predictions
 from jaxssl.pretrained.pictures import SEARCHED, draw_pictures
 from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
@@ -78,7 +78,7 @@ def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
     print_once(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
     if jax.process_count() == 1:
         if isinstance(config.objective, MaskedLM) and isinstance(held_out, RowReader):
-            print_once(f"\n{show_guesses(state.evaluated, held_out)}")
+            print_once(f"\n{show_predictions(state.evaluated, held_out)}")
         if isinstance(config.data, Images):
             some = open_subset(config.data, "valid", SEARCHED)
             for path in draw_pictures(run, config.objective, state.evaluated, state.carried, some):

@@ -11,10 +11,10 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxssl.models.recipes import bert, gpt2
-from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence
-from jaxssl.objectives.batches.batch import Text, Vocabulary
+from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence, Objective
+from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary
 from jaxssl.sharding.mesh import Mesh, batch_sharding
-from jaxssl.training.step import accumulate, create_state, make_step
+from jaxssl.training.step import accumulate, create_state, make_evaluation, make_step
 from tests.tiny import PAD, tiny_rows, tiny_spec
 
 SPEC = tiny_spec(batch=16)
@@ -104,3 +104,78 @@ def test_rows_of_padding_alone_give_no_gradient_and_no_nan():
         examples = objective.corrupt(Text(empty, Vocabulary.of(SPEC)), jax.random.key(2))
         gradients, _, _ = accumulate(objective.loss, model, (), examples, jax.random.key(3), 2)
         assert float(optax.tree.norm(gradients)) == 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise(Objective):
+    """A loss whose parts show what the step hands to an objective: w times a random number of the step."""
+
+    def init(self, key, spec):
+        return {"w": jnp.ones(())}
+
+    def init_state(self, model):
+        return {"seen": jnp.zeros(()), "step": jnp.zeros((), jnp.int32)}
+
+    def follow(self, state, model, step):
+        return {"seen": model["w"], "step": step}
+
+    def corrupt(self, batch, key):
+        return jnp.broadcast_to(jax.random.uniform(key), len(batch.tokens))
+
+    def loss(self, model, state, examples, key):
+        dropped = jnp.zeros(()) if key is None else 1 + jax.random.uniform(key)
+        loss = model["w"] * examples.mean()
+        one = jnp.ones(())
+        metrics = {"loss": loss, "drawn": examples.mean(), "dropped": dropped, "w": model["w"]}
+        return loss, (state, {name: Ratio(value, one) for name, value in metrics.items()})
+
+
+def noise_run(seed=0, **changes):
+    """(the step, the evaluation, a new state, a batch) of `Noise` on one device."""
+    mesh, optimizer = Mesh().make(jax.devices()[:1]), optax.sgd(0.5)
+    run = config(objective=Noise(), seed=seed, **changes)
+    state = create_state(run, optimizer, SPEC, mesh)
+    evaluate = make_evaluation(run.objective, SPEC, mesh, seed=seed)
+    batch = {"tokens": jnp.asarray(tiny_rows(batch=16))}
+    return make_step(run, optimizer, SPEC, mesh), evaluate, state, batch
+
+
+def numbers(metrics):
+    return {name: metric.number() for name, metric in jax.device_get(metrics).items()}
+
+
+def test_every_step_draws_anew_and_the_same_in_every_run():
+    step, _, state, batch = noise_run()
+    state, first = step(state, batch)
+    state, second = step(state, batch)
+    first, second = numbers(first), numbers(second)
+    assert first["drawn"] != second["drawn"]
+    assert first["dropped"] != second["dropped"]
+    assert first["gradient_norm"] == pytest.approx(first["drawn"])
+    again, _, state, batch = noise_run()
+    assert numbers(again(state, batch)[1]) == first
+    other, _, state, batch = noise_run(seed=1)
+    assert numbers(other(state, batch)[1])["drawn"] != first["drawn"]
+
+
+def test_the_average_and_the_objectives_state_follow_the_new_parameters():
+    """w = 1 - 0.5 g after a step; the average is 0.9 + 0.1 w; `follow` sees w and the step."""
+    step, _, state, batch = noise_run(average=0.9)
+    state, metrics = step(state, batch)
+    w = 1 - 0.5 * numbers(metrics)["drawn"]
+    assert float(state.model["w"]) == pytest.approx(w)
+    assert float(state.average["w"]) == pytest.approx(0.9 + 0.1 * w)
+    assert float(state.evaluated["w"]) == pytest.approx(0.9 + 0.1 * w)
+    assert float(state.carried["seen"]) == pytest.approx(w)
+    assert (int(state.carried["step"]), int(state.step)) == (0, 1)
+
+
+def test_evaluation_drops_nothing_and_corrupts_a_batch_as_before():
+    _, evaluate, state, batch = noise_run()
+    first, again, next_one = (
+        numbers(evaluate(state.model, state.carried, batch, jnp.int32(number)))
+        for number in (0, 0, 1)
+    )
+    assert first == again
+    assert first["dropped"] == 0.0
+    assert first["drawn"] != next_one["drawn"]

@@ -1,9 +1,14 @@
-"""Pictures of a run on images, as PNG in its folder: what a person looks at before any number.
+"""Draws pictures of a run on images, as PNG files in its folder:
 
-views.png            images, and a few views of each
-reconstructions.png  images, what the network saw of them, and what it made of that
-colourings.png       images, their lightness, and the colours that were told from it
-neighbours.png       images, and those of the held-out ones whose features lie nearest
+    views.png            held-out images, and a few random views of each
+    reconstructions.png  images, the visible part that the network reads, and its reconstruction
+    colourings.png       images, their lightness, and the colours predicted from it
+    neighbours.png       images, and the held-out images with the most similar features
+
+Glossary of shapes:
+
+    images      number of images in a row of a picture
+    height, width, channels    of an image; channels are red, green and blue, or grey
 """
 
 from pathlib import Path
@@ -16,7 +21,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation, example_keys, fold, lab_to_rgb, rgb_to_lab
 from jaxssl.data.images import IMAGES, ImageReader
-from jaxssl.models.vision_transformer import cut_patches, join_patches
+from jaxssl.models.layers.patches import join_patches, split_patches
 from jaxssl.objectives import Colorization, ImageAutoencoder, MaskedAutoencoder
 from jaxssl.objectives.batches.keyed_images import random_order
 from jaxssl.objectives.masked_autoencoder import HIDDEN
@@ -28,21 +33,32 @@ from jaxssl.pretrained.images import (
 )
 from jaxssl.tasks.probe import nearest
 
-SHOWN = 10  # images of a picture
-DRAWS = 3  # views of each kind
-SEARCHED = 1024  # held-out images among which neighbours are looked for
-NEIGHBOURS = 5
-GREY = 0.5  # what was hidden
+SHOWN = 10  # images in a row of a picture
+DRAWS = 3  # random views of each image for each augmentation
+SEARCHED = 1024  # held-out images among which neighbours are searched
+NEIGHBOURS = 5  # neighbours of each image
+GREY = 0.5  # value of hidden pixels
 GAP = 2  # white pixels between images
 
-Row = Float[np.ndarray, "images height width channels"]  # from 0 to 1
-Rows = dict[str, Row]
+Row = Float[np.ndarray, "images height width channels"]  # values from 0 to 1
+Rows = dict[str, Row]  # the rows of a picture, from top to bottom, by their names
 
 
 def draw_pictures(
     run: Path, objective: Any, model: Any, carried: Any, held_out: ImageReader
 ) -> list[Path]:
-    """All pictures that the objective has."""
+    """Draws the pictures that fit an objective: its views, reconstructions or colourings, and neighbours.
+
+    Args:
+      run: Local folder of the run.
+      objective: Objective of the run.
+      model: Model with its parameters.
+      carried: State that the objective carries, such as running statistics of batch norms.
+      held_out: Reader of held-out images; the images of its first batch are shown.
+
+    Returns:
+      The files that were written.
+    """
     pixels = held_out.batch(0)[IMAGES][:SHOWN]
     pictures = {"views": view_rows(objective, pixels)}
     if isinstance(objective, MaskedAutoencoder):
@@ -57,7 +73,15 @@ def draw_pictures(
 
 
 def view_rows(objective: Any, pixels: np.ndarray) -> Rows:
-    """The images and a few views of each kind."""
+    """Draws a few random views with each augmentation of an objective.
+
+    Args:
+      objective: Objective; without augmentations there are no rows.
+      pixels: uint8 images, `[images, height, width, channels]`.
+
+    Returns:
+      Rows "image" and "view 1", "view 2", …; with several augmentations "1: view 1", …
+    """
     kinds = views_of(objective)
     rows = {"image": pixels / np.float32(255)}
     keys = example_keys(jax.random.key(0), len(pixels))
@@ -66,23 +90,35 @@ def view_rows(objective: Any, pixels: np.ndarray) -> Rows:
         for draw in range(DRAWS):
             made = np.asarray(make(jnp.asarray(pixels), fold(keys, DRAWS * number + draw)))
             name = f"view {draw + 1}" if len(set(kinds)) == 1 else f"{number + 1}: view {draw + 1}"
-            rows[name] = shown(made, views)
+            rows[name] = displayable(made, views)
     return rows if kinds else {}
 
 
 def masked_rows(objective: MaskedAutoencoder, model: Any, pixels: np.ndarray) -> Rows:
-    """The images, the patches that are seen, and the others as they are predicted."""
+    """Reconstructs images with a masked autoencoder.
+
+    Args:
+      objective: Masked autoencoder.
+      model: Its model with parameters.
+      pixels: uint8 images, `[images, height, width, channels]`.
+
+    Returns:
+      Rows "image", "visible" (hidden patches are grey) and "reconstruction" (visible patches are those of
+      the image).
+    """
     whole = whole_views(objective.views)
     keys = example_keys(jax.random.key(0), len(pixels))
 
     @jax.jit
     def predict(model: Any, pixels: Array) -> tuple[Array, Array, Array]:
         images = whole(pixels, keys)
-        targets = cut_patches(images, objective.encoder.patch)
+        targets = split_patches(images, objective.encoder.patch)
         order, ranks = random_order(fold(keys, HIDDEN), targets.shape[1])
         count = objective.seen(targets.shape[1])
         predicted = objective.predict(model, images, order[:, :count], ranks)
-        if objective.normalize_target:  # by each patch's own mean and variance, which were not told
+        if objective.normalize_target:
+            # The network predicts patches normalised by their own mean and variance, which it does not
+            # predict; those of the true patch are used here.
             mean, variance = targets.mean(-1, keepdims=True), targets.var(-1, ddof=1, keepdims=True)
             predicted = predicted * jnp.sqrt(variance + 1e-6) + mean
         hidden = (ranks >= count)[..., None]
@@ -93,14 +129,24 @@ def masked_rows(objective: MaskedAutoencoder, model: Any, pixels: np.ndarray) ->
         )
         return images, seen, made
 
-    names = ("image", "seen", "made of it")
-    return _shown(names, predict(model, jnp.asarray(pixels)), objective.views)
+    names = ("image", "visible", "reconstruction")
+    return _displayable(names, predict(model, jnp.asarray(pixels)), objective.views)
 
 
 def autoencoder_rows(
     objective: ImageAutoencoder, model: Any, carried: Any, pixels: np.ndarray
 ) -> Rows:
-    """The images, damaged where they are, and what comes back out of the code."""
+    """Reconstructs images with an autoencoder.
+
+    Args:
+      objective: Image autoencoder.
+      model: Its model with parameters.
+      carried: State that the objective carries: the running statistics of batch norms.
+      pixels: uint8 images, `[images, height, width, channels]`.
+
+    Returns:
+      Rows "image", "visible" (what the encoder reads: the corrupted image) and "reconstruction".
+    """
     whole = whole_views(objective.views)
     keys = example_keys(jax.random.key(0), len(pixels))
 
@@ -111,12 +157,22 @@ def autoencoder_rows(
         features, _ = model.encoder(damaged, statistics=carried["statistics"]["encoder"])
         return images, damaged, model.decode(features, objective.encoder.compute_dtype)
 
-    names = ("image", "seen", "made of it")
-    return _shown(names, decode(model, carried, jnp.asarray(pixels)), objective.views)
+    names = ("image", "visible", "reconstruction")
+    return _displayable(names, decode(model, carried, jnp.asarray(pixels)), objective.views)
 
 
 def colour_rows(objective: Colorization, model: Any, carried: Any, pixels: np.ndarray) -> Rows:
-    """The images, what the encoder reads of them, and the colours that it tells."""
+    """Predicts the colours of images from their lightness.
+
+    Args:
+      objective: Colorization.
+      model: Its model with parameters.
+      carried: State that the objective carries: the running statistics of batch norms.
+      pixels: uint8 images, `[images, height, width, channels]`.
+
+    Returns:
+      Rows "image", "lightness" (what the encoder reads) and "coloured".
+    """
     whole = whole_views(objective.views)
     keys = example_keys(jax.random.key(0), len(pixels))
 
@@ -127,11 +183,21 @@ def colour_rows(objective: Colorization, model: Any, carried: Any, pixels: np.nd
         return images, lab_to_rgb(lightness), objective.colour(model, carried, images)
 
     names = ("image", "lightness", "coloured")
-    return _shown(names, colour(model, carried, jnp.asarray(pixels)), objective.views)
+    return _displayable(names, colour(model, carried, jnp.asarray(pixels)), objective.views)
 
 
 def neighbour_rows(objective: Any, model: Any, carried: Any, held_out: ImageReader) -> Rows:
-    """Images, and the nearest of the held-out ones, by the cosine of their features."""
+    """Finds the held-out images with the most similar features, by cosine similarity.
+
+    Args:
+      objective: Objective of the run.
+      model: Its model with parameters.
+      carried: State that the objective carries, such as running statistics of batch norms.
+      held_out: Reader of held-out images; the first ones of them are shown.
+
+    Returns:
+      Rows "image", "nearest 1", "nearest 2", …
+    """
     parts, count = [], 0
     for number in range(held_out.batches):
         parts.append(held_out.batch(number)[IMAGES])
@@ -141,29 +207,45 @@ def neighbour_rows(objective: Any, model: Any, carried: Any, held_out: ImageRead
     pixels = np.concatenate(parts)[: min(SEARCHED, held_out.rows)]
     features = embedder_of(objective, model, carried)(pixels)
     most = min(NEIGHBOURS + 1, len(pixels))
-    places = nearest(features, features[:SHOWN], most)
-    others = [row[row != number][: most - 1] for number, row in enumerate(places)]
+    found = nearest(features, features[:SHOWN], most)
+    others = [
+        row[row != number][: most - 1] for number, row in enumerate(found)
+    ]  # less the image itself
     images = pixels / np.float32(255)
-    rows = {"image": images[: len(places)]}
+    rows = {"image": images[: len(found)]}
     for rank in range(most - 1):
         rows[f"nearest {rank + 1}"] = images[[row[rank] for row in others]]
     return rows
 
 
-def shown(images: Array | np.ndarray, views: Augmentation) -> Row:
-    """As they look: what was normalised is brought back, and cut to 0 to 1."""
+def displayable(images: Array | np.ndarray, views: Augmentation) -> Row:
+    """Undoes the normalisation of an augmentation, and clips to values from 0 to 1.
+
+    Args:
+      images: Images as the augmentation returns them, `[images, height, width, channels]`.
+      views: The augmentation.
+    """
     exact = np.asarray(images, np.float32)
     if views.mean:
         exact = exact * np.asarray(views.deviation) + np.asarray(views.mean)
     return np.clip(exact, 0.0, 1.0)
 
 
-def _shown(names: tuple[str, ...], images: tuple[Array, ...], views: Augmentation) -> Rows:
-    return {name: shown(row, views) for name, row in zip(names, images, strict=True)}
+def _displayable(names: tuple[str, ...], images: tuple[Array, ...], views: Augmentation) -> Rows:
+    return {name: displayable(row, views) for name, row in zip(names, images, strict=True)}
 
 
 def draw_rows(rows: Rows, path: Path) -> Path:
-    """One row of images below the other, each with its name, 96 pixels an image or more."""
+    """Writes a picture with one row of images below the other, each with its name.
+
+    Args:
+      rows: Rows by name, each `[images, height, width, channels]` with values from 0 to 1. The size of the
+        images may differ between rows; all have the same scale, the largest 96 pixels or more.
+      path: PNG file to write.
+
+    Returns:
+      The path.
+    """
     import matplotlib
 
     matplotlib.use("agg")
@@ -185,7 +267,7 @@ def draw_rows(rows: Rows, path: Path) -> Path:
 
 
 def _line(row: Row, height: int, width: int) -> Float[np.ndarray, "height width 3"]:
-    """The images of a row beside each other, each on white of height x width."""
+    """Returns the images of a row beside each other, each on white of `height` x `width` pixels."""
     line = np.ones((height, len(row) * width, 3), np.float32)
     for number, image in enumerate(row):
         rows, columns = image.shape[:2]

@@ -108,7 +108,9 @@ def check_fits(reader: ImageReader, spec: Any) -> None:
       InputError: The images have no labels, or another height, width or number of channels.
     """
     if not reader.spec.labels:
-        raise InputError("the images have no labels to predict; set data to images that have labels")
+        raise InputError(
+            "the images have no labels to predict; set data to images that have labels"
+        )
     for name in ("height", "width", "channels"):
         if (found := getattr(reader.spec, name)) != (wanted := getattr(spec, name)):
             raise InputError(

@@ -1,7 +1,7 @@
-"""A pretrained network off the disk, ready to embed texts.
+"""Embeds texts with the pretrained network of a run: one vector for each text.
 
 embed = load_embedder("runs/simcse_novels")
-vectors = embed(["two dogs run", "dogs are running"])        # float32 [2, width]
+vectors = embed(["two dogs run", "dogs are running"])        # float32 [texts, width]
 """
 
 from collections.abc import Sequence
@@ -27,25 +27,33 @@ from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.pretrained.load import load_pretrained
 
-BUCKETS = 4  # lengths that texts are padded to
+BUCKETS = 4  # number of different lengths that texts are padded to; each is compiled once
 
 
 @dataclass(frozen=True)
 class Embedder:
-    """A network, its tokenizer, and how the states of a text become one vector."""
+    """A function from texts to vectors: a network with its tokenizer and pooling."""
 
     network: Any
+    """Pretrained network, a Flax module with a `config`."""
     tokenizer: Tokenizer
+    """Tokenizer that the network was trained with."""
     pooling: Pooling
+    """How the states of a text become one vector: their "mean", or the state of the begin token ("cls")."""
     batch: int = 64
+    """Number of texts that are embedded at a time."""
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, "texts width"]:
-        """[begin] text [end] of every text through the network, without dropout; long ones are cut."""
+        """Embeds `texts`, and returns float32 vectors `[texts, width]` in their order.
+
+        The network reads `begin`, the tokens of the text and `end`, without dropout. A text that is longer
+        than the network's `max_length` is truncated.
+        """
         width, limit = self.network.config.width, self.network.config.max_length
         if not len(texts):
             return np.zeros((0, width), np.float32)
-        whole = encode(self.tokenizer, texts, None, np.zeros(len(texts), np.int32))
-        examples, _ = truncate(whole, limit)
+        no_labels = np.zeros(len(texts), np.int32)
+        examples, _ = truncate(encode(self.tokenizer, texts, None, no_labels), limit)
         spec = LabelledSpec.of(
             self.tokenizer,
             batch=min(self.batch, len(texts)),
@@ -71,9 +79,16 @@ class Embedder:
 
 
 def load_embedder(run: str | Path, pooling: Pooling | None = None) -> Embedder:
-    """The best checkpoint of a pretraining; pooled as SimCSE was trained, other networks by the mean.
+    """Loads the network of a run's best checkpoint for embedding texts.
 
-    Raises InputError where there is no such run, or for the first state of a causal network.
+    Args:
+      run: Folder of a pretraining run, or its URL.
+      pooling: "mean" or "cls"; None takes the `text_pooling` of the run's objective, which is the pooling
+        that SimCSE was trained with, and "mean" by default for other objectives.
+
+    Raises:
+      InputError: There is no run or no checkpoint, the run has read no text, its objective has no network
+        for texts, or `pooling` is "cls" for a causal network, whose first state has seen no text.
     """
     pretrained = load_pretrained(run)
     objective, model = pretrained.objective, pretrained.model
@@ -81,13 +96,19 @@ def load_embedder(run: str | Path, pooling: Pooling | None = None) -> Embedder:
         pooling = objective.text_pooling
     network = objective.network(model)
     if network.config.causal and pooling == "cls":
-        raise InputError("a causal network's first state has seen no text; choose pooling mean")
+        raise InputError(
+            'pooling="cls" takes the first state, and that of a causal network has seen no text; set '
+            'pooling to "mean"'
+        )
     return Embedder(network, pretrained.tokenizer, pooling)
 
 
 def cosines(
     first: Float[np.ndarray, "texts width"], second: Float[np.ndarray, "texts width"]
 ) -> Float[np.ndarray, " texts"]:
-    """The cosine of every pair of rows; 0 where one of them is all zero."""
+    """Computes the cosine similarity of each row of `first` with the same row of `second`.
+
+    Both are `[texts, width]`, the result is `[texts]`. It is 0 where one of the two rows is all zeros.
+    """
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     return np.where(lengths > 0, (first * second).sum(axis=1) / np.maximum(lengths, 1e-30), 0.0)

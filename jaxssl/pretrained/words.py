@@ -1,4 +1,4 @@
-"""The vectors of a run's words, off the disk: neighbours, and how alike two words are.
+"""Word vectors of a run: the nearest neighbours of a word, and the similarity of two words.
 
 table = load_word_table("runs/skip_gram_novels")
 table.nearest("king")                                  # [("queen", 0.71), …]
@@ -17,34 +17,52 @@ from jaxssl.errors import InputError
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
 from jaxssl.pretrained.load import load_pretrained
 
-CONTINUES = "##"  # before a token that does not begin a word, as WordPiece writes it
+CONTINUES = "##"  # prefix of a token that does not begin a word, as WordPiece writes it
 
 
 @dataclass(frozen=True)
 class WordTable:
-    """Words, each once, and their vectors."""
+    """Words and their vectors."""
 
     words: tuple[str, ...]
+    """The words, each once; a token inside a word begins with `##`."""
     vectors: Float[np.ndarray, "words dim"]
+    """Vector of each word, `[words, dim]`."""
 
     @cached_property
     def ids(self) -> dict[str, int]:
+        """Row of each word in `vectors`."""
         return {word: i for i, word in enumerate(self.words)}
 
     @cached_property
     def units(self) -> Float[np.ndarray, "words dim"]:
-        """The vectors, brought to length one."""
+        """The vectors divided by their Euclidean lengths, `[words, dim]`."""
         lengths = np.linalg.norm(self.vectors, axis=1, keepdims=True)
         return self.vectors / np.maximum(lengths, 1e-30)
 
     def nearest(self, word: str, count: int = 8) -> list[tuple[str, float]]:
-        """The words of the highest cosine, nearest first, less the word itself and parts of words."""
+        """Finds the words with the highest cosine similarity to a word.
+
+        Args:
+          word: A word of the table.
+          count: Largest number of neighbours.
+
+        Returns:
+          Pairs of a word and its cosine similarity, the nearest first, without the word itself and without
+          tokens inside words.
+
+        Raises:
+          InputError: The word is not in the table.
+        """
         cosines = self.units @ self.units[self._id(word)]
         order = [i for i in np.argsort(-cosines) if not self.words[i].startswith(CONTINUES)]
         return [(self.words[i], float(cosines[i])) for i in order if self.words[i] != word][:count]
 
     def similarity(self, first: str, second: str) -> float:
-        """The cosine of two words."""
+        """Computes the cosine similarity of the words `first` and `second`.
+
+        Raises InputError if one of them is not in the table.
+        """
         return float(self.units[self._id(first)] @ self.units[self._id(second)])
 
     def _id(self, word: str) -> int:
@@ -54,7 +72,11 @@ class WordTable:
 
 
 def load_word_table(run: str | Path) -> WordTable:
-    """Of a run of `WordVectors`; of any other, the embeddings that its network reads tokens by."""
+    """Loads the word vectors of the best checkpoint of `run`, a folder or a URL.
+
+    For a run of `WordVectors` they are its input vectors, for any other run the token embeddings of its
+    network. Raises InputError if there is no run or no checkpoint, or if the run has read no text.
+    """
     pretrained = load_pretrained(run)
     model = pretrained.model
     is_word_table = isinstance(model, WordVectorModel)
@@ -64,7 +86,11 @@ def load_word_table(run: str | Path) -> WordTable:
 
 
 def token_names(tokenizer: Tokenizer) -> dict[str, int]:
-    """Name -> id of every token that stands for some text; a token inside a word is `##…`."""
+    """Returns the id of every token of `tokenizer` that stands for some text, by its name.
+
+    The name is the text, preceded by `##` if the token does not begin a word. Of several tokens with the
+    same name, the first one is taken; tokens with white space inside are left out.
+    """
     names: dict[str, int] = {}
     for id in np.flatnonzero(~tokenizer.special).tolist():
         text = tokenizer.piece(id).removeprefix(CONTINUES).strip()
@@ -75,7 +101,16 @@ def token_names(tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def show_neighbours(table: WordTable, words: Sequence[str], count: int = 8) -> str:
-    """A line for every word: its nearest, with their cosines."""
+    """Formats the nearest neighbours of some words, one line a word, with the cosine similarities.
+
+    Args:
+      table: Word vectors.
+      words: Words whose neighbours are shown.
+      count: Number of neighbours of each word.
+
+    Raises:
+      InputError: A word is not in the table.
+    """
     width = max(len(word) for word in words)
     lines = []
     for word in words:

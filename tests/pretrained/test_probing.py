@@ -159,7 +159,7 @@ def test_rows_of_a_masked_autoencoder():
     objective = MaskedAutoencoder(VisionTransformerConfig(BLOCK, patch=4), BLOCK, views=STILL)
     model = objective.init(jax.random.key(0), SPEC)
     rows = masked_rows(objective, model, PIXELS)
-    image, seen, made = rows["image"], rows["seen"], rows["made of it"]
+    image, seen, made = rows["image"], rows["visible"], rows["reconstruction"]
     np.testing.assert_allclose(image, PIXELS / 255, atol=1e-6)
     patches = np.abs(seen - image).reshape(3, 4, 4, 4, 4, 3).max(axis=(2, 4, 5)) > 1e-6
     assert (patches.sum(axis=(1, 2)) == 12).all()
@@ -176,8 +176,8 @@ def test_rows_of_the_others_and_their_sheet(tmp_path):
     coder = ImageAutoencoder(ENCODER, code=8, hidden=0.5, decoder_width=8, views=STILL)
     model = coder.init(jax.random.key(0), SPEC)
     rows = autoencoder_rows(coder, model, coder.init_state(model), PIXELS)
-    assert list(rows) == ["image", "seen", "made of it"]
-    assert ((rows["seen"] == 0).all(axis=-1).mean(axis=(1, 2)) >= 0.5).all()
+    assert list(rows) == ["image", "visible", "reconstruction"]
+    assert ((rows["visible"] == 0).all(axis=-1).mean(axis=(1, 2)) >= 0.5).all()
     colours = Colorization(ENCODER, 8, 2, views=STILL)
     model = colours.init(jax.random.key(0), SPEC)
     rows = colour_rows(colours, model, colours.init_state(model), PIXELS)

@@ -1,6 +1,6 @@
-"""word2vec's text format: a line `count dim`, then a line `word x1 … xdim` for every word.
+"""Reads and writes the text format of word2vec: a line `count dim`, then a line `word x1 … xdim` a word.
 
-What word2vec.c writes with -binary 0, and gensim's `KeyedVectors.load_word2vec_format` reads.
+This is what word2vec.c writes with `-binary 0`, and gensim's `KeyedVectors.load_word2vec_format` reads.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,16 @@ from jaxssl.errors import InputError
 def write_word2vec(
     path: str | Path, words: Sequence[str], vectors: Float[np.ndarray, "words dim"]
 ) -> None:
-    """Writes all words. Raises InputError for a word that is empty, twice there, or holds a space."""
+    """Writes word vectors to a text file, with six significant digits.
+
+    Args:
+      path: File to write.
+      words: Words, each once, without white space.
+      vectors: Vector of each word, `[words, dim]`.
+
+    Raises:
+      InputError: A word is empty, occurs twice, or contains white space.
+    """
     if len(set(words)) < len(words) or any(len(word.split()) != 1 for word in words):
         raise InputError("words must differ, and hold no white space; leave the others out")
     with Path(path).open("w", encoding="utf-8") as file:
@@ -25,7 +34,10 @@ def write_word2vec(
 
 
 def read_word2vec(path: str | Path) -> tuple[list[str], Float[np.ndarray, "words dim"]]:
-    """Words and float32 vectors. Raises InputError that names the first line that is wrong."""
+    """Reads the words and their vectors, float32 `[words, dim]`, from the text file `path`.
+
+    Raises InputError, with the number of the first wrong line, if the file is not of the format.
+    """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     try:
         count, dim = (int(number) for number in lines[0].split())

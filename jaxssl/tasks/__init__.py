@@ -1,6 +1,6 @@
-"""Labelled tasks on top of a pretrained network, one a file.
+"""Labelled tasks on top of a pretrained network, and their scores.
 
-classify.py   which of a few classes a text, or a pair of texts, belongs to
-probe.py      how well labels follow from features that stay as they are
-scores.py     accuracy, F1 and Matthews correlation from labels and predictions
+classify.py   classification of a text or a pair of texts, by finetuning the network
+probe.py      linear and nearest-neighbour classification on features that are not trained further
+scores.py     accuracy, F1, Matthews and Spearman correlation from labels and predictions
 """

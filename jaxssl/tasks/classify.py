@@ -1,13 +1,16 @@
-"""Classification: which of a few classes does a text, or a pair of texts, belong to?
+"""Classification of a text, or a pair of texts, by finetuning a pretrained network.
 
-    logits = W dropout(tanh(P pooled + c)) + b,   loss = - sum over examples i of w_i log p(label_i)
+    logits = W dropout(tanh(P pooled + c)) + b
+    loss   = - sum over examples i of w_i log softmax(logits_i)[label_i]
 
 The pooled state is that of the begin token (Devlin et al. 2019, section 3.2 and figure 4), the mean
-over the text (Reimers & Gurevych 2019), or that of the last token, which is the only one to have
-seen all of a causal model's text (Radford et al. 2018, section 3.2).
+over the text (Reimers & Gurevych 2019), or the state of the last token, the only one that has seen the
+whole text in a causal network (Radford et al. 2018, section 3.2).
 
-    batch    examples                     width    of the network's states
-    length   tokens of a padded example   classes
+Shapes:
+
+    batch    number of examples           width    of the states of the network
+    length   tokens of a padded example   classes  number of classes
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_choice, check_share
 from jaxssl.models.layers.dense import Linear
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.plain import from_dict, to_dict
@@ -29,43 +32,58 @@ Totals = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]  # metric -> (tota
 
 
 class Spec(Protocol):
-    """What `Classify.init` must know of the data."""
+    """The properties of the data that `Classify.init` needs."""
 
     @property
-    def vocab_size(self) -> int: ...
+    def vocab_size(self) -> int:
+        """Number of tokens of the vocabulary."""
+
     @property
-    def classes(self) -> int: ...
+    def classes(self) -> int:
+        """Number of classes."""
 
 
 class Examples(NamedTuple):
-    """Labelled rows; the weights add up to one over the global batch."""
+    """Labelled rows, whose weights add up to one over the global batch."""
 
     tokens: Int[Array, "batch length"]
-    sizes: Int[Array, "batch 2"]  # tokens up to and with the first `end`; and of the whole example
+    """Token ids, `[batch, length]`: begin, the text or the two texts, each followed by end, padding."""
+    sizes: Int[Array, "batch 2"]
+    """Number of tokens up to and including the first `end`, and of the whole example, `[batch, 2]`."""
     labels: Int[Array, " batch"]
+    """Classes, `[batch]`; 0 for rows that only fill the batch up."""
     weights: Float[Array, " batch"]
-    total: Float[Array, " batch"]  # true examples of the global batch, the same in every row
+    """Weights of the rows in the loss, `[batch]`; 0 for rows that only fill the batch up."""
+    total: Float[Array, " batch"]
+    """Number of true examples of the global batch, the same in every row, `[batch]`."""
 
 
-class Learned(NamedTuple):
-    """The part of a pretrained model that a task takes over."""
+class PretrainedParts(NamedTuple):
+    """The parts of a pretrained model that a task starts from."""
 
     network: Any
-    pooler: Any = (
-        None  # the dense layer behind its first state, where the pretraining has trained one
-    )
+    """The network that reads the text."""
+    pooler: Any = None
+    """Dense layer on the state of the begin token; None if the pretraining has not trained one."""
 
 
-def network_and_pooler(objective: Any, model: Any) -> Learned:
-    """The part of a pretrained model that a task takes over.
+def network_and_pooler(objective: Any, model: Any) -> PretrainedParts:
+    """Takes the parts out of a pretrained `model` that a task starts from, as its `objective` defines them.
 
-    Raises InputError where the objective has none.
+    Raises InputError if the objective has no network for finetuning.
     """
-    return Learned(objective.network(model), getattr(model, "pooler", None))
+    return PretrainedParts(objective.network(model), getattr(model, "pooler", None))
 
 
 class Classifier(nnx.Module):
-    """A network and its head. `encoder` may be causal."""
+    """A network, which may be causal, with a pooler and a linear layer for the classes.
+
+    Args:
+      key: Random key of the parameters.
+      network: Configuration of the network.
+      spec: Sizes of the vocabulary and of the classes.
+      with_pooler: Whether a dense layer with tanh precedes the linear layer.
+    """
 
     layout = (
         (r"pooler/kernel", ("embed", None)),
@@ -83,27 +101,30 @@ class Classifier(nnx.Module):
 
 @dataclass(frozen=True)
 class Classify:
-    """Finetunes a pretrained network, all of it, with a linear head on one pooled state."""
+    """Finetunes all parameters of a pretrained network, with a linear layer on one pooled state."""
 
-    checkpoint: str = ""  # run folder of a pretraining
-    pooling: Literal["cls", "mean", "last"] = "cls"  # state of begin; mean; state of the last token
-    pooler: bool = (
-        True  # a dense layer with tanh before the classes; the checkpoint's if it has one
-    )
-    dropout: float = 0.1  # before the classes
-    network_dropout: float | None = None  # inside the network; None: as it was pretrained
+    checkpoint: str = ""
+    """Folder of the pretraining run, or its URL."""
+    pooling: Literal["cls", "mean", "last"] = "cls"
+    """Which state is classified: that of the begin token ("cls"), the mean, or that of the last token."""
+    pooler: bool = True
+    """Whether a dense layer with tanh precedes the classes; it is the pretrained one if there is one."""
+    dropout: float = 0.1
+    """Probability of dropout before the classes."""
+    network_dropout: float | None = None
+    """Probability of dropout inside the network, attention included; None leaves it as it was pretrained."""
     label_smoothing: float = 0.0
+    """Probability that is spread evenly over all classes in the targets."""
 
     def __post_init__(self) -> None:
-        if self.pooling not in ("cls", "mean", "last"):
-            raise InputError(f"pooling={self.pooling!r} is unknown; use cls, mean or last")
-        for name in ("dropout", "network_dropout", "label_smoothing"):
-            rate = getattr(self, name)
-            if rate is not None and not 0 <= rate < 1:
-                raise InputError(f"{name}={rate} must lie in [0, 1), e.g. 0.1")
+        check_choice(self, "pooling", ("cls", "mean", "last"))
+        check_share(self, "dropout", "network_dropout", "label_smoothing")
 
     def network(self, pretrained: TransformerConfig) -> TransformerConfig:
-        """The pretrained network's configuration as it is finetuned."""
+        """Returns the configuration of the network in finetuning, from that of the `pretrained` network.
+
+        Raises InputError if the network does not read text, or if it is causal and the pooling is "cls".
+        """
         if not hasattr(pretrained, "causal"):
             raise InputError(
                 f"classification of texts needs a network that reads texts, and the run has made a "
@@ -111,7 +132,8 @@ class Classify:
             )
         if pretrained.causal and self.pooling == "cls":
             raise InputError(
-                "a causal network's first state has seen no text; pass --task.pooling last or mean"
+                'pooling="cls" takes the first state, and that of a causal network has seen no text; set '
+                "pooling to last or mean"
             )
         if self.network_dropout is None:
             return pretrained
@@ -123,18 +145,26 @@ class Classify:
         key: Array,
         network: TransformerConfig,
         spec: Spec,
-        pretrained: Learned | None = None,
+        pretrained: PretrainedParts | None = None,
     ) -> Classifier:
-        """The network with a new head: random, or with the parameters that a pretraining has learned.
+        """Makes the model: the network, and a new linear layer with random parameters.
 
-        Raises InputError where these have another shape.
+        Args:
+          key: Random key of the new parameters.
+          network: Configuration of the network as it was pretrained.
+          spec: Sizes of the vocabulary and of the classes.
+          pretrained: Parameters to start from; None starts from random ones. The pooler is taken over if
+            both the pretraining and this task have one.
+
+        Raises:
+          InputError: The pretrained parameters have other names or shapes.
         """
         model = Classifier(key, self.network(network), spec, with_pooler=self.pooler)
         if pretrained is None:
             return model
-        # By way of plain dicts: what is finetuned may differ in dropout, which is static data.
+        # Plain dicts have no configuration: that of the finetuned network may differ in its dropout.
         parameters = to_dict(pretrained.network)
-        if "tokens" in parameters:  # without the rows of a table for sentinels, which come last
+        if "tokens" in parameters:  # sentinel tokens, the last rows of a larger table, are left out
             table = parameters["tokens"]["embedding"]
             parameters["tokens"] = {"embedding": table[: spec.vocab_size]}
         model.encoder = from_dict(model.encoder, parameters)
@@ -143,7 +173,12 @@ class Classify:
         return model
 
     def weigh(self, batch: dict[str, Array]) -> Examples:
-        """Equal weights for all examples of the global batch, none for rows that fill it up."""
+        """Makes the examples of a global batch, with equal weights that add up to one.
+
+        Args:
+          batch: "tokens" `[batch, length]`, "sizes" `[batch, 2]` and "labels" `[batch]`, all int32. Rows that
+            only fill the batch up have label -1; their weight is 0.
+        """
         real = batch["labels"] >= 0
         total = real.sum().astype(jnp.float32)
         return Examples(
@@ -161,13 +196,23 @@ class Classify:
         sizes: Int[Array, "batch 2"],
         key: Array | None = None,
     ) -> Float[Array, "batch classes"]:
-        """Scores of the classes, in float32; no dropout where `key` is None."""
+        """Computes the logits of the classes.
+
+        Args:
+          model: The model.
+          tokens: Token ids, `[batch, length]`.
+          sizes: Number of tokens up to and including the first `end`, and of the whole example, `[batch, 2]`.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          Logits, float32 `[batch, classes]`.
+        """
         network_key, head_key = (None, None) if key is None else jax.random.split(key)
-        place = jax.lax.broadcasted_iota(jnp.int32, tokens.shape, 1)
-        real = place < sizes[:, 1:]
+        position = jax.lax.broadcasted_iota(jnp.int32, tokens.shape, 1)
+        real = position < sizes[:, 1:]
         types = None
         if model.encoder.types is not None:
-            types = (real & (place >= sizes[:, :1])).astype(jnp.int32)
+            types = (real & (position >= sizes[:, :1])).astype(jnp.int32)
         segments = real.astype(jnp.int32)
         states = model.encoder(tokens, segments, types=types, key=network_key)
         pooled = self._pool(states.astype(jnp.float32), real, sizes[:, 1])
@@ -178,7 +223,18 @@ class Classify:
     def loss(
         self, model: Classifier, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Totals]]:
-        """The weighted sum over these examples, and (total, count) of the loss and the accuracy."""
+        """Computes the weighted sum of the cross entropy over some examples of a global batch.
+
+        Args:
+          model: The model.
+          state: Returned unchanged; the task has no state.
+          examples: Some rows of what `weigh` has made.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          Loss, scalar, and a pair of the state and the metrics "loss" and "accuracy", each as a sum over the
+          examples and their number. Losses, sums and numbers of the parts of a batch add up.
+        """
         logits = self.logits(model, examples.tokens, examples.sizes, key)
         nats = losses.masked_lm(
             logits,
@@ -199,6 +255,7 @@ class Classify:
         real: Array,
         size: Int[Array, " batch"],
     ) -> Float[Array, "batch width"]:
+        """Pools the states of each example: `real` marks its tokens, `size` is their number."""
         if self.pooling == "cls":
             return states[:, 0]
         if self.pooling == "mean":

@@ -1,15 +1,18 @@
-"""Judging representations: how well do labels follow from features that are not trained any further?
+"""Linear and nearest-neighbour classification on features that are not trained further.
 
-    linear      loss = mean_i -log p(label_i | W x_i + b) + strength / 2 |W|^2 on standardised features, where
-                the strength is chosen on some of the training images
-    neighbours  score of class c = sum over the k training images nearest to x, of class c, of
-                exp(cos(x, x_i) / T);   Wu et al. 2018, "Unsupervised feature learning via non-parametric
-                instance discrimination", section 3.4
+    linear      loss = mean_i -log softmax(W x_i + b)[label_i] + strength / 2 |W|^2 on standardised features,
+                where the strength is chosen on a part of the training images
+    neighbours  score of class c = sum of exp((cos(x, x_i) - 1) / T) over those of the k training images
+                nearest to x that have label c
 
-Pure functions on arrays:
+Shapes, in pure functions on arrays:
 
-    images    that are judged on, or known       features   numbers that describe an image
-    classes   labels are 0 ... classes - 1       k          neighbours
+    images    number of images                   features   width of the features of an image
+    classes   labels are 0 … classes - 1         k          number of neighbours
+
+References:
+    Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination", section 3.4
+    (neighbours; their weights exp(cos / T) differ by a constant factor).
 """
 
 from collections.abc import Sequence
@@ -24,26 +27,29 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
 
-STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-PART = 0.1  # of the images that choose the strength, to compare on
-CHOOSING = 10_000  # of the training images at most: a strength is nearly as good on all of them
+STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # of the L2 regularisation, to choose from
+PART = 0.1  # fraction of the images for choosing the strength that the strengths are compared on
+CHOOSING = 10_000  # largest number of images for choosing the strength; more would hardly change it
 TEMPERATURE = 0.07
-SMALL = 1e-6  # a feature whose deviation is below it tells nothing, and is set to 0
+SMALL = 1e-6  # a feature with a smaller standard deviation carries no information, and is set to 0
 
 Features = Float[np.ndarray, "images features"]
 Labels = Int[np.ndarray, " images"]
 Scores = Float[np.ndarray, "images classes"]
 
 
-class Linear(NamedTuple):
-    """A linear classifier of features as they are: the scores are x @ kernel + bias."""
+class LinearProbe(NamedTuple):
+    """A linear classifier of features that are not standardised: the logits are x @ kernel + bias."""
 
     kernel: Float[np.ndarray, "features classes"]
+    """Weights, `[features, classes]`."""
     bias: Float[np.ndarray, " classes"]
+    """Bias, `[classes]`."""
     strength: float
+    """Strength of the L2 regularisation that was chosen."""
 
     def scores(self, features: Features) -> Scores:
-        """Of every class."""
+        """Computes the logits of every class, `[images, classes]`, from `features`, `[images, features]`."""
         return features @ self.kernel + self.bias
 
 
@@ -55,10 +61,23 @@ def probe_linear(
     strengths: Sequence[float] = STRENGTHS,
     seed: int = 0,
     iterations: int = 100,
-) -> Linear:
-    """Fits on nine tenths of 10,000 with every strength, on all with that which the last tenth likes best.
+) -> LinearProbe:
+    """Fits a linear classifier, and chooses the strength of its regularisation.
 
-    Raises InputError for labels outside of the classes, or fewer than ten images.
+    Of 10,000 random images (or all, if there are fewer), nine tenths are fitted with every strength, and the
+    last tenth chooses the strength with the highest accuracy. All images are then fitted with that strength.
+
+    Args:
+      features: Features of the training images, `[images, features]`. They are standardised inside.
+      labels: Their labels, `[images]`.
+      classes: Number of classes.
+      strengths: Strengths of the L2 regularisation to choose from.
+      seed: Seed of the choice of images.
+      iterations: Largest number of steps of L-BFGS in each fit.
+
+    Raises:
+      InputError: Labels are outside of the classes or do not match the features, features are not finite, or
+        there are fewer than ten images.
     """
     check_labels(features, labels, classes)
     if len(features) < 1 / PART:
@@ -71,7 +90,9 @@ def probe_linear(
     chosen, rest = order[:count], order[count:]
     start = (jnp.zeros((features.shape[1], classes)), jnp.zeros(classes))
     best, best_right = (strengths[0], start), -1.0
-    for strength in sorted(strengths, reverse=True):  # each goes on from the one before
+    for strength in sorted(
+        strengths, reverse=True
+    ):  # each fit starts from the result of the one before
         start = fit(start, standard[rest], jnp.asarray(labels[rest]), strength, iterations)
         found = np.asarray(standard[chosen] @ start[0] + start[1][None])
         right = accuracy(found, labels[chosen])
@@ -80,7 +101,7 @@ def probe_linear(
     strength, start = best
     kernel, bias = fit(start, standard, jnp.asarray(labels), strength, iterations)
     whole = np.asarray(kernel) * scale[:, None]
-    return Linear(whole, np.asarray(bias) - mean @ whole, strength)
+    return LinearProbe(whole, np.asarray(bias) - mean @ whole, strength)
 
 
 @partial(jax.jit, static_argnames="iterations")
@@ -92,7 +113,21 @@ def fit(
     iterations: int,
     tolerance: float = 1e-4,
 ) -> tuple[Float[Array, "features classes"], Float[Array, " classes"]]:
-    """The kernel and bias with the least loss, by L-BFGS, until the gradient is small."""
+    """Fits multinomial logistic regression with L2 regularisation of the kernel, by L-BFGS.
+
+        loss = mean_i -log softmax(x_i @ kernel + bias)[label_i] + strength / 2 |kernel|^2
+
+    Args:
+      start: Kernel `[features, classes]` and bias `[classes]` to start from.
+      features: Features, `[images, features]`, of about unit variance.
+      labels: Labels, `[images]`.
+      strength: Strength of the regularisation.
+      iterations: Largest number of steps.
+      tolerance: Norm of the gradient at which the iteration ends.
+
+    Returns:
+      Kernel, `[features, classes]`, and bias, `[classes]`.
+    """
 
     def loss(parameters: tuple[Array, Array]) -> Array:
         kernel, bias = parameters
@@ -128,28 +163,49 @@ def probe_neighbours(
     temperature: float = TEMPERATURE,
     block: int = 256,
 ) -> dict[int, Scores]:
-    """Scores of the classes for each number of neighbours, `block` images at a time.
+    """Classifies images by the labels of their nearest neighbours among known images.
 
-    Raises InputError where there are fewer known images than neighbours.
+        score of class c = sum of exp((cos(x, x_i) - 1) / temperature) over the k nearest known images x_i
+                           with label c
+
+    Args:
+      known: Features of the known images, `[known images, features]`.
+      labels: Labels of the known images, `[known images]`.
+      features: Features of the images to classify, `[images, features]`.
+      classes: Number of classes.
+      counts: Numbers of neighbours k.
+      temperature: Temperature of the weights.
+      block: Number of images that are classified at a time.
+
+    Returns:
+      Scores `[images, classes]` for each number of neighbours.
+
+    Raises:
+      InputError: There are fewer known images than neighbours, or labels and features of the known images do
+        not match as in `check_labels`.
     """
     check_labels(known, labels, classes)
     most = max(counts)
     if not 0 < min(counts) <= most <= len(known):
-        raise InputError(f"{counts} neighbours of {len(known)} known images: take 1 to all of them")
-    bank, answers = jnp.asarray(unit(known)), jnp.asarray(labels)
+        raise InputError(
+            f"counts={counts} must lie between 1 and the {len(known)} known images that can be neighbours"
+        )
+    bank, answers = jnp.asarray(normalize_rows(known)), jnp.asarray(labels)
 
     @jax.jit
     def votes(queries: Float[Array, "block features"]) -> list[Array]:
-        cosines, places = jax.lax.top_k(queries @ bank.T, most)
+        cosines, neighbours = jax.lax.top_k(queries @ bank.T, most)
         weights = jnp.exp((cosines - 1) / temperature)
-        is_class = answers[places][:, :, None] == jnp.arange(classes)[None, None]
+        is_class = answers[neighbours][:, :, None] == jnp.arange(classes)[None, None]
         return [jnp.where(is_class[:, :k], weights[:, :k, None], 0.0).sum(axis=1) for k in counts]
 
-    queries = unit(features)
+    queries = normalize_rows(features)
     parts = []
     for first in range(0, len(queries), block):
         rows = queries[first : first + block]
-        filled = np.pad(rows, ((0, block - len(rows)), (0, 0)))  # one program for all blocks
+        filled = np.pad(
+            rows, ((0, block - len(rows)), (0, 0))
+        )  # so that all blocks share one program
         parts.append([np.asarray(part)[: len(rows)] for part in votes(jnp.asarray(filled))])
     return {
         k: np.concatenate([part[i] for part in parts]) if parts else np.zeros((0, classes))
@@ -158,31 +214,59 @@ def probe_neighbours(
 
 
 def nearest(known: Features, features: Features, count: int) -> Int[np.ndarray, "images count"]:
-    """The numbers of the known images that lie nearest by the cosine, the nearest first."""
-    cosines = jnp.asarray(unit(features)) @ jnp.asarray(unit(known)).T
+    """Finds the known images with the highest cosine similarity.
+
+    Args:
+      known: Features of the known images, `[known images, features]`.
+      features: Features of the images whose neighbours are wanted, `[images, features]`.
+      count: Number of neighbours.
+
+    Returns:
+      Row numbers in `known`, `[images, count]`, the nearest first.
+    """
+    cosines = jnp.asarray(normalize_rows(features)) @ jnp.asarray(normalize_rows(known)).T
     return np.asarray(jax.lax.top_k(cosines, count)[1])
 
 
 def accuracy(scores: Scores, labels: Labels, top: int = 1) -> float:
-    """Share of the images whose label is among the `top` best; equal scores count as worse."""
+    """Computes the fraction of the images whose label is among the classes with the highest scores.
+
+    Another class with the same score as the label counts as higher, so that constant scores earn nothing.
+
+    Args:
+      scores: Scores of the classes, `[images, classes]`.
+      labels: Labels, `[images]`.
+      top: Number of classes with the highest scores.
+
+    Returns:
+      The accuracy; 0 if there are no images.
+    """
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     others = (scores >= own).sum(axis=1) - 1
     return float((others < top).mean()) if len(labels) else 0.0
 
 
-def unit(features: Features) -> Features:
-    """Rows of length one; what is all 0 stays so."""
+def normalize_rows(features: Features) -> Features:
+    """Divides each row of `features`, `[images, features]`, by its length; rows of zeros stay zero."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return (features / np.maximum(lengths, 1e-12)).astype(np.float32)
 
 
 def check_labels(features: Features, labels: Labels, classes: int) -> None:
-    """Raises InputError for labels outside 0 ... classes - 1, of another number than the features, and
-    for features that are no numbers.
+    """Checks that features and labels can be used for fitting.
+
+    Args:
+      features: Features, `[images, features]`.
+      labels: Labels, `[images]`.
+      classes: Number of classes.
+
+    Raises:
+      InputError: Features are not finite, the numbers of features and labels differ, or a label is outside
+        of 0 … classes - 1.
     """
     if not np.isfinite(features).all():
         raise InputError(
-            "features are no numbers; the run has diverged: take an earlier checkpoint"
+            "features are not finite; the run has diverged: take an earlier checkpoint"
         )
     if len(features) != len(labels):
         raise InputError(f"{len(features)} rows of features have {len(labels)} labels")

@@ -1,6 +1,7 @@
-"""Scores of a classifier from its counts: C[i, j] examples of class i were predicted as class j.
+"""Scores of a classifier from its confusion matrix C: C[i, j] examples of class i were predicted as class j.
 
-Shapes: labels and predictions int [examples], values 0 … classes - 1. All scores are plain floats.
+Shapes: labels and predictions int `[examples]`, values 0 … classes - 1; confusion matrix int
+`[classes, classes]`. All scores are plain floats.
 """
 
 import numpy as np
@@ -11,13 +12,22 @@ from jaxssl.errors import InputError
 Labels = Int[np.ndarray, "examples"]
 Counts = Int[np.ndarray, "classes classes"]
 
-LOWER_IS_BETTER = ("loss",)
+LOWER_IS_BETTER = ("loss",)  # metrics whose lowest value is the best
 
 
 def confusion(labels: Labels, predictions: Labels, classes: int) -> Counts:
-    """C[i, j]: how many examples of class i were predicted as class j.
+    """Counts the confusion matrix.
 
-    Raises ValueError for arrays of two sizes, or a class outside 0 … classes - 1.
+    Args:
+      labels: True classes, `[examples]`.
+      predictions: Predicted classes, `[examples]`.
+      classes: Number of classes.
+
+    Returns:
+      Confusion matrix, `[classes, classes]`; rows are true classes, columns predicted ones.
+
+    Raises:
+      ValueError: The arrays differ in shape, or a class is outside of 0 … classes - 1.
     """
     if labels.shape != predictions.shape or labels.ndim != 1:
         raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must match")
@@ -29,14 +39,28 @@ def confusion(labels: Labels, predictions: Labels, classes: int) -> Counts:
 
 
 def accuracy(counts: Counts) -> float:
-    """Share of the examples on the diagonal."""
+    """Computes the fraction of the examples that are predicted correctly; 0 if there are none.
+
+    `counts` is the confusion matrix, `[classes, classes]`.
+    """
     return _ratio(np.trace(counts), counts.sum())
 
 
 def f1_by_class(counts: Counts) -> Float[np.ndarray, "classes"]:
-    """2 tp / (2 tp + fp + fn) of every class against the rest; 0 for a class that never occurs.
+    """Computes the F1 of every class against the rest, the harmonic mean of precision and recall.
 
-    van Rijsbergen 1979, chapter 7: the harmonic mean of precision and recall.
+        F1 = 2 tp / (2 tp + fp + fn)
+
+    with true positives tp, false positives fp and false negatives fn of the class.
+
+    Args:
+      counts: Confusion matrix, `[classes, classes]`.
+
+    Returns:
+      F1 of each class, `[classes]`; 0 for a class that is neither a label nor a prediction.
+
+    References:
+      van Rijsbergen 1979, "Information retrieval", chapter 7.
     """
     right = np.diag(counts)
     occurring = counts.sum(axis=0) + counts.sum(axis=1)  # (tp + fp) + (tp + fn)
@@ -44,17 +68,29 @@ def f1_by_class(counts: Counts) -> Float[np.ndarray, "classes"]:
 
 
 def f1_macro(counts: Counts) -> float:
-    """Mean of the F1 of every class that is a label or a prediction of some example."""
+    """Computes the mean of the F1 of every class that is a label or a prediction of some example.
+
+    `counts` is the confusion matrix, `[classes, classes]`. 0 if there are no examples.
+    """
     occurs = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
     return float(f1_by_class(counts)[occurs].mean()) if occurs.any() else 0.0
 
 
 def matthews(counts: Counts) -> float:
-    """Correlation of labels and predictions, from -1 to 1; 0 if either is constant.
+    """Computes the Matthews correlation coefficient of labels and predictions, from -1 to 1.
 
-    (c s - sum_k p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2)), with s examples, c of them
-    right, t_k labels and p_k predictions of class k. Matthews 1975 for two classes, Gorodkin 2004
-    for more.
+        (c s - sum_k p_k t_k) / sqrt((s^2 - sum_k p_k^2) (s^2 - sum_k t_k^2))
+
+    with s examples, c of them predicted correctly, t_k labels and p_k predictions of class k.
+
+    Args:
+      counts: Confusion matrix, `[classes, classes]`.
+
+    Returns:
+      The coefficient; 0 if labels or predictions are constant.
+
+    References:
+      Matthews 1975 for two classes, Gorodkin 2004 for more.
     """
     table = counts.astype(np.float64)
     total, right = table.sum(), np.trace(table)
@@ -64,7 +100,19 @@ def matthews(counts: Counts) -> float:
 
 
 def scores(labels: Labels, predictions: Labels, classes: int) -> dict[str, float]:
-    """accuracy, f1_macro, mcc; and f1 where there are two classes, of class 1, the positive one."""
+    """Computes all scores of a classifier.
+
+    Args:
+      labels: True classes, `[examples]`.
+      predictions: Predicted classes, `[examples]`.
+      classes: Number of classes.
+
+    Returns:
+      "accuracy", "f1_macro" and "mcc" (Matthews correlation); with two classes also "f1", that of class 1.
+
+    Raises:
+      ValueError: The arrays differ in shape, or a class is outside of 0 … classes - 1.
+    """
     counts = confusion(labels, predictions, classes)
     found = {
         "accuracy": accuracy(counts),
@@ -75,9 +123,19 @@ def scores(labels: Labels, predictions: Labels, classes: int) -> dict[str, float
 
 
 def spearman(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
-    """Correlation of ranks, from -1 to 1; equal values share their mean rank. 0 if either is constant.
+    """Computes the rank correlation of two arrays of numbers (Spearman 1904), from -1 to 1.
 
-    Spearman 1904. Raises ValueError for arrays of two sizes.
+    Equal values share their mean rank.
+
+    Args:
+      first: Numbers, `[n]`.
+      second: Numbers in the same order, `[n]`.
+
+    Returns:
+      The correlation; 0 if one of the arrays is constant.
+
+    Raises:
+      ValueError: The arrays differ in shape.
     """
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"values {first.shape} and {second.shape} must match")
@@ -88,12 +146,12 @@ def spearman(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) ->
 
 
 def _mean_ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[inverse]
 
 
 def check_metric(name: str, classes: int) -> None:
-    """Raises InputError unless `scores`, or the loss, has a metric of that name."""
+    """Raises InputError unless `name` is "loss" or a metric that `scores` computes for so many `classes`."""
     names = ["accuracy", "f1_macro", "mcc", "loss"] + (["f1"] if classes == 2 else [])
     if name not in names:
         raise InputError(

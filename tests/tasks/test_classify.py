@@ -191,7 +191,7 @@ def test_a_model_of_another_shape_is_an_input_error():
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(InputError, match="pass --task.pooling last or mean"):
+    with pytest.raises(InputError, match="set pooling to last or mean"):
         Classify().network(gpt2(**SHAPE))
     with pytest.raises(InputError, match="use cls, mean or last"):
         Classify(pooling="max")

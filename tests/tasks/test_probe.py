@@ -88,10 +88,10 @@ def test_neighbours_vote_as_in_a_loop():
         (lambda rows, labels: probe_linear(rows, labels + 1, 3), "labels 1 to 3 are not 0 to 2"),
         (lambda rows, labels: probe_linear(rows[:9], labels[:9], 3), "9 images are too few"),
         (lambda rows, labels: probe_linear(rows, labels[:5], 3), "120 rows of features have 5"),
-        (lambda rows, labels: probe_linear(rows * np.nan, labels, 3), "are no numbers"),
+        (lambda rows, labels: probe_linear(rows * np.nan, labels, 3), "are not finite"),
         (
             lambda rows, labels: probe_neighbours(rows[:9], labels[:9], rows, 3, counts=(10,)),
-            "neighbours of 9 known images",
+            "counts=(10,) must lie between 1 and the 9 known images",
         ),
     ],
 )

@@ -18,7 +18,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, final
 
 import numpy as np
 
-from jaxssl.data.prepared.manifest import TOKENIZER, verify_shards
+from jaxssl.data.prepared.files import verify_shards
+from jaxssl.data.prepared.manifest import TOKENIZER
 from jaxssl.data.prepared.order import InOrder, Order, Shuffled
 from jaxssl.data.prepared.shards import AnyManifest, RowFiles
 from jaxssl.data.stores.shard_cache import shard_cache

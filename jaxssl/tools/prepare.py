@@ -22,8 +22,9 @@ import dataclasses
 import time
 from typing import Any
 
-from jaxssl.data.prepared.image_manifest import ImageManifest, summary_of_images
-from jaxssl.data.prepared.manifest import Manifest, is_prepared, summary
+from jaxssl.data.prepared.image_manifest import ImageManifest
+from jaxssl.data.prepared.manifest import Manifest, is_prepared
+from jaxssl.data.prepared.summaries import summary_of_images, summary_of_rows
 from jaxssl.data.preparing.images import Captions, PrepareImages
 from jaxssl.data.preparing.texts import Prepare
 from jaxssl.data.sources.texts import Source, source_from_path
@@ -147,7 +148,7 @@ def run(options: argparse.Namespace) -> Manifest | ImageManifest:
         print(summary_of_images(manifest, options.into))
         recipe = "RECIPE"
     else:
-        print(summary(manifest, options.into))
+        print(summary_of_rows(manifest, options.into))
         recipe = "bert_small"
     if there_already:
         print("the set existed already; remove it to read the source again")

@@ -1,8 +1,8 @@
-"""The order in which rows are read: ids of any stretch, without reading what comes before it."""
+"""The order in which rows are read. Any range of it is computed without what precedes it."""
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, final
 
 import numpy as np
 
@@ -11,18 +11,24 @@ class Order(Protocol):
     """A sequence of row ids with random access."""
 
     endless: bool
+    """Whether the sequence has no end."""
 
     def ids(self, start: int, stop: int) -> np.ndarray:
-        """int64 ids at places start to stop of the order."""
+        """Returns the row ids at positions `start` to `stop` (exclusive), int64 `[stop - start]`."""
         ...
 
     def batches(self, batch: int) -> int:
-        """Batches of one pass over the rows."""
+        """Returns the number of batches of `batch` rows in one pass over all rows."""
         ...
 
 
+@final
 class InOrder:
-    """Every row once, as it was written."""
+    """Every row once, in the order in which the rows were written.
+
+    Args:
+      rows: Number of rows.
+    """
 
     endless = False
 
@@ -30,25 +36,31 @@ class InOrder:
         self._rows = rows
 
     def ids(self, start: int, stop: int) -> np.ndarray:
-        """The ids themselves, cut off at the last row."""
+        """Returns the row ids at positions `start` to `stop` (exclusive), fewer at the end of the rows."""
         return np.arange(min(start, self._rows), min(stop, self._rows))
 
     def batches(self, batch: int) -> int:
-        """All of them, the last one not full."""
+        """Returns the number of batches of `batch` rows, of which the last may not be full."""
         return -(-self._rows // batch)
 
 
+@final
 class Shuffled:
-    """Endless epochs, each a permutation of its own; a mixture draws by weight, without chance.
+    """Endless epochs, each another permutation of the rows. Row ids count through all sets.
 
-    `set_rows` are the rows of every set, ids count through all sets. Without weights a set counts
-    as much as it has rows. The share of each set is exact over any stretch, to one row.
+    In a mixture each set has epochs of its own. Sets alternate in a fixed pattern rather than at random,
+    so in any range of positions the number of rows from each set is its weight's share, to within one row.
+
+    Args:
+      set_rows: Number of rows of each set.
+      weights: Positive weight of each set. Empty: the number of its rows.
+      seed: Seed of the permutations.
     """
 
     endless = True
 
     def __init__(self, set_rows: Sequence[int], weights: Sequence[float], seed: int):
-        import grain  # takes a second, and whoever only prepares rows does without
+        import grain  # takes a second, which a program that only prepares rows does not spend
 
         self._rows = sum(set_rows)
         starts = np.cumsum([0, *set_rows]).tolist()
@@ -63,15 +75,15 @@ class Shuffled:
             self._order = grain.MapDataset.mix(epochs, weights=list(shares))
 
     def ids(self, start: int, stop: int) -> np.ndarray:
-        """Ids of a stretch; it may begin anywhere."""
-        return np.array([self._order[place] for place in range(start, stop)], np.int64)
+        """Returns the row ids at positions `start` to `stop` (exclusive), int64 `[stop - start]`."""
+        return np.array([self._order[position] for position in range(start, stop)], np.int64)
 
     def batches(self, batch: int) -> int:
-        """The whole batches of an epoch, at least one."""
+        """Returns the number of full batches of `batch` rows in one epoch, at least 1."""
         return max(self._rows // batch, 1)
 
 
 def _seed(seed: int, number: int) -> int:
-    """A seed for one set. grain adds the epoch to it, so neighbours must not be one apart."""
+    """Returns a seed for one set. grain adds the epoch to a seed, so two seeds must not differ by little."""
     digest = hashlib.blake2b(f"{seed} {number}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")

@@ -1,8 +1,11 @@
-"""Units of work: some consecutive documents of one split become one shard.
+"""Units of work: consecutive documents of one split, which become one shard.
 
-A shard is a pure function of its documents, the tokenizer and the length of rows, so it does not
-matter which process writes it, in which order, or how often it was begun; and a unit that is
-finished is found again by the hash of its documents. `write_unit` is all that a worker does.
+A shard is a pure function of its documents, the tokenizer and the length of rows. It therefore does
+not matter which process writes it, in which order, or how often it was started. A finished unit is
+recognised by the hash of its documents. `write_unit` is all that a worker does.
+
+A shard has three files: the rows (.array_record), the names of the documents (.documents.npz), and,
+until the set is complete, a note with its counts and hashes (.json).
 """
 
 import dataclasses
@@ -19,7 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from jaxssl.data.prepared.manifest import FORMAT, Shard, write_documents
+from jaxssl.data.prepared.documents import write_documents
+from jaxssl.data.prepared.manifest import FORMAT, Shard
 from jaxssl.data.preparing.pack import pack
 from jaxssl.data.sources.texts import Document
 from jaxssl.data.stores.hashes import file_sha256
@@ -28,8 +32,8 @@ from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError, is_full_disk
 
-# One record a group: a random read touches one row only, and grain's own reader asks for it. Not
-# compressed: the bytes of a shard do not depend on the version of a compressor.
+# One record per group, so that a random read touches one row only; grain's own reader requires it.
+# Not compressed, so that the bytes of a shard do not depend on the version of a compressor.
 WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
@@ -37,25 +41,33 @@ class Unit(NamedTuple):
     """Consecutive documents, or images, of one split."""
 
     split: str
-    number: int  # among the units of the split
+    """Name of the split, "train" or "valid"."""
+    number: int
+    """Number of the unit within its split, from 0."""
     documents: list[Any]
+    """The documents; [] after the unit was written."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for all units. A worker loads the tokenizer by itself."""
+    """What all units have in common. Each worker loads the tokenizer itself."""
 
-    folder: str  # where shards go
-    tokenizer: str  # folder of the tokenizer
-    fingerprint: str  # of the tokenizer
+    folder: str
+    """Folder in which the shards are written."""
+    tokenizer: str
+    """Folder of the tokenizer."""
+    fingerprint: str
+    """Fingerprint of the tokenizer."""
     length: int
+    """Length of a row in tokens."""
 
     def write(self, unit: Unit) -> Shard:
-        """What a worker does."""
+        """Writes the shard of `unit` and returns its description; this runs in a worker."""
         return write_unit(unit, self)
 
 
 def characters_of(document: Document) -> int:
+    """Returns the length of a `document` in characters."""
     return len(document.text)
 
 
@@ -64,9 +76,17 @@ def cut_units(
     limit: int,
     size_of: Callable[[Any], int] = characters_of,
 ) -> Iterator[Unit]:
-    """Groups (split, document) pairs: a unit ends before its size, in characters, exceeds `limit`.
+    """Groups documents into units of limited size.
 
-    Holds at most one unfinished unit a split. A longer document is a unit of its own.
+    At most one unfinished unit per split is in memory.
+
+    Args:
+      documents: Pairs of the split and the document.
+      limit: Upper limit of the size of a unit. A document above it becomes a unit of its own.
+      size_of: Function that returns the size of a document; by default its length in characters.
+
+    Yields:
+      The units; those of different splits may alternate.
     """
     waiting: dict[str, list[Document]] = {}
     sizes: dict[str, int] = {}
@@ -86,7 +106,7 @@ def cut_units(
 
 
 def unit_hash(unit: Unit, job: Job) -> str:
-    """sha256 of all that the shard depends on."""
+    """Returns the SHA-256 of all that the shard of `unit` depends on: documents and `job`."""
     digest = hashlib.sha256(f"{FORMAT} {job.fingerprint} {job.length} {WRITER_OPTIONS}".encode())
     for name, text in unit.documents:
         for part in (name, text):
@@ -97,12 +117,20 @@ def unit_hash(unit: Unit, job: Job) -> str:
 
 
 def finished_unit(unit: Unit, job: Job) -> Shard | None:
-    """The shard of a unit if an earlier run has written it and its bytes are still the same."""
+    """Returns the shard of `unit` if an earlier run with the same `job` wrote it completely, else None."""
     return finished_shard(_note(unit, job), Shard)
 
 
 def finished_shard(path: Path, kind: Callable[..., Any]) -> Any:
-    """The shard, of a kind, that the note at `path` tells of; None if it is not there and whole."""
+    """Returns the shard that a note describes, if its files are there and unchanged.
+
+    Args:
+      path: The note (.json), beside the files of the shard.
+      kind: Class of the shard's description.
+
+    Returns:
+      The description; None if the note or a file is missing or damaged.
+    """
     try:
         shard = kind(**json.loads(path.read_text(encoding="utf-8")))
         same = (
@@ -115,7 +143,20 @@ def finished_shard(path: Path, kind: Callable[..., Any]) -> Any:
 
 
 def write_unit(unit: Unit, job: Job) -> Shard:
-    """Encodes, packs and writes one unit; the note with its counts and hashes is written last."""
+    """Encodes, packs and writes one unit.
+
+    The note with the counts and hashes is written last, so that only complete shards have one.
+
+    Args:
+      unit: The documents.
+      job: Tokenizer, length of rows, and folder.
+
+    Returns:
+      The description of the shard.
+
+    Raises:
+      InputError: The tokenizer has changed since the job began.
+    """
     tokenizer = load_unchanged(job.tokenizer, job.fingerprint)
     texts = [document.text for document in unit.documents]
     encoded = tokenizer.encode(texts)
@@ -147,7 +188,18 @@ def write_unit(unit: Unit, job: Job) -> Shard:
 def write_files(
     note: Path, rows: np.ndarray, names: list[str], offsets: np.ndarray, documents: np.ndarray
 ) -> dict[str, str]:
-    """Writes the two files of a shard beside its note; their names and hashes, as a shard has them."""
+    """Writes the two files of a shard: the rows and the names of the documents.
+
+    Args:
+      note: Path of the shard's note; the files have the same name with other suffixes.
+      rows: The records, one per row, `[rows, ...]`.
+      names: Names of the documents.
+      offsets: Boundaries of the rows in `documents`, `[rows + 1]`.
+      documents: Number of the document of each piece, `[pieces]`.
+
+    Returns:
+      The names and SHA-256 hashes of the files, by the names of the fields of a shard.
+    """
     written: dict[str, str] = {}
     for kind, suffix in (("", ".array_record"), ("documents_", ".documents.npz")):
         path = note.with_suffix(suffix)
@@ -163,42 +215,69 @@ def write_files(
 
 
 def write_rows(path: Path, rows: np.ndarray) -> None:
-    """Rows as records of an ArrayRecord file. Raises OSError (ENOSPC) for a full disk."""
+    """Writes each row as a record of an ArrayRecord file.
+
+    Args:
+      path: The file.
+      rows: The records, `[rows, ...]`.
+
+    Raises:
+      OSError: The disk is full (ENOSPC).
+    """
     try:
         writer = ArrayRecordWriter(str(path), WRITER_OPTIONS)
         for row in np.ascontiguousarray(rows):
             writer.write(row.tobytes())
         writer.close()
-    except RuntimeError as error:  # how the writer tells of the disk
+    except RuntimeError as error:  # the writer reports a full disk so
         if is_full_disk(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
 
 
 def row_dtype(vocab_size: int) -> str:
-    """The smallest type that holds every id."""
+    """Returns the smallest unsigned type that can represent ids below `vocab_size`."""
     return "uint16" if vocab_size <= 1 << 16 else "uint32"
 
 
 def text_bytes(text: str) -> int:
-    """Bytes of a text as UTF-8. Raises UnicodeEncodeError for half a character (a surrogate)."""
+    """Returns the length of `text` as UTF-8, in bytes.
+
+    Raises:
+      UnicodeEncodeError: The text contains a lone surrogate (half a character).
+    """
     return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
 def _note(unit: Unit, job: Job) -> Path:
+    """Returns the path of a unit's note; it contains the hash of all that the shard depends on."""
     key = unit_hash(unit, job)[:16]
     return Path(job.folder) / f"{unit.split}-{unit.number:05d}-{key}.json"
 
 
 @lru_cache(maxsize=1)
 def load_unchanged(folder: str, fingerprint: str) -> Tokenizer:
-    """Kept between units. By its fingerprint: the same folder may be prepared anew in a process."""
+    """Loads a tokenizer and keeps it for the next units.
+
+    The fingerprint is part of the cache's key, because a process may prepare the same folder twice.
+
+    Args:
+      folder: Folder of the tokenizer.
+      fingerprint: Expected fingerprint.
+
+    Raises:
+      InputError: The tokenizer has another fingerprint.
+    """
     tokenizer = load_tokenizer(folder)
     if tokenizer.fingerprint != fingerprint:
-        raise InputError(f"the tokenizer in {folder} was changed meanwhile; remove the folder")
+        raise InputError(
+            f"the tokenizer in {folder} was changed during preparation; remove the folder and "
+            "prepare again"
+        )
     return tokenizer
 
 
 def _to_disk(path: Path) -> None:
+    """Waits until the file is on the disk, so that a note never describes a file that is lost."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

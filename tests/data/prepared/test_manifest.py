@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from jaxssl.data.prepared.manifest import partial_of, read_manifest, summary
+from jaxssl.data.prepared.manifest import partial_of, read_manifest
+from jaxssl.data.prepared.summaries import summary_of_rows
 from jaxssl.data.preparing.texts import Prepare, prepare
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.rows import Rows, open_rows
@@ -126,7 +127,7 @@ def test_fingerprint_is_of_the_content_alone(folder):
 
 
 def test_summary(folder):
-    lines = summary(read_manifest(folder), folder).splitlines()
+    lines = summary_of_rows(read_manifest(folder), folder).splitlines()
     assert lines[0].startswith(f"{folder}: rows of 32 tokens")
     assert [line.split()[0] for line in lines[1:3]] == ["train", "valid"]
     assert "105 ids" in lines[3]

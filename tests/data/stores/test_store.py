@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from jaxssl.data.prepared.manifest import read_manifest, summary
+from jaxssl.data.prepared.manifest import read_manifest
+from jaxssl.data.prepared.summaries import summary_of_rows
 from jaxssl.data.preparing.texts import Prepare, prepare
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.rows import Rows, open_rows
@@ -153,7 +154,7 @@ def test_the_cache_stays_under_its_bound(s3, there, local, tmp_path, monkeypatch
     assert stored.stored_bytes > limit  # what `announce` warns of
     tight = Rows(there, batch=8, cache=str(tmp_path / "tight"), cache_gib=100 / GIB)
     with pytest.raises(
-        InputError, match=r"a shard of s3://.* the cache holds 100; pass --data.cache-"
+        InputError, match=r"a shard of s3://.* the cache holds 100; set data.cache_gib to 0.1"
     ):
         open_rows(tight, seed=3)
 
@@ -218,9 +219,9 @@ def test_prepared_there_as_here(s3, bucket, config, local, tmp_path):
         Store(url).download(name, tmp_path / "file", path.stat().st_size, file_sha256(path))
     assert prepare(config, url, QUIET) == read_manifest(url)  # there already
     assert (
-        summary(read_manifest(url), url).splitlines()[1:-1]
-        == (summary(read_manifest(local), local).splitlines()[1:-1])
+        summary_of_rows(read_manifest(url), url).splitlines()[1:-1]
+        == (summary_of_rows(read_manifest(local), local).splitlines()[1:-1])
     )
     Store(f"{bucket}/other").write_json("notes", "mine")
-    with pytest.raises(InputError, match="holds other files"):
+    with pytest.raises(InputError, match="contains other files"):
         prepare(config, f"{bucket}/other", QUIET)

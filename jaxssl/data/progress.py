@@ -1,9 +1,9 @@
-"""Progress of long work on text: a bar with an estimate on a terminal, else a line now and then."""
+"""Progress of long work: a bar with the estimated time left on a terminal, else a line every ten seconds."""
 
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -12,15 +12,20 @@ MEGA = 1e6
 SECONDS_BETWEEN_LINES = 10.0
 
 
+@final
 class TextProgress:
-    """Counts documents, bytes and tokens of one phase after another.
+    """Counts the documents, bytes and tokens of one phase of work after another, and shows them.
 
-    with TextProgress() as progress:
-        progress.begin("packing", total_bytes=54_000_000)
-        progress.add(documents=3, text_bytes=40_000, tokens=9_000)
+        with TextProgress() as progress:
+            progress.begin("packing", total_bytes=54_000_000)
+            progress.add(documents=3, text_bytes=40_000, tokens=9_000)
 
-    On a terminal a bar is redrawn ten times a second; elsewhere a line is printed every ten
-    seconds, and nothing for a phase that is shorter. `silent` prints nothing.
+    On a terminal a bar is redrawn ten times a second. Elsewhere a line is printed every ten seconds, so
+    a shorter phase prints nothing.
+
+    Args:
+      silent: Prints nothing at all.
+      stream: Where to print. None: standard error.
     """
 
     def __init__(self, *, silent: bool = False, stream: TextIO | None = None):
@@ -44,7 +49,14 @@ class TextProgress:
         self._end_bar()
 
     def begin(self, phase: str, total_bytes: int | None = None, things: str = "documents") -> None:
-        """Starts a phase; with the bytes of text that it will see, the time left is estimated."""
+        """Begins the next phase and sets all counts to 0.
+
+        Args:
+          phase: Its name, such as "packing".
+          total_bytes: Bytes of text that the phase will count, from which the time left is estimated.
+            None: no estimate.
+          things: What is counted as documents, such as "images".
+        """
         self._end_bar()
         self._phase, self._total, self._things = phase, total_bytes, things
         self._documents = self._bytes = self._tokens = self._reused = 0
@@ -57,7 +69,14 @@ class TextProgress:
     def add(
         self, *, documents: int, text_bytes: int, tokens: int = 0, reused: bool = False
     ) -> None:
-        """Counts what was done. What an earlier run had done (`reused`) does not count as speed."""
+        """Adds to the counts, and shows them if it is time.
+
+        Args:
+          documents: Number of documents, or of what `begin` named `things`.
+          text_bytes: Their size in bytes.
+          tokens: Number of their tokens; 0 if they are not tokenized.
+          reused: Whether an earlier run had done this work. It then does not count towards the speed.
+        """
         self._documents += documents
         self._bytes += text_bytes
         self._tokens += tokens
@@ -68,11 +87,11 @@ class TextProgress:
             self._show()
 
     def say(self, line: str) -> None:
-        """A line of text above the bar."""
+        """Prints `line` above the bar."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def counts(self) -> str:
-        """Documents, megabytes, tokens and speed so far, as one line."""
+        """Returns the documents, megabytes, tokens and speed of the phase so far, as one line."""
         seconds = max(time.monotonic() - self._started, 1e-9)
         speed = (self._bytes - self._reused) / MEGA / seconds
         parts = [f"{self._documents:,} {self._things}", f"{self._bytes / MEGA:,.1f} MB"]

@@ -1,12 +1,14 @@
-"""Shards of object stores on this machine: a folder that stays under its bound.
+"""A local cache of shards of object stores: a folder whose size stays below a limit.
 
-    shards/SHA256                  one file, verified, named by its content
-    shards/SHA256.SIZE.partial     room that is taken for one on its way, which counts like the file
-    shards/SHA256.SIZE.arriving    what has come of it
-    shards/lock                    held by whoever makes room
+    shards/SHA256                  one downloaded and verified file, named by the hash of its content
+    shards/SHA256.SIZE.partial     reserves SIZE bytes for a file that is being downloaded
+    shards/SHA256.SIZE.arriving    the part of that file that has arrived
+    shards/lock                    locked while a process removes files or reserves space
 
-Any number of processes share it. Whoever reads a file, or fetches it, holds a lock on it, which goes with
-the process; the least recently used of the others are removed for a new one, before it is fetched.
+Any number of processes and threads can share the folder. A process that reads or downloads a file holds
+a lock on it, which the operating system releases when the process ends. Before a download begins, the
+least recently used files without a lock are removed until there is space for it. If that is not enough,
+the process closes and removes the least recently used files that it has open itself.
 """
 
 import contextlib
@@ -18,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 from array_record.python.array_record_module import ArrayRecordReader
 
@@ -26,51 +28,61 @@ from jaxssl.data.stores.store import Store, cache_folder, in_parallel
 from jaxssl.errors import InputError
 
 GIB = 1 << 30
-OPEN_FILES = 256  # kept open at a time; many systems allow a process 1024
-PATIENCE = 60.0  # seconds to wait for other processes to let go of a file
+OPEN_FILES = 256  # files that stay open at the same time; many systems allow a process 1024
+PATIENCE = 60.0  # seconds to wait until other processes release a file
 PARTIAL, ARRIVING = ".partial", ".arriving"
 READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # for random access
-READER_BUFFER = 32_768  # bytes; the default of a megabyte would be read for every row
+READER_BUFFER = 32_768  # bytes; with the default, a megabyte would be read for every row
 
 
 class Wanted(NamedTuple):
-    """A file of a store, and what it must be."""
+    """A file of an object store, with the content that it must have."""
 
     store: Store
+    """Folder of the object store."""
     file: str
+    """Name of the file in that folder."""
     sha256: str
+    """Hash of its content, in hexadecimal."""
     size: int
+    """Its size in bytes."""
 
 
 class _Held(NamedTuple):
-    """A file that stays while it is held, and its reader."""
+    """An open reader of a file, and the lock that keeps the file from being removed."""
 
-    lock: int  # descriptor
+    lock: int  # file descriptor
     reader: ArrayRecordReader
 
 
 class _Full(Exception):
-    """There is no room, and nothing may be removed."""
+    """There is no space for a file, and no other file may be removed."""
 
 
 def open_reader(path: Path) -> ArrayRecordReader:
-    """A reader for random access to the rows of a file."""
+    """Returns a reader for random access to the rows of the ArrayRecord file at `path`."""
     return ArrayRecordReader(
         str(path), options=READER_OPTIONS, file_reader_buffer_size=READER_BUFFER
     )
 
 
+@final
 class ShardCache:
-    """The files of a folder; see above. One object a process and folder: `shard_cache`."""
+    """The cache in one folder; `shard_cache` returns the one object that a process needs for it.
+
+    Args:
+      folder: The folder, which is made if necessary.
+      limit: Upper limit of the size of its files, in bytes.
+    """
 
     def __init__(self, folder: Path, limit: int):
         self.folder, self.limit = folder, limit
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        self._turn = threading.RLock()  # among threads: who changes _held, who makes room
+        self._turn = threading.RLock()  # for a thread that changes _held or removes files
 
     def reader(self, wanted: Wanted) -> ArrayRecordReader:
-        """An open reader of a shard; to be used before the next one is asked for."""
+        """Returns an open reader of the file `wanted`, downloaded if missing. The next call may close it."""
         with self._turn:
             if held := self._held.get(wanted.sha256):
                 self._held.move_to_end(wanted.sha256)
@@ -84,7 +96,7 @@ class ShardCache:
 
     @contextlib.contextmanager
     def file(self, wanted: Wanted) -> Iterator[Path]:
-        """The path of a file, which stays there within the body."""
+        """Yields the path of the file `wanted`, downloaded if missing and not removed within the context."""
         lock = self._hold(wanted)
         try:
             yield self.folder / wanted.sha256
@@ -92,14 +104,18 @@ class ShardCache:
             os.close(lock)
 
     def fetch_all(self, files: Sequence[Wanted]) -> None:
-        """Fetches what is not here, many at a time, so that a batch waits for the network once."""
+        """Downloads those of `files` that are not in the cache, in parallel.
+
+        So a batch waits for the network once, not once for each of its shards. If the files would not all
+        fit into the cache, nothing is downloaded here; each is when it is read.
+        """
         absent = (w for w in files if w.sha256 not in self._held)
         missing = {w.sha256: w for w in absent if not (self.folder / w.sha256).exists()}
         if sum(w.size for w in missing.values()) <= self.limit:
             in_parallel(lambda sha256: os.close(self._hold(missing[sha256])), missing)
 
     def _hold(self, wanted: Wanted) -> int:
-        """A descriptor that keeps the file where it is until it is closed; fetches it where it is not."""
+        """Downloads a file if necessary. Returns a descriptor: while it is open, the file is not removed."""
         path, end = self.folder / wanted.sha256, time.monotonic() + PATIENCE
         while True:
             if (lock := _lock(path, fcntl.LOCK_SH)) is not None:
@@ -112,13 +128,13 @@ class ShardCache:
                     raise InputError(
                         f"the cache {self.folder} is full of files that other processes read: "
                         f"{wanted.size:,} bytes for {wanted.store.url}/{wanted.file} do not fit into "
-                        f"its {self.limit:,}; pass a larger --data.cache-gib, or set another "
-                        "JAXSSL_CACHE"
+                        f"its {self.limit:,}; set data.cache_gib to more, or the environment variable "
+                        "JAXSSL_CACHE to another folder"
                     ) from error
                 time.sleep(0.1)
 
     def _fetch(self, wanted: Wanted) -> None:
-        """Brings a file here, or waits until another process or thread has done it."""
+        """Downloads a file, or waits until another process or thread has downloaded it."""
         partial = self.folder / f"{wanted.sha256}.{wanted.size}{PARTIAL}"
         arriving = partial.with_suffix(ARRIVING)
         with self._alone():
@@ -127,12 +143,12 @@ class ShardCache:
             mine = _lock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
             if mine is not None:
                 try:
-                    self._make_room()
+                    self._make_space()
                 except BaseException:
                     partial.unlink()
                     os.close(mine)
                     raise
-        if mine is None:  # somebody else is at it
+        if mine is None:  # another process or thread is downloading it
             other = _lock(partial, fcntl.LOCK_SH)
             if other is not None:
                 os.close(other)
@@ -145,8 +161,8 @@ class ShardCache:
             partial.unlink(missing_ok=True)
             os.close(mine)
 
-    def _make_room(self) -> None:
-        """Removes the least recently used files that nobody holds until the folder is under its bound."""
+    def _make_space(self) -> None:
+        """Removes the least recently used unlocked files until the folder is below its limit."""
         sizes = _sizes(self.folder)
         excess = sum(sizes.values()) - self.limit
         for path in sorted(sizes, key=_last_use):
@@ -162,7 +178,7 @@ class ShardCache:
             raise _Full
 
     def _let_go(self) -> Path:
-        """Closes the reader that was not used for longest."""
+        """Closes the least recently used reader. Returns the path of its file."""
         sha256, held = self._held.popitem(last=False)
         held.reader.close()
         os.close(held.lock)
@@ -170,7 +186,7 @@ class ShardCache:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """One thread of one process at a time."""
+        """Lets one thread of one process at a time into the context."""
         with self._turn, (self.folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -178,19 +194,19 @@ class ShardCache:
 
 @cache
 def shard_cache(folder: str, gib: float) -> ShardCache:
-    """The cache in a folder, with a bound in GiB; in the user's own where none is named."""
+    """Returns the cache in `folder` (empty: the user's cache folder), whose limit is `gib` GiB."""
     return ShardCache(Path(folder) if folder else cache_folder() / "shards", int(gib * GIB))
 
 
 def _lock(path: Path, kind: int, *, create: bool = False) -> int | None:
-    """A locked descriptor of a file that is there; None where it is not, or may not be locked now."""
+    """Locks a file and returns its descriptor; None if it does not exist or cannot be locked now."""
     try:
         descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o666)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(descriptor, kind)
-        if os.fstat(descriptor).st_nlink:  # else it was removed while we waited
+        if os.fstat(descriptor).st_nlink:  # else it was removed while this process waited
             return descriptor
     except BlockingIOError:
         pass
@@ -199,7 +215,10 @@ def _lock(path: Path, kind: int, *, create: bool = False) -> int | None:
 
 
 def _remove(path: Path) -> bool:
-    """Removes a file that nobody holds; of one on its way, what a dead process has left."""
+    """Removes a file unless it is locked, and returns whether it did.
+
+    An unlocked `.partial` file was left by a process that died; what had arrived is removed with it.
+    """
     lock = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if lock is None:
         return False
@@ -211,7 +230,7 @@ def _remove(path: Path) -> bool:
 
 
 def _sizes(folder: Path) -> dict[Path, int]:
-    """What every file counts."""
+    """Returns the bytes that each file counts: its size, or what a `.partial` file reserves."""
     sizes = {}
     for path in folder.iterdir():
         if path.suffix == PARTIAL:

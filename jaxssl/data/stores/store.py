@@ -1,11 +1,11 @@
-"""Files on object stores: s3://, gs:// and every other URL that fsspec knows.
+"""Files on object stores: s3://, gs:// and every other URL that fsspec supports.
 
     store = Store("s3://bucket/prepared/novels")
     store.read_json("manifest.json")
 
-Networks fail now and then: every call is tried again after a pause, each twice as long as the last, and
-what is read must have the size, and where it is known the sha256, that it should have. What needs a local
-file, or writes one, does so in the cache folder: $JAXSSL_CACHE, else ~/.cache/jaxssl.
+Networks fail now and then, so a failed call is repeated up to six times after pauses of increasing length. A
+downloaded file must have the expected size and, if it is known, the expected sha256. Local copies are kept
+in the cache folder: $JAXSSL_CACHE, else ~/.cache/jaxssl.
 """
 
 import contextlib
@@ -27,38 +27,43 @@ from jaxssl.data.stores.hashes import file_sha256
 from jaxssl.errors import InputError
 
 ATTEMPTS = 7
-PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before the second attempt, and before any
-PARALLEL = 16  # files on their way at a time
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # protocol -> extra of ours
-MISTAKES = (TypeError, AttributeError, NameError, NotImplementedError)  # bugs; no second try helps
+PAUSE, LONGEST_PAUSE = (
+    0.5,
+    30.0,
+)  # seconds before the second attempt (then doubled), and upper limit
+PARALLEL = 16  # files that are transferred at the same time
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # protocol -> extra of this package
+MISTAKES = (TypeError, AttributeError, NameError, NotImplementedError)  # bugs: not tried again
 
 Result = TypeVar("Result")
 
 
 class Missing(InputError):
-    """A file that is not in its store."""
+    """A file does not exist on its object store."""
 
 
 class Damaged(OSError):
-    """What came over the network is not what lies there."""
+    """A transferred file differs from its original, or its content is not what it should be."""
 
 
 def is_url(path: str | Path) -> bool:
-    """Whether a path is of an object store: scheme://…"""
+    """Returns whether `path` is a URL of an object store, scheme://…, rather than a local path."""
     return "://" in str(path)
 
 
 def cache_folder() -> Path:
-    """Where things of object stores are kept on this machine."""
+    """Returns the local folder for copies of files of object stores: $JAXSSL_CACHE, else ~/.cache/jaxssl."""
     if own := os.environ.get("JAXSSL_CACHE"):
         return Path(own).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "jaxssl"
 
 
 def folder_here(path: str | Path, kind: str) -> Path:
-    """The folder on this machine for what belongs to a URL; a local path is its own.
+    """Returns the local folder that stands for `path`: itself if it is local, else one in the cache folder.
 
-    `kind` ("runs", "prepared") is the part of the cache folder.
+    Args:
+      path: A local path or a URL.
+      kind: Part of the cache folder, "runs" or "prepared".
     """
     if not is_url(path):
         return Path(path)
@@ -68,9 +73,15 @@ def folder_here(path: str | Path, kind: str) -> Path:
 
 
 class Store:
-    """A folder of an object store; names are relative to it.
+    """A folder of an object store. Names of files are relative to it.
 
-    Raises InputError, which names the URL, the error and the way out, where the last attempt has failed.
+    A method whose last attempt fails raises an InputError that names the URL and the cause.
+
+    Args:
+      url: URL of the folder, such as s3://bucket/prepared/novels.
+
+    Raises:
+      InputError: The URL is malformed, or its protocol needs a package that is not installed.
     """
 
     def __init__(self, url: str | Path):
@@ -78,7 +89,7 @@ class Store:
         self._files, self._root = _open(self.url)
 
     def sizes(self) -> dict[str, int]:
-        """Name -> bytes of every file in the folder and below."""
+        """Returns the size in bytes of every file in the folder and its subfolders, by name."""
 
         def listed() -> dict[str, int]:
             self._files.invalidate_cache()
@@ -92,7 +103,7 @@ class Store:
             return {}
 
     def exists(self, name: str) -> bool:
-        """Whether the file is there."""
+        """Returns whether the file `name` exists."""
         try:
             self._try("be found", name, lambda: self._files.info(self._path(name)))
         except Missing:
@@ -100,7 +111,7 @@ class Store:
         return True
 
     def read_json(self, name: str) -> Any:
-        """A small file of JSON."""
+        """Returns the content of the small JSON file `name`. Raises Missing if it does not exist."""
 
         def read() -> Any:
             content = self._files.cat_file(self._path(name))
@@ -112,7 +123,18 @@ class Store:
         return self._try("be read", name, read)
 
     def download(self, name: str, path: Path, size: int, sha256: str | None = None) -> None:
-        """Writes a file to `path`, and makes sure that it is whole."""
+        """Copies a file of the store to the local disk and checks that it is complete.
+
+        Args:
+          name: Name of the file in the store.
+          path: Local file to write.
+          size: Size that the file must have, in bytes.
+          sha256: Hash that it must have, in hexadecimal. None: the content is not checked.
+
+        Raises:
+          Missing: The file does not exist.
+          InputError: The last attempt failed, or gave another size or hash.
+        """
 
         def fetch() -> None:
             self._files.get_file(self._path(name), str(path))
@@ -124,7 +146,7 @@ class Store:
         self._try("be read", name, fetch)
 
     def download_all(self, sizes: dict[str, int], folder: Path) -> None:
-        """Files by name and size into a folder, many at a time."""
+        """Copies files, given as their `sizes` in bytes by name, into the local `folder`, in parallel."""
 
         def fetch(name: str) -> None:
             path = folder / name
@@ -134,10 +156,10 @@ class Store:
         in_parallel(fetch, sizes)
 
     def upload(self, path: Path, name: str) -> None:
-        """Writes a local file to the store: whole, or not at all."""
+        """Copies the local file `path` to the file `name` of the store, and checks the size that arrived."""
 
         def send() -> None:
-            size = path.stat().st_size  # each time: some files grow while they are sent
+            size = path.stat().st_size  # at every attempt: a log may have grown meanwhile
             self._make_parent(name)
             self._files.put_file(str(path), self._path(name))
             self._files.invalidate_cache()
@@ -147,7 +169,7 @@ class Store:
         self._try("be written", name, send)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Writes a small file of JSON."""
+        """Writes `content` as the JSON file `name`."""
         data = json.dumps(content, indent=1, ensure_ascii=False).encode()
 
         def send() -> None:
@@ -157,7 +179,7 @@ class Store:
         self._try("be written", name, send)
 
     def delete(self, names: Iterable[str]) -> None:
-        """Removes files; those that are not there any more do no harm."""
+        """Removes the files `names`. Those that do not exist are ignored."""
 
         def remove(name: str) -> None:
             with contextlib.suppress(Missing):
@@ -169,11 +191,12 @@ class Store:
         return f"{self._root.rstrip('/')}/{name}" if name else self._root
 
     def _make_parent(self, name: str) -> None:
-        """Object stores need no folders; what fsspec mounts otherwise may."""
+        """Makes the folder of a file:// URL. Object stores have no folders of their own."""
         if self.url.startswith("file:"):
             self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
 
     def _try(self, what: str, name: str, call: Callable[[], Result]) -> Result:
+        """Calls `call`, again after errors that may pass; `what` and `name` are for the error message."""
         url, began = f"{self.url}/{name}" if name else self.url, time.monotonic()
         pause, attempt = PAUSE, 1
         while True:
@@ -186,23 +209,26 @@ class Store:
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                told = f"{type(error).__name__}: {str(error) or 'no more is said'}"
+                cause = f"{type(error).__name__}: {str(error) or 'without a message'}"
                 if _is_final(error):
                     raise InputError(
-                        f"{url} cannot {what} ({told}); check the credentials of the store"
+                        f"{url} cannot {what} ({cause}); check the credentials of the store"
                     ) from error
                 if attempt == ATTEMPTS:
                     raise InputError(
                         f"{url} could not {what} in {ATTEMPTS} attempts over "
-                        f"{time.monotonic() - began:.0f} s ({told}); the network or the store is to "
-                        "blame: run the same command again when it answers"
+                        f"{time.monotonic() - began:.0f} s ({cause}); the network or the store does not "
+                        "work: run the same command again when it does"
                     ) from error
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause, attempt = min(2 * pause, LONGEST_PAUSE), attempt + 1
 
 
 def in_parallel(function: Callable[[str], None], names: Iterable[str]) -> None:
-    """Calls it for all names, in threads; the first error is raised once those under way are done."""
+    """Calls `function` with each of `names`, in up to 16 threads, and waits for all calls.
+
+    After an error no further call begins; the error is raised when the running calls have ended.
+    """
     with ThreadPoolExecutor(PARALLEL) as threads:
         calls = [threads.submit(function, name) for name in names]
         try:
@@ -215,7 +241,10 @@ def in_parallel(function: Callable[[str], None], names: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def fetched(url: str | Path) -> Iterator[Path]:
-    """A temporary folder with all files below a URL. Raises InputError where there are none."""
+    """Downloads all files below `url` into a temporary folder and yields it.
+
+    The folder is removed at the end of the context. Raises Missing if there are no files.
+    """
     store = Store(url)
     sizes = store.sizes()
     if not sizes:
@@ -226,11 +255,13 @@ def fetched(url: str | Path) -> Iterator[Path]:
 
 
 def _open(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it."""
+    """Returns the fsspec file system of a URL, and the path in it."""
     protocol = url.partition("://")[0]
     options: dict[str, Any] = {}
     if EXTRAS.get(protocol) == "s3" and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
-        options["config_kwargs"] = {"retries": {"total_max_attempts": 1}}  # `Store` does it
+        options["config_kwargs"] = {
+            "retries": {"total_max_attempts": 1}
+        }  # `Store` tries again itself
     try:
         return fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
@@ -242,7 +273,7 @@ def _open(url: str) -> tuple[Any, str]:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether another attempt would end the same: nobody may read or write there."""
+    """Returns whether another attempt would fail in the same way, for lack of permission."""
     name = type(error).__name__
     return isinstance(error, PermissionError) or name in (
         "NoCredentialsError",

@@ -118,7 +118,9 @@ def test_goes_on_where_it_stopped(folder, monkeypatch):
 def test_broken_images_are_named_and_left_out_by_choice(folder):
     (folder / "images" / "cat" / "05.JPG").write_bytes(b"\xff\xd8 torn")
     config = config_of(folder)
-    with pytest.raises(InputError, match="image cat/05.JPG cannot be decoded: .*--on-broken skip"):
+    with pytest.raises(
+        InputError, match="image cat/05.JPG cannot be decoded: .*set on_broken to 'skip'"
+    ):
         prepare_images(config, folder / "set", QUIET)
     skipping = dataclasses.replace(config, on_broken="skip")  # goes on in the same folder
     manifest = prepare_images(skipping, folder / "set", QUIET)
@@ -215,9 +217,9 @@ def test_a_run_remembers_its_images(folder):
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda f: config_of(f, channels=2), "must be 1 .grey. or 3"),
-        (lambda f: config_of(f, fit="zoom"), "use crop, pad or stretch"),
-        (lambda f: config_of(f, valid=1.5), "must be a share"),
+        (lambda f: config_of(f, channels=2), "must be 1 .greyscale. or 3"),
+        (lambda f: config_of(f, fit="zoom"), "use 'crop', 'pad' or 'stretch'"),
+        (lambda f: config_of(f, valid=1.5), "must be a fraction"),
         (lambda f: Captions(length=2), "no room for a token"),
         (lambda f: list(ImageFiles(str(f / "nowhere")).pictures()), "does not exist"),
         (lambda f: list(ImageFiles(str(f / "images" / "notes.txt")).pictures()), "no JPEG or PNG"),

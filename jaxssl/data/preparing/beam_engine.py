@@ -1,10 +1,10 @@
-"""Units of work as an Apache Beam pipeline, for corpora beyond one machine: `--engine beam`.
+"""Writes the units of a corpus by an Apache Beam pipeline, for corpora beyond one machine.
 
-    this process   reads the sources, cuts units, and leaves each as a file of text in the folder
-    workers        read such a file and do what a local worker does (`write_unit`), nothing else
+    this process   reads the sources, groups documents into units, and writes each unit to a text file
+    workers        read such a file and do what a local worker does (`write_unit`)
 
-So shards, manifest and order are those of a local run. The folder must be one that all workers and
-this process share; an element of the pipeline is no more than a path in it.
+The shards, the manifest and the order are therefore those of a local run. All workers and this process
+must share the folder; the elements of the pipeline are only paths in it.
 """
 
 import json
@@ -21,17 +21,26 @@ from jaxssl.errors import InputError
 def write_units_with_beam(
     units: Iterable[Unit], job: Job, options: str
 ) -> Iterator[tuple[Unit, Shard]]:
-    """Writes every unit by one pipeline and yields it with its shard, without its documents.
+    """Writes all units by one pipeline.
 
-    `options` are the pipeline's as on a command line: "--runner FlinkRunner --flink_master …".
-    Raises InputError where Beam is not installed, or a shard is not in the folder afterwards.
+    Args:
+      units: The units to write.
+      job: What all units have in common; its folder is shared by all workers.
+      options: Options of the pipeline, as on Beam's command line: "--runner FlinkRunner
+        --flink_master HOST".
+
+    Yields:
+      Pairs of a unit, without its documents, and its shard.
+
+    Raises:
+      InputError: Apache Beam is not installed, or a shard is missing afterwards.
     """
     try:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise InputError(
-            "--engine beam needs Apache Beam: pip install 'jaxssl[beam]', or leave out --engine"
+            "engine='beam' needs Apache Beam: pip install 'jaxssl[beam]', or set engine to 'local'"
         ) from error
     paths = [_leave(unit, Path(job.folder)) for unit in units]
     if not paths:
@@ -44,7 +53,7 @@ def write_units_with_beam(
         shard = finished_unit(unit, job)
         if shard is None:
             raise InputError(
-                f"no worker has left the shard of {path.stem} in {job.folder}; choose a folder "
+                f"the shard of {path.stem} is not in {job.folder} after the pipeline; choose a folder "
                 "that all workers and this machine share"
             )
         path.unlink()
@@ -52,16 +61,18 @@ def write_units_with_beam(
 
 
 def _write(path: str, job: Job) -> None:
-    """What a worker does."""
+    """Writes the unit in the file at `path`; this runs in a worker."""
     write_unit(_read(Path(path)), job)
 
 
 def _leave(unit: Unit, folder: Path) -> Path:
+    """Writes a unit's documents to a file for a worker, and returns its path."""
     path = folder / f"{unit.split}-{unit.number:05d}.text.json"
     path.write_text(json.dumps(unit), encoding="ascii")
     return path
 
 
 def _read(path: Path) -> Unit:
+    """Reads a unit that `_leave` wrote."""
     split, number, documents = json.loads(path.read_text(encoding="ascii"))
     return Unit(split, number, [Document(*document) for document in documents])

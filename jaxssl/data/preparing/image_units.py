@@ -1,4 +1,7 @@
-"""Units of images: some consecutive ones become one shard. What a worker does, as `units.py` for text."""
+"""Units of images: consecutive images of one split, which become one shard.
+
+The counterpart of `units.py`, which is for text.
+"""
 
 import dataclasses
 import hashlib
@@ -19,35 +22,51 @@ from jaxssl.errors import InputError
 
 
 class Loaded(NamedTuple):
-    """A picture with its content, on the way to a worker."""
+    """A picture with its content, as it is sent to a worker."""
 
     name: str
+    """Name of the picture."""
     content: Content
+    """Bytes of a JPEG or PNG file; pixels, `[height, width]` or `[height, width, channel]`; or
+    `Unreadable`."""
     label: int
+    """Class id; -1 if the picture has no label."""
     caption: str | None
+    """Caption; None if it is not used."""
 
 
 @dataclass(frozen=True)
 class ImageJob:
-    """What is the same for all units. A worker loads the tokenizer by itself."""
+    """What all units have in common. Each worker loads the tokenizer itself."""
 
-    folder: str  # where shards go
+    folder: str
+    """Folder in which the shards are written."""
     height: int
+    """Height of the written images in pixels."""
     width: int
+    """Width of the written images in pixels."""
     channels: int
+    """3 for red, green and blue; 1 for greyscale."""
     fit: Fit
+    """How images of another aspect ratio are treated: "crop", "pad" or "stretch"."""
     skips: bool
-    length: int  # tokens of a caption; 0 without captions
+    """Whether images that cannot be decoded are left out; otherwise they are an error."""
+    length: int
+    """Length of a caption in tokens; 0 without captions."""
     dtype: str
-    tokenizer: str  # folder of the tokenizer
-    fingerprint: str  # of the tokenizer
+    """Type of the captions' token ids on disk, "uint16" or "uint32"; "" without captions."""
+    tokenizer: str
+    """Folder of the captions' tokenizer."""
+    fingerprint: str
+    """Fingerprint of the captions' tokenizer; "" without captions."""
 
     @property
     def record(self) -> np.dtype[Any]:
+        """Returns the type of a record: pixels, label and tokens."""
         return record_of(self.height, self.width, self.channels, self.length, self.dtype)
 
     def note(self, unit: Unit) -> Path:
-        """Where the counts of a finished unit are noted: by the hash of all that it depends on."""
+        """Returns the path of the note of `unit`; it contains the hash of all that the shard depends on."""
         settings = (self.height, self.width, self.channels, self.fit, self.length, self.fingerprint)
         digest = hashlib.sha256(f"{FORMAT} {settings} {WRITER_OPTIONS} {PIL.__version__}".encode())
         for name, content, label, caption in unit.documents:
@@ -58,7 +77,11 @@ class ImageJob:
         return Path(self.folder) / f"{unit.split}-{unit.number:05d}-{digest.hexdigest()[:16]}.json"
 
     def write(self, unit: Unit) -> ImageShard:
-        """Decodes and writes one unit; the note with its counts and hashes is written last."""
+        """Decodes and writes the shard of `unit`; its note is written last. This runs in a worker.
+
+        Raises:
+          InputError: An image cannot be decoded, and `skips` is false.
+        """
         records = np.zeros(len(unit.documents), self.record)
         names: list[str] = []
         skipped: list[str] = []
@@ -72,8 +95,8 @@ class ImageJob:
             except BrokenImage as error:
                 if not self.skips:
                     raise InputError(
-                        f"image {loaded.name} cannot be decoded: {error}; mend it, or leave such "
-                        "images out with --on-broken skip"
+                        f"image {loaded.name} cannot be decoded: {error}; fix it, or set on_broken to "
+                        "'skip' to leave such images out"
                     ) from error
                 skipped.append(loaded.name)
                 continue
@@ -94,7 +117,7 @@ class ImageJob:
         return shard
 
     def _encode(self, captions: list[str], records: np.ndarray) -> int:
-        """Puts the captions' tokens into the records; how many had to be cut."""
+        """Writes the captions' tokens into the records; returns how many captions were truncated."""
         tokenizer = load_unchanged(self.tokenizer, self.fingerprint)
         room, cut = self.length - 2, 0
         records["tokens"] = tokenizer.pad
@@ -106,7 +129,7 @@ class ImageJob:
 
 
 def _parts(content: Content) -> tuple[str | bytes, ...]:
-    """What a hash of a picture is taken of."""
+    """Returns the parts of a picture's content that its hash is computed from."""
     if isinstance(content, np.ndarray):
         return str(content.shape), content.tobytes()
     return (content.reason,) if isinstance(content, Unreadable) else (content,)

@@ -1,11 +1,12 @@
-"""Images to shards of one size, once: list, decode, resize, write.
+"""Prepares images once: lists, decodes, resizes them to one size, and writes shards.
 
-    1. list     names, labels and captions of all images: the split and the labels are settled, and the
-                captions' tokenizer is trained on those that are not held out
-    2. units    reads the images, some thousands at a time; workers decode them and write a shard each
+    1. list     reads names, labels and captions of all images: finds the split and the labels, and trains
+                the captions' tokenizer on those that are not held out
+    2. units    reads the images, some thousands at a time; workers decode them and write a shard for each
+                unit
     3. finish   names the shards, writes the manifest, and renames `FOLDER.partial` to `FOLDER`
 
-Whatever was finished when a run was killed is found again, as for text (`prepare.py`).
+A killed run can be continued: finished shards are reused, as for text (`texts.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,32 +42,45 @@ LISTED = "listed.json"
 
 @dataclass(frozen=True)
 class Captions:
-    """How captions become tokens: begin, the caption, end, then pad."""
+    """Configuration of captions, which are stored as tokens: begin, the caption, end, then padding."""
 
-    tokenizer: SentencePiece | str = SentencePiece(vocab_size=4096)  # trained, or the path of one
-    length: int = 32  # tokens of a caption; longer ones are cut
+    tokenizer: SentencePiece | str = SentencePiece(vocab_size=4096)
+    """Configuration of a tokenizer to train on the captions, or the path of a finished tokenizer."""
+    length: int = 32
+    """Length of a caption in tokens, with begin and end, at least 3; longer captions are truncated."""
 
     def __post_init__(self) -> None:
         if self.length < 3:
-            raise InputError(f"length={self.length} has no room for a token; take at least 3")
+            raise InputError(
+                f"length={self.length} has no room for a token; set length to at least 3"
+            )
 
 
 @dataclass(frozen=True)
 class PrepareImages:
-    """What is prepared, and how."""
+    """Configuration of the preparation of images."""
 
     source: ImageSource
+    """The images."""
     height: int = 32
+    """Height of the prepared images in pixels."""
     width: int = 32
-    channels: Literal[1, 3] = 3  # grey, or red, green and blue
-    fit: Fit = "crop"  # to the middle of that shape, or "pad" with white, or "stretch"
-    valid: ImageSource | float = 0.02  # a source of its own, or the share of images held out
-    captions: Captions | None = None  # of image-text pairs
-    on_broken: Literal["stop", "skip"] = (
-        "stop"  # at the first that cannot be decoded; or leave them out
-    )
-    shard_bytes: int = 32_000_000  # of pixels in a shard
-    workers: int | None = None  # processes; one a core if None. The result does not depend on it
+    """Width of the prepared images in pixels."""
+    channels: Literal[1, 3] = 3
+    """3 for red, green and blue; 1 for greyscale."""
+    fit: Fit = "crop"
+    """How images of another aspect ratio are treated: "crop" keeps the centre, "pad" adds white borders,
+    "stretch" distorts."""
+    valid: ImageSource | float = 0.02
+    """Held-out images for evaluation: the fraction of the images, in (0, 1), or a source."""
+    captions: Captions | None = None
+    """How captions are stored, for image-text pairs; None means without captions."""
+    on_broken: Literal["stop", "skip"] = "stop"
+    """Treatment of an image that cannot be decoded: "stop" raises InputError, "skip" leaves it out."""
+    shard_bytes: int = 32_000_000
+    """Upper limit of the records (pixels, label and tokens) of a shard, in bytes."""
+    workers: int | None = None
+    """Number of processes; None means one per core. The result does not depend on it."""
 
     def __post_init__(self) -> None:
         for name, least in (("height", 1), ("width", 1), ("shard_bytes", 1), ("workers", 1)):
@@ -74,30 +88,43 @@ class PrepareImages:
             if value is not None and value < least:
                 raise InputError(f"{name}={value} must be at least {least}")
         if self.channels not in (1, 3):
-            raise InputError(f"channels={self.channels} must be 1 (grey) or 3 (colours)")
+            raise InputError(
+                f"channels={self.channels} must be 1 (greyscale) or 3 (red, green and blue)"
+            )
         if self.fit not in ("crop", "pad", "stretch"):
-            raise InputError(f"fit={self.fit!r} is unknown; use crop, pad or stretch")
+            raise InputError(f"fit={self.fit!r} is unknown; use 'crop', 'pad' or 'stretch'")
         if self.on_broken not in ("stop", "skip"):
-            raise InputError(f"on_broken={self.on_broken!r} is unknown; use stop or skip")
+            raise InputError(f"on_broken={self.on_broken!r} is unknown; use 'stop' or 'skip'")
         if isinstance(self.valid, (int, float)):
             SplitSeeker(self.valid)
 
     def into(self, folder: str | Path) -> ImageManifest:
-        """As `prepare_images`."""
+        """Prepares the images in `folder`; the same as `prepare_images`."""
         return prepare_images(self, folder)
 
 
 def prepare_images(
     config: PrepareImages, folder: str | Path, progress: TextProgress | None = None
 ) -> ImageManifest:
-    """Prepares images in `folder` and returns their manifest; goes on where a killed run stopped.
+    """Prepares images, or continues where a killed run stopped.
 
-    A folder that holds the same already is left as it is: no image is read again. Raises InputError
-    for bad input, for a folder that was prepared, or begun, with another configuration, and for one
-    that holds something else. A folder on an object store is made in the cache first.
+    If the folder has already been prepared with the same configuration, nothing is read or written.
+
+    Args:
+      config: The sources and settings.
+      folder: Folder of the prepared set, or a URL of an object store; the latter is prepared in the
+        local cache and uploaded.
+      progress: Where progress is shown; None means standard error.
+
+    Returns:
+      The manifest of the set.
+
+    Raises:
+      InputError: The input is missing or broken; or the folder was prepared, or begun, with another
+        configuration, or contains something else.
     """
     description = described(config)
-    for name in ("workers", "on_broken"):  # on which nothing depends that is finished
+    for name in ("workers", "on_broken"):  # they do not affect a finished set
         del description[name]
     with progress or TextProgress() as report:
 
@@ -115,16 +142,25 @@ def prepare_images(
 
 
 class Listing(NamedTuple):
-    """What there is, before an image is read."""
+    """What is known of the images before any is read."""
 
-    split: SplitByName | None  # None where the held-out images are a source of their own
+    split: SplitByName | None
+    """Rule of the split; None if the held-out images are a source of their own."""
     labels: tuple[str, ...]
+    """All labels in the order of their class ids: numbers by value, then names alphabetically."""
     images: int
-    captions: list[str]  # of the images to train on, in a set of image-text pairs
+    """Number of images, including the held-out ones."""
+    captions: list[str]
+    """Captions of the images that are not held out; [] if captions are not used."""
 
 
 def list_all(config: PrepareImages) -> Listing:
-    """Goes through all names once. Raises InputError where there is nothing, or no caption."""
+    """Lists the names, labels and captions of all images of `config`.
+
+    Raises:
+      InputError: There are no images, too few to hold some out, or an image has no caption although
+        captions are configured.
+    """
     seeker = SplitSeeker(config.valid) if isinstance(config.valid, (int, float)) else None
     count = 0
     labels: set[str] = set()
@@ -138,7 +174,9 @@ def list_all(config: PrepareImages) -> Listing:
             if config.captions is None:
                 continue
             if picture.caption is None:
-                raise InputError(f"image {picture.name} has no caption; leave out captions")
+                raise InputError(
+                    f"image {picture.name} has no caption; give it one, or set captions to None"
+                )
             if not held_out:
                 captions.append(picture.caption)
     split = seeker.split() if seeker else None
@@ -146,9 +184,17 @@ def list_all(config: PrepareImages) -> Listing:
 
 
 def divide(config: PrepareImages, listing: Listing) -> Iterator[tuple[str, Picture]]:
-    """All pictures with their split. Held-out ones come in the order of a hash of their names.
+    """Lists all pictures with their split.
 
-    So the first of them are as good a sample as all.
+    Held-out pictures are ordered by a hash of their names, so that the first of them are a random
+    sample.
+
+    Args:
+      config: The sources.
+      listing: Listing of the same sources.
+
+    Yields:
+      Pairs of "train" or "valid" and the picture.
     """
     held_out: list[Picture] = []
     for picture in config.source.pictures():
@@ -163,6 +209,7 @@ def divide(config: PrepareImages, listing: Listing) -> Iterator[tuple[str, Pictu
 
 
 def _job(config: PrepareImages, tokenizer: Tokenizer | None, partial: Path) -> ImageJob:
+    """Returns what all units have in common."""
     return ImageJob(
         folder=str(units_of(partial)),
         height=config.height,
@@ -178,12 +225,13 @@ def _job(config: PrepareImages, tokenizer: Tokenizer | None, partial: Path) -> I
 
 
 def _sources(config: PrepareImages) -> Iterable[ImageSource]:
+    """Returns the source of the images, and that of the held-out images if there is one."""
     own = [] if isinstance(config.valid, (int, float)) else [config.valid]
     return [config.source, *own]
 
 
 def _caption_tokenizer(config: PrepareImages, listing: Listing, partial: Path) -> Tokenizer | None:
-    """The tokenizer of the captions, once it was trained; it is left in `partial`."""
+    """Loads or trains the tokenizer of the captions, and saves it in `partial`."""
     if config.captions is None:
         return None
     if (partial / LISTED).is_file():
@@ -201,7 +249,7 @@ def _caption_tokenizer(config: PrepareImages, listing: Listing, partial: Path) -
 def _write_units(
     config: PrepareImages, listing: Listing, job: ImageJob, report: TextProgress
 ) -> dict[str, tuple[ImageShard, ...]]:
-    """The shards of every split, in order: those that an earlier run has finished, and new ones."""
+    """Writes the shards that an earlier run has not finished, and returns the shards of each split."""
     size = job.record.itemsize
     report.begin("decoding", total_bytes=listing.images * size, things="images")
     numbers = {label: number for number, label in enumerate(listing.labels)}
@@ -240,7 +288,7 @@ def _finish(
     shards: dict[str, tuple[ImageShard, ...]],
     partial: Path,
 ) -> ImageManifest:
-    """Moves the shards to their names and writes the manifest: from here on the set is whole."""
+    """Moves the shards to their final names and writes the manifest, which completes the set."""
     manifest = ImageManifest(
         height=config.height,
         width=config.width,
@@ -256,5 +304,5 @@ def _finish(
 
 
 def _natural(label: str) -> tuple[int, str]:
-    """Numbers by their size, after them names by the alphabet."""
+    """Returns a key that sorts numbers by value, and names alphabetically after them."""
     return (len(label), label) if label.isdecimal() else (1 << 30, label)

@@ -1,15 +1,19 @@
-"""Packs documents into rows of one length: whole where they fit, and with little padding.
+"""Packs documents into rows of one length: unsplit where they fit, and with little padding.
 
-    piece   a document, or a window of one; in a row it follows the token `begin`
-    room    length - 1: what a row holds beside one `begin`
+    piece   a document, or a window of one; in a row, it follows the token `begin`
+    room    length - 1: the tokens of a row that remain beside one `begin`
 
-A document is its tokens and `end`. If that fits in `room` it is one piece, else it is cut into
-full windows of `room` and a remainder, which shares a row with others. Where a window was cut there
-is no `end`. So the pieces of a document, joined without `begin`, are its tokens and `end`.
+A document consists of its tokens and `end`. If it fits into `room`, it is one piece. Otherwise it is
+split into full windows of `room` tokens and a remainder, which shares a row with other pieces; there is
+no `end` between the windows. The pieces of a document, joined without `begin`, are thus its tokens and
+`end`.
 
-Rows are filled by best fit decreasing (Johnson et al. 1974; at most 11/9 of the fewest rows): the
-longest piece goes first, each into the row that it leaves least room in. A unit of a million tokens
-packs in a few hundredths of a second.
+Rows are filled by best fit decreasing: the longest piece is placed first, each piece into the row in
+which it leaves the least room. This needs at most about 11/9 of the smallest possible number of rows. A
+unit of a million tokens is packed in a few hundredths of a second.
+
+References:
+  Johnson et al. 1974, "Worst-case performance bounds for simple one-dimensional packing algorithms".
 """
 
 from collections.abc import Sequence
@@ -20,22 +24,41 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows, and the documents of every row in the order of its pieces (compressed sparse rows)."""
+    """The packed rows, and which documents are in each row (in compressed sparse row format)."""
 
-    rows: np.ndarray  # int32 [rows, length]
-    offsets: np.ndarray  # int64 [rows + 1]; the pieces of row r are offsets[r]:offsets[r + 1]
-    documents: np.ndarray  # int32 [pieces]; number of the document that a piece is of
+    rows: np.ndarray
+    """Token ids, int32 `[rows, length]`."""
+    offsets: np.ndarray
+    """Boundaries of the rows in `documents`, int64 `[rows + 1]`: the pieces of row r are
+    offsets[r]:offsets[r + 1]."""
+    documents: np.ndarray
+    """Number of the document that each piece belongs to, int32 `[pieces]`, in order of the rows."""
 
 
 def pack(documents: Sequence[np.ndarray], *, length: int, begin: int, end: int, pad: int) -> Packed:
-    """Packs documents (arrays of token ids, without special ids) into rows of `length` tokens.
+    """Packs documents into rows.
 
-    Rows come in the order of the last document in each, pieces of a row in the order of documents,
-    so whoever reads the rows in order meets the pieces of a document in order, and a head of the
-    held-out rows is no worse a sample than a head of the documents. `length` must be at least 2.
+    The rows are ordered by the last document in each, and the pieces of a row by document. Reading the
+    rows in order therefore yields the pieces of each document in order, and the first held-out rows are
+    as good a sample as the first held-out documents.
+
+    Args:
+      documents: Token ids of each document, int `[tokens]`, at least one, without special ids.
+      length: Length of a row in tokens, at least 2.
+      begin: Id before each piece.
+      end: Id after each document.
+      pad: Id that fills the unused end of a row.
+
+    Returns:
+      The rows.
+
+    Raises:
+      ValueError: `length` is below 2.
     """
     if length < 2:
-        raise ValueError(f"length {length} leaves no room for a token beside `begin`")
+        raise ValueError(
+            f"length {length} leaves no room for a token beside `begin`; use at least 2"
+        )
     if not documents:
         nothing = np.zeros(0, np.int32)
         return Packed(np.zeros((0, length), np.int32), np.zeros(1, np.int64), nothing)
@@ -50,10 +73,10 @@ def pack(documents: Sequence[np.ndarray], *, length: int, begin: int, end: int, 
     by_row = np.argsort(row, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(row))])
     filled = np.cumsum(size[by_row] + 1) - (size[by_row] + 1)
-    place = np.empty(len(row), np.int64)  # where in the flat rows the piece's `begin` stands
+    place = np.empty(len(row), np.int64)  # position of the piece's `begin` in the flat rows
     place[by_row] = row[by_row] * length + filled - filled[offsets[:-1]][row[by_row]]
 
-    # The stream of all documents, each with its end, is the pieces one after another: one scatter.
+    # All documents, each with its `end`, joined, are also all pieces joined: one scatter fills the rows
     stream = np.empty(with_end.sum(), np.int32)
     is_end = np.zeros(len(stream), bool)
     is_end[np.cumsum(with_end) - 1] = True
@@ -67,19 +90,25 @@ def pack(documents: Sequence[np.ndarray], *, length: int, begin: int, end: int, 
 
 
 def best_fit_decreasing(sizes: np.ndarray, capacity: int) -> np.ndarray:
-    """The row of every piece: each goes, longest first, to the row with the least room that fits.
+    """Assigns pieces to rows, longest first, each to the row with the least sufficient room.
 
-    sizes int [pieces], each 1 to capacity -> int64 [pieces], rows numbered as they were opened.
+    Args:
+      sizes: Length of each piece, int `[pieces]`, from 1 to `capacity`.
+      capacity: Length of a row.
+
+    Returns:
+      The row of each piece, int64 `[pieces]`, with rows numbered in the order of their first piece.
     """
     row = np.empty(len(sizes), np.int64)
     order = np.argsort(-sizes, kind="stable")
     full = int((sizes == capacity).sum())
     row[order[:full]] = np.arange(full)
     rows = full
-    with_room: list[list[int]] = [[] for _ in range(capacity + 1)]  # rows by the room left in them
-    rooms = (
-        0  # bit r is set where with_room[r] has a row: the least room that fits is one shift away
-    )
+    with_room: list[list[int]] = [
+        [] for _ in range(capacity + 1)
+    ]  # rows by the room left in them, in tokens
+    # Bit r of `rooms` is set if with_room[r] has a row, so the least room that fits is one shift away
+    rooms = 0
     placed = []
     for size in sizes[order[full:]].tolist():
         fitting = rooms >> size
@@ -101,7 +130,7 @@ def best_fit_decreasing(sizes: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def _in_order_of_last(row: np.ndarray) -> np.ndarray:
-    """Rows numbered anew by the last piece in each: a remainder comes after its full windows."""
+    """Renumbers the rows by the last piece in each: a remainder comes after its full windows."""
     _, last, inverse = np.unique(row[::-1], return_index=True, return_inverse=True)
     rank = np.empty(len(last), np.int64)
     rank[np.argsort(-last)] = np.arange(len(last))

@@ -1,4 +1,7 @@
-"""Train or valid, by document: a hash of its name decides, whatever else the source holds."""
+"""Splits documents into training ("train") and held-out ("valid") ones, by a hash of their names.
+
+Which side a document is on depends on its own name only, not on the rest of the source.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,33 +11,40 @@ from jaxssl.errors import InputError
 
 @dataclass(frozen=True)
 class SplitByName:
-    """Documents whose name hashes below `valid` (a share of 0 to 1) are held out.
-
-    `moved` is the one document that goes to the other side, where all would fall to one.
-    """
+    """The rule of the split: a document is held out if the hash of its name is below a threshold."""
 
     valid: float
+    """Threshold, which is also the expected fraction of the documents that are held out, in (0, 1)."""
     moved: str | None = None
+    """Name of the one document that is moved to the other side, because otherwise one side would be
+    empty; None if neither is."""
 
     def of(self, name: str) -> str:
-        """The split of a document: "train" or "valid"."""
+        """Returns the split, "train" or "valid", of the document called `name`."""
         held_out = (name_hash(name) < self.valid) != (name == self.moved)
         return "valid" if held_out else "train"
 
 
 def name_hash(name: str) -> float:
-    """A number from 0 to 1 that is even over names and the same everywhere."""
+    """Returns a hash of `name` in [0, 1): uniformly distributed, and the same on every machine."""
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") / 2**64
 
 
 class SplitSeeker:
-    """Looks at every name once and finds the split, with at least one document on each side."""
+    """Reads all names once, and finds the split that has at least one document on each side.
+
+    Args:
+      valid: Fraction of the documents to hold out, in (0, 1).
+
+    Raises:
+      InputError: `valid` is not in (0, 1).
+    """
 
     def __init__(self, valid: float):
         if not 0 < valid < 1:
             raise InputError(
-                f"valid={valid} must be a share between 0 and 1, e.g. 0.02, or a source of its own"
+                f"valid={valid} must be a fraction between 0 and 1, e.g. 0.02, or a source of its own"
             )
         self._valid = valid
         self._lowest: tuple[float, str] = (2.0, "")
@@ -42,7 +52,7 @@ class SplitSeeker:
         self._documents = 0
 
     def add(self, name: str) -> bool:
-        """Takes in the name of one more document; true if it is held out."""
+        """Adds the `name` of one more document; returns whether its hash is below the threshold."""
         hashed = (name_hash(name), name)
         self._lowest = min(self._lowest, hashed)
         self._highest = max(self._highest, hashed)
@@ -50,11 +60,15 @@ class SplitSeeker:
         return hashed[0] < self._valid
 
     def split(self) -> SplitByName:
-        """The split of all names seen. Raises InputError if there are fewer than two documents."""
+        """Returns the split of all names that were added.
+
+        Raises:
+          InputError: There are fewer than two documents.
+        """
         if self._documents < 2:
             raise InputError(
-                f"{self._documents} document(s) cannot be split into train and valid; cut the text "
-                "into more documents (--documents blank_line) or give a source of its own (--valid)"
+                f"{self._documents} document(s) cannot be split into train and valid; split the text into "
+                "more documents (documents_are='blank_line'), or set valid to a source of its own"
             )
         if self._lowest[0] >= self._valid:
             return SplitByName(self._valid, moved=self._lowest[1])

@@ -1,7 +1,7 @@
-"""The first reading of the sources: what is there, how it is split, and the tokenizer.
+"""Reads the sources for the first time: counts the documents, finds the split, trains the tokenizer.
 
-Bad input shows here, before hours of work; the number of bytes makes an estimate of the time left
-possible; and a tokenizer that is trained sees only documents that are not held out.
+Bad input is found here, before hours of work. The number of bytes allows an estimate of the remaining
+time. The tokenizer is trained only on documents that are not held out.
 """
 
 import dataclasses
@@ -27,17 +27,22 @@ SURVEY = "survey.json"
 
 @dataclass(frozen=True)
 class Survey:
-    """What the first reading found, and for which configuration."""
+    """The result of the first reading."""
 
     config: dict[str, Any]
+    """Description of the configuration that it was made for."""
     documents: int
-    bytes: int  # of text as UTF-8
-    skipped: int  # documents whose bytes are no UTF-8
-    moved: str | None  # the document that SplitByName moves
+    """Number of documents."""
+    bytes: int
+    """Length of the text as UTF-8, in bytes."""
+    skipped: int
+    """Number of documents that were left out because they are not valid text."""
+    moved: str | None
+    """Name of the document that `SplitByName` moves to the other side; None if it moves none."""
 
 
 def read_survey(partial: Path) -> Survey | None:
-    """The survey of an earlier run, once it was finished and the tokenizer with it."""
+    """Returns the survey that an earlier run finished in the folder `partial`, or None."""
     path = partial / SURVEY
     return Survey(**read_json(path)) if path.is_file() else None
 
@@ -50,10 +55,22 @@ def survey_sources(
     config: dict[str, Any],
     report: TextProgress,
 ) -> Survey:
-    """Reads everything once; leaves the tokenizer and then the survey in `partial`.
+    """Reads all sources once, and writes the tokenizer and then the survey into `partial`.
 
-    Raises InputError for whatever the sources and the tokenizer refuse, and if there is nothing to
-    train on or to hold out.
+    Args:
+      source: The documents to train on.
+      valid: The held-out documents: a source, or a fraction of `source`.
+      tokenizer: Configuration of a tokenizer to train, or the path of a finished one.
+      partial: Folder in which the set is made.
+      config: Description of the configuration, which the survey records.
+      report: Counts the documents that are read.
+
+    Returns:
+      The survey.
+
+    Raises:
+      InputError: A source or the tokenizer cannot be read, a source is empty, or there are too few
+        documents to hold some out.
     """
     reading = _Reading(source, valid, report)
     if isinstance(tokenizer, str):
@@ -63,14 +80,25 @@ def survey_sources(
         report.begin("reading, for the tokenizer")
         found = train_sentencepiece(reading.train_texts, tokenizer)
     survey = reading.finish(config)
-    shutil.rmtree(partial / TOKENIZER, ignore_errors=True)  # of a run that was killed just here
+    shutil.rmtree(
+        partial / TOKENIZER, ignore_errors=True
+    )  # an earlier run may have been killed here
     found.save(partial / TOKENIZER)
     write_json(partial / SURVEY, dataclasses.asdict(survey))
     return survey
 
 
 def divide(source: Source, valid: Source | float, survey: Survey) -> Iterator[tuple[str, Document]]:
-    """All documents with their split, in the order of the sources."""
+    """Reads all documents again, with their split.
+
+    Args:
+      source: The documents to train on.
+      valid: The held-out documents: a source, or a fraction of `source`.
+      survey: The survey of these sources.
+
+    Yields:
+      Pairs of "train" or "valid" and the document, in the order of the sources.
+    """
     if isinstance(valid, (int, float)):
         split = SplitByName(valid, survey.moved)
         for document in source.documents():
@@ -81,7 +109,7 @@ def divide(source: Source, valid: Source | float, survey: Survey) -> Iterator[tu
 
 
 class _Reading:
-    """Counts documents while it gives the tokenizer the texts that are not held out."""
+    """Counts documents while the tokenizer reads the texts that are not held out."""
 
     def __init__(self, source: Source, valid: Source | float, report: TextProgress):
         self._source, self._valid, self._report = source, valid, report
@@ -91,13 +119,14 @@ class _Reading:
         self.train_texts = self._read()
 
     def finish(self, config: dict[str, Any]) -> Survey:
-        """Reads what is left and tells what was found."""
+        """Reads the documents that the tokenizer did not, and returns the survey."""
         for _ in self.train_texts:
             pass
         moved = self._seeker.split().moved if self._seeker else None
         return Survey(config, self._documents, self._bytes, self._skipped.count, moved)
 
     def _read(self) -> Iterator[str]:
+        """Yields the texts to train on; counts the held-out ones too."""
         for document in self._counted(self._source):
             if not (self._seeker and self._seeker.add(document.name)):
                 yield document.text
@@ -106,18 +135,20 @@ class _Reading:
                 pass
 
     def _counted(self, source: Source) -> Iterator[Document]:
+        """Yields the documents of a source, counts them, and refuses a source without any."""
         before = self._documents
         for document in source.documents(self._skipped):
             try:
                 size = text_bytes(document.text)
             except UnicodeEncodeError as error:
                 raise InputError(
-                    f"{document.name} holds half a character, {document.text[error.start]!r} at "
-                    f"character {error.start}, and no file can; mend or remove that document"
+                    f"{document.name} contains a lone surrogate (half a character), "
+                    f"{document.text[error.start]!r} at character {error.start}, which UTF-8 cannot "
+                    "represent; fix or remove that document"
                 ) from error
             self._documents += 1
             self._bytes += size
             self._report.add(documents=1, text_bytes=size)
             yield document
         if self._documents == before:
-            raise InputError(f"there is no document in {source}")
+            raise InputError(f"there are no documents in {source}")

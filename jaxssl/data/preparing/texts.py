@@ -1,12 +1,13 @@
-"""Raw text to prepared rows, once: read, train the tokenizer, encode, pack, write.
+"""Prepares text once: reads it, trains the tokenizer, encodes, packs into rows, writes shards.
 
-    1. survey   reads the sources once: bad input shows now, not after hours; the split is settled,
-                and the tokenizer is trained on the documents that are not held out
-    2. units    reads them again, cuts them into units of work and writes a shard each, on all cores
+    1. survey   reads the sources once: finds bad input before hours of work, and the split; trains the
+                tokenizer on the documents that are not held out
+    2. units    reads the sources again, groups documents into units and writes a shard for each, on all
+                cores
     3. finish   names the shards, writes the manifest, and renames `FOLDER.partial` to `FOLDER`
 
-Whatever was finished when a run was killed is found again. The shards depend on the text, the
-tokenizer and the settings, and on nothing else.
+A killed run can be continued: finished steps and shards are reused. The shards depend on the text, the
+tokenizer and the configuration, and on nothing else.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,16 +33,26 @@ from jaxssl.errors import InputError
 
 @dataclass(frozen=True)
 class Prepare:
-    """What is prepared, and how."""
+    """Configuration of the preparation of text."""
 
     source: Source
-    length: int = 128  # tokens of a row
-    tokenizer: SentencePiece | str = SentencePiece()  # trained, or the path of one
-    valid: Source | float = 0.02  # a source of its own, or the share of documents held out
-    shard_characters: int = 4_000_000  # of text in a shard: about a million tokens, two megabytes
-    workers: int | None = None  # processes; one a core if None. The result does not depend on it
-    engine: Literal["local", "beam"] = "local"  # nor on who does the work
-    beam_options: str = ""  # of the pipeline: "--runner FlinkRunner --flink_master …"
+    """The documents."""
+    length: int = 128
+    """Length of a row in tokens, at least 8."""
+    tokenizer: SentencePiece | str = SentencePiece()
+    """Configuration of a tokenizer to train on the documents, or the path of a finished tokenizer."""
+    valid: Source | float = 0.02
+    """Held-out documents for evaluation: the fraction of the documents, in (0, 1), or a source."""
+    shard_characters: int = 4_000_000
+    """Upper limit of the text of a shard in characters; the default gives about a million tokens, two
+    megabytes. A longer document is a shard of its own."""
+    workers: int | None = None
+    """Number of processes; None means one per core. The result does not depend on it."""
+    engine: Literal["local", "beam"] = "local"
+    """What runs the work: processes of this machine ("local") or an Apache Beam pipeline ("beam"). The
+    result does not depend on it."""
+    beam_options: str = ""
+    """Options of the Beam pipeline, as on its command line: "--runner FlinkRunner --flink_master HOST"."""
 
     def __post_init__(self) -> None:
         for name, least in (("length", 8), ("shard_characters", 1), ("workers", 1)):
@@ -51,21 +62,34 @@ class Prepare:
         if isinstance(self.valid, (int, float)):
             SplitSeeker(self.valid)
         if self.engine not in ("local", "beam"):
-            raise InputError(f"engine {self.engine!r} is unknown; use local or beam")
+            raise InputError(f"engine {self.engine!r} is unknown; set engine to 'local' or 'beam'")
         if self.beam_options and self.engine != "beam":
-            raise InputError("beam_options are of --engine beam; pass it, or leave them out")
+            raise InputError(
+                "beam_options are for engine='beam'; set engine to 'beam', or leave beam_options out"
+            )
 
     def into(self, folder: str | Path) -> Manifest:
-        """As `prepare`."""
+        """Prepares the rows in `folder`; the same as `prepare`."""
         return prepare(self, folder)
 
 
 def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None = None) -> Manifest:
-    """Prepares rows in `folder` and returns their manifest; goes on where a killed run stopped.
+    """Prepares rows of text, or continues where a killed run stopped.
 
-    A folder that holds the same already is left as it is: the sources are not read again. Raises
-    InputError for bad input, for a folder that was prepared, or begun, with another configuration,
-    and for one that holds something else. A folder on an object store is made in the cache first.
+    If the folder has already been prepared with the same configuration, nothing is read or written.
+
+    Args:
+      config: The sources and settings.
+      folder: Folder of the prepared set, or a URL of an object store; the latter is prepared in the
+        local cache and uploaded.
+      progress: Where progress is shown; None means standard error.
+
+    Returns:
+      The manifest of the set.
+
+    Raises:
+      InputError: The input is missing or broken; or the folder was prepared, or begun, with another
+        configuration, or contains something else.
     """
     description = describe(config)
     with progress or TextProgress() as report:
@@ -85,7 +109,7 @@ def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None =
 
 
 def describe(config: Prepare) -> dict[str, Any]:
-    """The configuration as JSON, less who does the work, on which nothing depends."""
+    """Returns `config` as JSON, without the fields that do not affect the result, such as workers."""
     content = described(config)
     for name in ("workers", "engine", "beam_options"):
         del content[name]
@@ -95,7 +119,7 @@ def describe(config: Prepare) -> dict[str, Any]:
 def _write_units(
     config: Prepare, survey: Survey, partial: Path, report: TextProgress
 ) -> dict[str, tuple[Shard, ...]]:
-    """The shards of every split, in order: those that an earlier run has finished, and new ones."""
+    """Writes the shards that an earlier run has not finished, and returns the shards of each split."""
     report.begin("packing", total_bytes=survey.bytes)
     job = Job(
         folder=str(units_of(partial)),
@@ -132,7 +156,7 @@ def _write_units(
 def _name_shards(
     shards: dict[str, tuple[Shard, ...]], config: Prepare, survey: Survey, partial: Path
 ) -> Manifest:
-    """Moves the shards to their names and writes the manifest: from here on the set is whole."""
+    """Moves the shards to their final names and writes the manifest, which completes the set."""
     tokenizer = load_tokenizer(partial / TOKENIZER)
     manifest = Manifest(
         length=config.length,

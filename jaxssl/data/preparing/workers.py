@@ -1,7 +1,7 @@
-"""Units over all cores: spawned processes, a bounded number of units on the way.
+"""Distributes units over all cores: processes that are spawned, and a bounded number of units in memory.
 
-Spawned, since a process that has started XLA must not be forked. Results come in any order; what a
-unit gives does not depend on who writes it.
+Processes are spawned, since a process that has started XLA must not be forked. Results come in any
+order; the shard of a unit does not depend on which process writes it.
 """
 
 import contextlib
@@ -22,16 +22,27 @@ from jaxssl.errors import InputError
 
 
 class Job(Protocol):
-    """Turns a unit into a shard; it and the unit go to other processes."""
+    """The work that is done for each unit. A job and its units are pickled for other processes."""
 
-    def write(self, unit: Unit) -> Any: ...
+    def write(self, unit: Unit) -> Any:
+        """Writes the shard of `unit` and returns its description."""
+        ...
 
 
 def write_units(units: Iterable[Unit], job: Job, workers: int | None) -> Iterator[tuple[Unit, Any]]:
-    """Writes every unit and yields it with its shard, without its documents, as it is finished.
+    """Writes all units in parallel.
 
-    `workers` processes (None: one a core). At most twice as many units are held at a time. With one
-    worker, or where there is only one unit, this process does it.
+    Args:
+      units: The units to write. At most twice as many as there are workers are in memory at a time.
+      job: The work to do for each unit.
+      workers: Number of processes; None means one per core. With one worker, or if there is only one
+        unit, this process does the work.
+
+    Yields:
+      Pairs of a unit, without its documents, and its shard, in the order in which they are finished.
+
+    Raises:
+      InputError: A worker was killed, or the job refuses a unit.
     """
     workers = workers or usable_cores()
     units = iter(units)
@@ -53,12 +64,12 @@ def write_units(units: Iterable[Unit], job: Job, workers: int | None) -> Iterato
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Returns the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _finished(pending: dict[Future[Any], Unit]) -> Iterator[tuple[Unit, Any]]:
-    """Waits for one unit at least and gives those that are done."""
+    """Waits until at least one unit is finished, and yields all that are."""
     done, _ = wait(pending, return_when=FIRST_COMPLETED)
     for future in done:
         yield pending.pop(future), future.result()
@@ -66,6 +77,7 @@ def _finished(pending: dict[Future[Any], Unit]) -> Iterator[tuple[Unit, Any]]:
 
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of spawned processes; the error for a killed worker says what to do."""
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
@@ -73,15 +85,15 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BrokenProcessPool as error:
         raise InputError(
-            "a worker was killed, most likely for want of memory; "
-            "take fewer --workers or smaller shards and run the same command again"
+            "a worker was killed, most likely because memory ran out; set workers, or "
+            "shard_characters (text) or shard_bytes (images), to less, and run it again"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """A worker ends with its parent, leaves Ctrl-C to it, and uses one thread."""
+    """Sets up a worker: it ends with its parent, ignores Ctrl-C, and encodes in one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     parent = multiprocessing.parent_process()
@@ -90,15 +102,16 @@ def _start_worker() -> None:
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()  # returns when it was killed, too
+    """Ends this process when its parent ends."""
+    parent.join()  # also returns when the parent was killed
     os._exit(1)
 
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Hides the caller's script while processes start: they need none of it.
+    """Hides the caller's script while processes start, since they do not need it.
 
-    Else every worker would run it once more (train.py: JAX and all), and a script without
+    Otherwise each worker would import it (train.py, which imports JAX), and a script without
     `if __name__ == "__main__"` would fail.
     """
     main = sys.modules["__main__"]

@@ -35,7 +35,7 @@ def test_both_sides_have_a_document(valid, documents):
 
 
 def test_one_document_cannot_be_split():
-    with pytest.raises(InputError, match="--documents blank_line"):
+    with pytest.raises(InputError, match="documents_are='blank_line'"):
         seek(0.02, ["only"])
 
 

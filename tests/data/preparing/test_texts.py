@@ -182,12 +182,12 @@ def test_another_configuration(tmp_path):
 def test_a_folder_with_something_else(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "letters").write_text("dear")
-    with pytest.raises(InputError, match="holds no prepared set"):
+    with pytest.raises(InputError, match="is not a prepared set"):
         prepare(config_of(tmp_path), tmp_path / "set", QUIET)
     (tmp_path / "set" / "letters").unlink()
     prepare(config_of(tmp_path), tmp_path / "set", QUIET)  # an empty one is taken
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="a file is in the way"):
+    with pytest.raises(InputError, match="there is a file of that name"):
         prepare(config_of(tmp_path), tmp_path / "file" / "set", QUIET)
 
 
@@ -203,9 +203,9 @@ def test_a_source_of_its_own_for_valid(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": Words(0)}, "no document in"),
+        ({"source": Words(0)}, "no documents in"),
         ({"source": Words(1)}, "cannot be split"),
-        ({"valid": Words(0)}, "no document in"),
+        ({"valid": Words(0)}, "no documents in"),
         ({"source": Words(60, longest=2), "valid": Words(1)}, None),
     ],
 )

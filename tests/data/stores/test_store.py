@@ -1,64 +1,32 @@
 """Files and prepared sets on a local S3 server, with faults: slow, 500, cut off, silently truncated."""
 
-import contextlib
-import threading
-
 import numpy as np
 import pytest
 
 from jaxssl.data.prepared.manifest import read_manifest
 from jaxssl.data.prepared.summaries import summary_of_rows
-from jaxssl.data.preparing.texts import Prepare, prepare
+from jaxssl.data.preparing.texts import prepare
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.rows import Rows, open_rows
 from jaxssl.data.stores import store as stores
 from jaxssl.data.stores.hashes import file_sha256
-from jaxssl.data.stores.shard_cache import GIB, ShardCache, Wanted
-from jaxssl.data.stores.store import Missing, Store, folder_here
+from jaxssl.data.stores.store import (
+    Missing,
+    Store,
+    cache_folder,
+    fetched,
+    folder_here,
+    in_parallel,
+    is_url,
+)
 from jaxssl.errors import InputError
-from tests.data.tiny_corpus import Words, write_vocabulary
 
 QUIET = TextProgress(silent=True)
 FAULTS = dict(enumerate(["slow", "error", "cut", "truncated", "", "truncated", "error"], 1))
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    vocabulary = write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
-    return Prepare(
-        Words(120), length=32, tokenizer=vocabulary, valid=0.3, shard_characters=3_000, workers=1
-    )
-
-
-@pytest.fixture(scope="module")
-def local(config, tmp_path_factory):
-    """A prepared set on disk: several shards of each split."""
-    folder = tmp_path_factory.mktemp("prepared") / "set"
-    prepare(config, folder, QUIET)
-    return folder
-
-
-@pytest.fixture
-def there(bucket, local):
-    """The same set on the server."""
-    store = Store(f"{bucket}/prepared/set")
-    for path in local.rglob("*"):
-        if path.is_file():
-            store.upload(path, str(path.relative_to(local)))
-    return store.url
-
-
 def contents(reader, steps):
     return [reader.batch(step)["tokens"] for step in steps]
-
-
-def size_of(folder):
-    """Bytes of all files, of whatever kind."""
-    total = 0
-    for path in folder.glob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_size
-    return total
 
 
 def test_what_is_read_is_whole_whatever_the_network_does(s3, bucket, tmp_path):
@@ -133,71 +101,6 @@ def test_batches_are_those_from_disk_under_faults(s3, there, local, split):
     np.testing.assert_array_equal(contents(stored, steps), contents(here, steps))
 
 
-def test_the_cache_stays_under_its_bound(s3, there, local, tmp_path, monkeypatch):
-    """Room for two shards, which are fetched again and again; the folder is looked at around each."""
-    shards = read_manifest(local).splits["train"]
-    sizes = [(local / name).stat().st_size for s in shards for name in (s.file, s.documents_file)]
-    assert len(shards) > 4
-    limit, seen, download = int(2.5 * max(sizes)), [], Store.download
-
-    def watched(*arguments):
-        seen.append(size_of(tmp_path / "cache"))
-        download(*arguments)
-        seen.append(size_of(tmp_path / "cache"))
-
-    monkeypatch.setattr(Store, "download", watched)
-    rows = Rows(there, batch=8, cache=str(tmp_path / "cache"), cache_gib=limit / GIB)
-    stored, here = (open_rows(which, seed=3) for which in (rows, Rows(str(local), batch=8)))
-    np.testing.assert_array_equal(contents(stored, range(20)), contents(here, range(20)))
-    assert len(seen) > 40, "nothing was fetched twice: the bound was no bound"
-    assert max(seen) <= limit
-    assert stored.stored_bytes > limit  # what `announce` warns of
-    tight = Rows(there, batch=8, cache=str(tmp_path / "tight"), cache_gib=100 / GIB)
-    with pytest.raises(
-        InputError, match=r"a shard of s3://.* the cache holds 100; set data.cache_gib to 0.1"
-    ):
-        open_rows(tight, seed=3)
-
-
-def test_a_cache_that_several_share(there, local, tmp_path):
-    """Four readers, as of four processes: locks of a file are of its descriptor, not of a process."""
-    shards = read_manifest(local).splits["train"]
-    wanted = [
-        Wanted(Store(there), s.file, s.sha256, (local / s.file).stat().st_size) for s in shards
-    ]
-    limit = int(4.5 * max(w.size for w in wanted))
-    problems, most = [], [0]
-
-    def work(number):
-        cache = ShardCache(tmp_path / "shared", limit)
-        random = np.random.default_rng(number)
-        try:
-            for i in random.integers(0, len(wanted), 25):
-                with cache.file(wanted[i]) as path:
-                    assert file_sha256(path) == wanted[i].sha256
-                    most[0] = max(most[0], size_of(tmp_path / "shared"))
-        except Exception as error:
-            problems.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
-    assert 0 < most[0] <= limit
-
-
-def test_what_a_dead_process_left_makes_room(there, local, tmp_path):
-    shard = read_manifest(local).splits["train"][0]
-    wanted = Wanted(Store(there), shard.file, shard.sha256, (local / shard.file).stat().st_size)
-    cache = ShardCache(tmp_path / "cache", wanted.size)
-    (tmp_path / "cache" / f"{'0' * 64}.7.partial").touch()
-    (tmp_path / "cache" / f"{'0' * 64}.7.arriving").write_bytes(b"half")
-    with cache.file(wanted):
-        assert {path.name for path in (tmp_path / "cache").iterdir()} == {"lock", shard.sha256}
-
-
 def test_prepared_there_as_here(s3, bucket, config, local, tmp_path):
     url = f"{bucket}/prepared/new"
     with pytest.raises(InputError, match="jaxssl prepare SOURCE --into s3://"):
@@ -225,3 +128,46 @@ def test_prepared_there_as_here(s3, bucket, config, local, tmp_path):
     Store(f"{bucket}/other").write_json("notes", "mine")
     with pytest.raises(InputError, match="contains other files"):
         prepare(config, f"{bucket}/other", QUIET)
+
+
+def test_urls_and_their_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAXSSL_CACHE", str(tmp_path))
+    assert [is_url(path) for path in ("s3://a/b", "a/b", tmp_path)] == [True, False, False]
+    assert cache_folder() == tmp_path
+    assert folder_here("a/b", "runs").as_posix() == "a/b"
+    first, second = (folder_here(f"s3://{bucket}/x/", "runs") for bucket in "ab")
+    assert first.parent == tmp_path / "runs"
+    assert first.name.startswith("x-")
+    assert first != second
+    assert first == folder_here("s3://a/x", "runs")
+    monkeypatch.delenv("JAXSSL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "jaxssl"
+
+
+def test_a_folder_is_fetched_for_a_while(tmp_path):
+    store = Store("memory://fetched/folder")
+    (tmp_path / "a").write_text("content")
+    store.upload(tmp_path / "a", "below/a")
+    with fetched(store.url) as folder:
+        assert (folder / "below" / "a").read_text() == "content"
+    assert not folder.exists()
+    with (
+        pytest.raises(Missing, match="memory://fetched/none does not exist"),
+        fetched("memory://fetched/none"),
+    ):
+        pass
+
+
+def test_the_first_error_of_many_calls_is_raised():
+    done = []
+
+    def call(name):
+        if name == "bad":
+            raise InputError("bad is bad")
+        done.append(name)
+
+    in_parallel(call, ["a", "b"])
+    assert sorted(done) == ["a", "b"]
+    with pytest.raises(InputError, match="bad is bad"):
+        in_parallel(call, ["bad", *"cdef"])

@@ -24,7 +24,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether a file could not be written for want of space, also where a library wrapped this."""
+    """Returns whether `error`, or what it was raised from, says that a disk is full."""
     return any(
         (isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT))
         or os.strerror(errno.ENOSPC) in str(cause)
@@ -42,7 +42,7 @@ def check_at_least(instance: Any, minimum: float, *names: str) -> None:
     """
     for name in names:
         value = getattr(instance, name)
-        if value is not None and value < minimum:
+        if value is not None and not value >= minimum:  # refuses NaN, too
             raise InputError(f"{name}={value} must be at least {minimum}")
 
 
@@ -56,7 +56,7 @@ def check_above(instance: Any, limit: float, *names: str) -> None:
     """
     for name in names:
         value = getattr(instance, name)
-        if value is not None and value <= limit:
+        if value is not None and not value > limit:
             raise InputError(f"{name}={value} must be above {limit}")
 
 

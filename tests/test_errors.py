@@ -15,6 +15,9 @@ def test_at_least_and_above():
         check_at_least(fields, 1, "one", "half")
     with pytest.raises(InputError, match="^one=1 must be above 1$"):
         check_above(fields, 1, "one")
+    for check in (check_at_least, check_above):
+        with pytest.raises(InputError, match="rate=nan must be"):
+            check(SimpleNamespace(rate=float("nan")), 0, "rate")
 
 
 @pytest.mark.parametrize(

@@ -350,11 +350,11 @@ def test_temperature_has_a_bound_and_comes_back_from_it():
         (
             "byol",
             {"views": (Augmentation(), Augmentation(size=(8, 8)))},
-            r"views of None and \(8, 8\) cannot be",
+            r"views: sizes None and \(8, 8\) cannot be",
         ),
         ("simsiam", {"predictor": (0, 8)}, r"predictor=\(0, 8\) must be the widths"),
         ("barlow_twins", {"off_diagonal_weight": -1.0}, "off_diagonal_weight=-1.0"),
-        ("vicreg", {"variance_weight": -1.0}, "variance_weight=-1.0 must not be negative"),
+        ("vicreg", {"variance_weight": -1.0}, "variance_weight=-1.0 must be at least 0"),
         ("dino", {"teacher_temperature": 0.0}, "teacher_temperature=0.0 must be above 0"),
         ("dino", {"first_temperature": -1.0}, "first_temperature=-1.0 must be above 0"),
         ("dino", {"frozen": -1}, "frozen=-1 must not be negative"),

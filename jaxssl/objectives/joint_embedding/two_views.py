@@ -1,45 +1,201 @@
-"""Two views of every image of a batch, made on the device, and what they are embedded to.
+"""The base of objectives that compare two views of every image: SimCLR, BYOL, SimSiam, Barlow Twins, VICReg.
 
-Rows are embedded one by one, and their features travel; the heads run on those of the whole batch at once.
-So the batch norms of projectors and predictors are over all views of the global batch, however it is cut
-into microbatches: they couple its rows as a contrast does.
+    two views of image i -> encoder -> features -> projector -> projections [-> predictor -> predictions]
+    the teacher, where there is one:  encoder -> features -> projector -> targets
 
-batch      images                       first, second   projections of an image's two views
-features   of the encoder               width           of a projection
+`embed` computes the features of some rows; `contrast` runs the heads on the features of the whole batch at
+once. So the batch norms of projectors and predictors normalise over all views of the global batch, however it
+is split into microbatches: they couple its rows as a contrast does.
+
+    batch      images of a batch             views   2 x batch; rows 2 i and 2 i + 1 are the views of image i
+    features   numbers that the encoder      width   numbers of a projection
+               makes of a view
 """
 
-from typing import Any, NamedTuple
+from abc import abstractmethod
+from typing import Any, NamedTuple, final
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxssl.augment import Augmentation, fold
 from jaxssl.errors import InputError
-from jaxssl.models.layers.mlp import MLP
-from jaxssl.models.pretraining.joint_embedding import JointEmbedding
-from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, mean_metrics
+from jaxssl.models.layers.mlp import MLP, HeadNorm
+from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
+from jaxssl.objectives.batches.batch import Images
+from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
+from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
+    first_statistics,
     in_every_row,
     moved,
     over_rows,
     statistics_for,
 )
 from jaxssl.objectives.joint_embedding.geometry import geometry
+from jaxssl.objectives.joint_embedding.teacher import Momentum, follow, teacher_of
 
 Pairs = Float[Array, "batch 2 width"]
 
 
 class Embeddings(NamedTuple):
-    """What each row gives to a contrast of all rows."""
+    """What each row contributes to a comparison of all rows."""
 
     features: Float[Array, "batch 2 features"]
-    moments: Any  # of the encoder's batch norms, in every row; None: those of the state are used
+    """Features of both views of every image."""
+    moments: Any
+    """Moments of the encoder's batch norms, repeated for every row; None in evaluation."""
+    teacher: Float[Array, "batch 2 features"] | None = None
+    """The teacher's features of both views, without gradient; None where there is no teacher."""
+
+
+class Projections(NamedTuple):
+    """What the heads make of the features of a batch."""
+
+    projected: Pairs
+    """Projections of both views."""
+    predicted: Pairs
+    """What the predictor makes of the projections; the projections themselves without a predictor."""
+    targets: Pairs
+    """The teacher's projections; the projections themselves without a teacher."""
+
+
+class TwoViews(ContrastiveObjective):
+    """An objective on two views of every image; a subclass has the fields below and writes `compare`."""
+
+    encoder: Encoder
+    """Configuration of the network for images."""
+    views: Augmentation | tuple[Augmentation, Augmentation]
+    """Augmentation of both views, or one for each."""
+    projector: tuple[int, ...]
+    """Widths of the projector's layers."""
+    predictor: tuple[int, ...] = ()
+    """Widths of the predictor's layers; `()` for no predictor."""
+    norm: HeadNorm
+    """Norm between the layers of the heads."""
+    momentum: Momentum | None = None
+    """Momentum of the teacher; None for no teacher."""
+
+    @abstractmethod
+    def compare(self, rows: Projections, weights: Float[Array, " batch"]) -> Float[Array, ""]:
+        """Computes the loss of the global batch.
+
+        Args:
+          rows: Projections, predictions and targets, `[batch, 2, width]` each.
+          weights: Weights of the images, `[batch]`, which add up to one.
+
+        Returns:
+          Scalar loss.
+        """
+
+    @final
+    def check_fields(self, *, with_predictor: bool = False) -> None:
+        """Raises `InputError` where the views differ in size or the widths of a head do not fit.
+
+        `with_predictor`: the objective needs a predictor, whose outputs are as wide as the projections.
+        """
+        first, second = (kind.size for kind in self._both_views)
+        if first != second:
+            raise InputError(
+                f"views: sizes {first} and {second} cannot be embedded together; set one size for both"
+            )
+        check_widths("projector", self.projector)
+        if with_predictor:
+            check_widths("predictor", self.predictor, last=self.projector[-1])
+
+    @final
+    def init(self, key: Array, spec: Any) -> JointEmbedding:
+        """Makes encoder, projector and predictor for images as in `spec`, with parameters drawn by `key`."""
+        return JointEmbedding(
+            key,
+            self.encoder,
+            spec.channels,
+            projector=self.projector,
+            predictor=self.predictor,
+            norm=self.norm,
+        )
+
+    @final
+    def init_state(self, model: JointEmbedding) -> Any:
+        """Makes the running statistics of batch norms and, with `momentum`, a teacher: a copy of `model`."""
+        teacher = {} if self.momentum is None else {"teacher": teacher_of(model)}
+        return {**teacher, "statistics": first_statistics(model)}
+
+    @final
+    def follow(self, state: Any, model: JointEmbedding, step: Int[Array, ""]) -> Any:
+        """Moves the teacher in `state` towards `model` by the momentum of this `step`, a scalar."""
+        if self.momentum is None:
+            return state
+        return {**state, "teacher": follow(state["teacher"], model, self.momentum.at(step))}
+
+    @final
+    def corrupt(self, batch: Images, key: Array) -> KeyedImages:
+        """Gives every image of the global `batch` a random key of its own, made from `key`, and a weight."""
+        return draw(batch, key)
+
+    @final
+    def embed(
+        self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
+    ) -> Embeddings:
+        """Computes the features of both views of some images.
+
+        Args:
+          model: Encoder and heads.
+          state: Running statistics of batch norms, and the teacher where there is one. The teacher's own
+            batch norms always take the moments of the batch at hand.
+          examples: Images with their keys.
+          key: Random key of dropout; None in evaluation, where batch norms take the running statistics.
+
+        Returns:
+          Features, `[batch, 2, features]`.
+        """
+        views = make_views(examples, self._both_views)
+        targets = None
+        if self.momentum is not None:
+            features, _ = state["teacher"].encoder(views)
+            targets = jax.lax.stop_gradient(in_pairs(features))
+        return embed_views(model, state, views, key)._replace(teacher=targets)
+
+    @final
+    def contrast(
+        self, model: JointEmbedding, state: Any, embeddings: Embeddings, examples: KeyedImages
+    ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
+        """Computes the loss of the global batch from the features of all its rows.
+
+        Args:
+          model: Encoder and heads.
+          state: Running statistics of batch norms, and the teacher where there is one.
+          embeddings: What `embed` has made of all rows, `[batch, 2, features]`.
+          examples: The images of the global batch.
+
+        Returns:
+          The loss, a scalar, and (the state with moved statistics, metrics by name).
+        """
+        projected, predicted, after = run_heads(model, state, embeddings)
+        targets = projected
+        if embeddings.teacher is not None:
+            targets, _ = run_head(state["teacher"].projector, embeddings.teacher)
+        loss = self.compare(Projections(projected, predicted, targets), examples.weights)
+        return loss, (after, metrics_of(loss, examples, projected[:, 0], projected[:, 1]))
+
+    @property
+    def _both_views(self) -> tuple[Augmentation, Augmentation]:
+        return self.views if isinstance(self.views, tuple) else (self.views, self.views)
 
 
 def make_views(
     examples: KeyedImages, kinds: tuple[Augmentation, Augmentation]
 ) -> Float[Array, "views height width channels"]:
-    """Both views of every image, beside each other so that no row is moved: 2 x batch rows."""
+    """Makes two views of every image, `[views, height, width, channels]`.
+
+    Args:
+      examples: Images with their keys.
+      kinds: Augmentation of the first and of the second view.
+
+    Returns:
+      Both views of an image beside each other, so that no row moves to another device.
+    """
     made = [kind(examples.pixels, fold(examples.keys, i)) for i, kind in enumerate(kinds)]
     return jnp.stack(made, axis=1).reshape(-1, *made[0].shape[1:])
 
@@ -50,7 +206,10 @@ def embed_views(
     views: Float[Array, "views height width channels"],
     key: Array | None,
 ) -> Embeddings:
-    """Features of what `make_views` has made."""
+    """Runs the encoder of `model` on views `[views, height, width, channels]`.
+
+    `key` is that of dropout. Without it batch norms take the running statistics of `state`.
+    """
     own = statistics_for(state, key)
     features, moments = model.encoder(
         views, key=key, statistics=None if own is None else own["encoder"]
@@ -60,16 +219,23 @@ def embed_views(
 
 
 def in_pairs(rows: Float[Array, "views width"]) -> Pairs:
-    """Rows 2 i and 2 i + 1 are the views of image i."""
+    """Reshapes `rows` `[views, width]` to `[batch, 2, width]`: rows 2 i and 2 i + 1 are of image i."""
     return rows.reshape(-1, 2, rows.shape[-1])
 
 
 def run_heads(
     model: JointEmbedding, state: Any, embeddings: Embeddings
 ) -> tuple[Pairs, Pairs, Any]:
-    """Projections of all views, what the predictor makes of them, and the state with its statistics.
+    """Runs projector and predictor on the features of all views.
 
-    Without a predictor the second is the first.
+    Args:
+      model: Encoder and heads.
+      state: Running statistics of batch norms, used where `embeddings` have no moments (in evaluation).
+      embeddings: Features, `[batch, 2, features]`.
+
+    Returns:
+      Projections and predictions, `[batch, 2, width]` each (the same without a predictor), and the state
+      with its statistics moved towards the moments of this batch.
     """
     evaluated = embeddings.moments is None
     own = state["statistics"] if evaluated else {}
@@ -83,7 +249,16 @@ def run_heads(
 
 
 def run_head(head: MLP, pairs: Pairs, statistics: Any = None) -> tuple[Pairs, Any]:
-    """A head on both views of every image, and moments of its batch norms over all of them."""
+    """Runs a head on both views of every image.
+
+    Args:
+      head: Projector or predictor.
+      pairs: Its inputs, `[batch, 2, width]`.
+      statistics: Statistics for its batch norms; None takes the moments over all views at hand.
+
+    Returns:
+      The outputs, `[batch, 2, width]`, and the moments.
+    """
     outputs, moments = head(pairs.reshape(-1, pairs.shape[-1]), statistics=statistics)
     return in_pairs(outputs), moments
 
@@ -91,20 +266,29 @@ def run_head(head: MLP, pairs: Pairs, statistics: Any = None) -> tuple[Pairs, An
 def metrics_of(
     loss: Float[Array, ""], examples: KeyedImages, first: Array, second: Array
 ) -> Metrics:
-    """The loss, a sum under weights that add up to one, and how the embeddings of these rows lie."""
+    """Returns the loss and the geometry of the embeddings (`geometry.py`) as metrics.
+
+    Args:
+      loss: Scalar loss, a sum under weights that add up to one.
+      examples: The images that it was computed of.
+      first: Embeddings of the first views, `[batch, width]`.
+      second: Embeddings of the second views, `[batch, width]`.
+    """
     return {**mean_metrics(examples, loss=loss), **geometry(first, second)}
 
 
 def check_widths(name: str, widths: tuple[int, ...], last: int | None = None) -> None:
-    """Raises InputError where these are no widths of layers, or do not end with `last`."""
+    """Checks the widths of the layers of a head.
+
+    Args:
+      name: Name of the field, for the message.
+      widths: Widths of the layers behind the inputs.
+      last: Required width of the last layer; None for any.
+
+    Raises:
+      InputError: There is no layer, a width is below 1, or the last is not `last`.
+    """
     if not widths or min(widths) < 1:
         raise InputError(f"{name}={widths} must be the widths of its layers, e.g. (2048, 128)")
     if last is not None and widths[-1] != last:
         raise InputError(f"{name}={widths} must end with {last}, the width of the projections")
-
-
-def check_sizes(views: tuple[Augmentation, Augmentation]) -> None:
-    """Raises InputError where the two kinds of views have different sizes."""
-    first, second = (kind.size for kind in views)
-    if first != second:
-        raise InputError(f"views of {first} and {second} cannot be embedded together; set one size")

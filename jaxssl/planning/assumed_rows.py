@@ -1,4 +1,4 @@
-"""The description of rows or images that may not exist yet: from their manifest, or assumed."""
+"""Describes the rows or images of a run, which may not exist yet: from their manifest, or assumed."""
 
 from functools import partial
 from typing import Any
@@ -14,10 +14,11 @@ from jaxssl.errors import InputError
 from jaxssl.planning.refusals import networks
 from jaxssl.training.config import Pretraining
 
+# What is assumed where nothing else is known
 LENGTH, VOCAB_SIZE = 512, 32_768
 HEIGHT, WIDTH, CHANNELS = 224, 224, 3
 CAPTION_LENGTH = 77  # as in CLIP (Radford et al. 2021)
-SPECIALS = 5  # pad, unknown, begin, end, mask
+SPECIALS = 5  # ids: pad, unknown, begin, end, mask
 
 
 def assumed_rows(
@@ -26,14 +27,28 @@ def assumed_rows(
     vocab_size: int | None = None,
     size: tuple[int, int] | None = None,
 ) -> tuple[TextSpec | ImageSpec, str]:
-    """Rows as the manifest of `config.data` says, less what is given; and in words where from.
+    """Describes the rows that a run would read.
 
-    `size` is height and width of images; `length` and `vocab_size` are then those of their captions.
+    What is not given comes from the manifest of `config.data` if the set exists, from the recipe's
+    preparation of images, or is assumed: rows of 512 tokens (or the network's `max_length`, if that is
+    less), a vocabulary of 32,768, images of 224x224x3.
+
+    Args:
+      config: Configuration of the run.
+      length: Length of a row, or of a caption, in tokens.
+      vocab_size: Number of token ids.
+      size: Height and width of images in pixels.
+
+    Returns:
+      The description of the batches, and where it comes from, in words.
+
+    Raises:
+      InputError: An argument does not fit the recipe, or a size is too small.
     """
     if isinstance(config.data, Images):
         return _images(config, config.data, length, vocab_size, size)
     if size is not None:
-        raise InputError("--size is of images, and the recipe reads text; leave it out")
+        raise InputError("size is for images, but the recipe reads text; leave size out")
     folder = config.data.paths[0]
     if is_prepared(folder):
         manifest = read_manifest(folder)
@@ -52,7 +67,7 @@ def _images(
     vocab_size: int | None,
     size: tuple[int, int] | None,
 ) -> tuple[ImageSpec, str]:
-    """Captions are there where the set has some, the recipe prepares some, or a network reads them."""
+    """Describes images, with captions if the set or the recipe has them, or a network reads them."""
     folder, recipe = data.paths[0], data.prepare
     height, width, channels, tokens = HEIGHT, WIDTH, CHANNELS, 0
     known, source = VOCAB_SIZE, "assumed"
@@ -71,23 +86,24 @@ def _images(
         source = "from the recipe"
     height, width = _given(size, (height, width))
     if min(height, width) < 1:
-        raise InputError(f"images of {height}x{width} have no pixel; pass a larger --size")
+        raise InputError(f"images of {height}x{width} have no pixels; set size to at least 1x1")
     captions = None
     if tokens or length is not None:
         captions = _text(data.batch, _given(length, tokens), _given(vocab_size, known))
     elif vocab_size is not None:
-        raise InputError("--vocab-size is of captions, and there are none; pass --length, too")
+        raise InputError("vocab_size is for captions, and there are none; give length, too")
     spec = ImageSpec(data.batch, height, width, channels, labels, captions)
     given = {"size": size, "length": length, "vocab-size": vocab_size}
     return spec, _source(source, given if captions else {"size": size})
 
 
 def _given(value: Any, known: Any) -> Any:
+    """Returns the given value, or the known one if none is given."""
     return known if value is None else value
 
 
 def _source(known: str, flags: dict[str, Any]) -> str:
-    """Where a description is from, in words; `flags` are all that could be given."""
+    """Returns in words where a description comes from; `flags` are all that could be given."""
     given = [f"--{name}" for name, value in flags.items() if value is not None]
     if not given:
         return known
@@ -96,13 +112,13 @@ def _source(known: str, flags: dict[str, Any]) -> str:
 
 
 def _text(batch: int, length: int, vocab_size: int) -> TextSpec:
-    """Only shapes matter: every token that is not special begins a word of four bytes."""
+    """Describes text. Since only shapes matter, each token is taken to begin a word of four bytes."""
     if length < 8:
-        raise InputError(f"rows of {length} tokens are too short; pass --length of at least 8")
+        raise InputError(f"rows of {length} tokens are too short; set length to at least 8")
     if vocab_size <= SPECIALS:
         raise InputError(
-            f"a vocabulary of {vocab_size} holds nothing but its {SPECIALS} special tokens; "
-            "pass a larger --vocab-size"
+            f"a vocabulary of {vocab_size} has no tokens beside its {SPECIALS} special ones; "
+            "set vocab_size to more"
         )
     special = np.arange(vocab_size) < SPECIALS
     return TextSpec(

@@ -1,11 +1,18 @@
-"""The collectives of a compiled program: what they move, between which devices, and what hides them.
+"""Finds the collectives of a compiled program: their bytes, their devices, and whether they are overlapped.
 
-TPU compilers print one collective many times, as steps inside other fusions: of these, those with the
-same channel are counted once. (Outside of fusions channels do not tell: those that `shard_map` wrote
-may all have the same.) Bytes are what one device sends in one call of the program, in
-rings over the n devices of a group: (n-1)/n of the array for all-gather, reduce-scatter and
-all-to-all, twice that for all-reduce (a reduce-scatter and an all-gather), all of it for a permute
-(Thakur, Rabenseifner & Gropp 2005, section 4).
+TPU compilers print one collective many times, as steps inside other fusions; those with the same channel
+are counted once. (Outside of fusions, the channel does not identify a collective: all that `shard_map`
+created may have the same one.)
+
+Bytes are those that one device sends in one call of the program, if a group of n devices forms a ring:
+
+    all-gather, reduce-scatter, all-to-all    (n - 1) / n of the array
+    all-reduce                                twice that: a reduce-scatter and an all-gather
+    collective-permute                        the whole array
+
+References:
+  Thakur, Rabenseifner & Gropp 2005, "Optimization of collective communication operations in MPICH",
+  section 4.
 """
 
 import re
@@ -15,6 +22,7 @@ import numpy as np
 
 from jaxssl.planning.program_text import Computation, Instruction, Program
 
+# Opcodes of the collectives, and of instructions that do work which can hide them
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 COMPUTE = {"fusion", "dot", "convolution", "custom-call", "while", "conditional", "call", "sort"}
 CHANNEL = re.compile(r"channel_id=(\d+)")
@@ -28,18 +36,24 @@ PAIRS = re.compile(r"source_target_pairs=\{(\{\d+,\d+\}(?:,\s*\{\d+,\d+\})*)\}")
 
 @dataclass(frozen=True)
 class Collective:
-    """One exchange between devices."""
+    """One exchange of data between devices."""
 
-    kind: str  # one of KINDS
-    times: int  # how often it runs in a step
-    array: int  # bytes of the whole array on one device, before a scatter or after a gather
-    group: tuple[int, ...]  # the first of its groups, as places in the mesh
-    rows: int  # product of all sizes but the last, of the largest array that it gives
-    is_overlapped: bool  # starts before other work and is waited for after it
+    kind: str
+    """Opcode, one of `KINDS`."""
+    times: int
+    """Number of runs per step."""
+    array: int
+    """Bytes of the whole array on one device: before a scatter, or after a gather."""
+    group: tuple[int, ...]
+    """Devices of the first of its groups, as positions in the flattened mesh."""
+    rows: int
+    """Product of all sizes but the last of its result; of the largest result if there are several."""
+    is_overlapped: bool
+    """Whether the device does other work between its start and its end."""
 
     @property
     def sent(self) -> float:
-        """Bytes that a device sends in a step."""
+        """Returns the bytes that a device sends in a step."""
         n = max(len(self.group), 1)
         share = {"all-reduce": 2 * (n - 1) / n, "collective-permute": 1.0}.get(
             self.kind, (n - 1) / n
@@ -49,17 +63,22 @@ class Collective:
 
 @dataclass(frozen=True)
 class Total:
-    """All collectives of one kind in a step."""
+    """The collectives of one kind in a step."""
 
     kind: str
-    count: int  # unique ones in the program
-    runs: int  # with those inside loops as often as they run
-    sent: float  # bytes of a device
-    overlapped: int  # of `count`
+    """Opcode, one of `KINDS`."""
+    count: int
+    """Number of different collectives in the program."""
+    runs: int
+    """Number of runs per step; those inside loops count as often as they run."""
+    sent: float
+    """Bytes that a device sends per step."""
+    overlapped: int
+    """How many of `count` are overlapped with other work."""
 
 
 def totals(collectives: list[Collective]) -> list[Total]:
-    """By kind, those that occur."""
+    """Sums up `collectives` by kind; kinds that do not occur are left out."""
     found = []
     for kind in KINDS:
         these = [c for c in collectives if c.kind == kind]
@@ -77,9 +96,14 @@ def totals(collectives: list[Collective]) -> list[Total]:
 
 
 def collectives_of(program: Program, devices: int) -> list[Collective]:
-    """The collectives that move something, each channel once.
+    """Finds the collectives of a program, each channel once.
 
-    `devices` is the size of the mesh: the group of a collective that names none.
+    Args:
+      program: The compiled program.
+      devices: Number of devices of the mesh, which are the group of a collective that names none.
+
+    Returns:
+      The collectives whose groups have more than one device.
     """
     hidden = overlapped(program)
     found: dict[tuple[str, ...], Collective] = {}
@@ -109,17 +133,33 @@ def collectives_of(program: Program, devices: int) -> list[Collective]:
 
 
 def kind_of(instruction: Instruction, computation: Computation) -> str | None:
-    """Which collective an instruction is; None for all others, and for the end of one."""
+    """Returns the kind of collective of an instruction.
+
+    Args:
+      instruction: The instruction.
+      computation: The computation that contains it.
+
+    Returns:
+      One of `KINDS`; None for other instructions, and for the end of an asynchronous collective.
+    """
     kind = instruction.opcode.removesuffix("-start")
     if kind not in KINDS:
         return None
-    # TPU programs write a reduce-scatter as an all-reduce inside a fusion of this name.
+    # TPU programs have a reduce-scatter as an all-reduce inside a fusion of this name
     is_scatter = kind == "all-reduce" and "all-reduce-scatter" in computation.name
     return "reduce-scatter" if is_scatter else kind
 
 
 def group_of(text: str, devices: int) -> tuple[int, ...]:
-    """The devices of the first group, from any of the four ways in which XLA prints them."""
+    """Reads the devices of a collective's first group.
+
+    Args:
+      text: Attributes of the instruction, in any of the four ways in which XLA prints groups.
+      devices: Number of devices of the mesh, which are the group if the text names none.
+
+    Returns:
+      Positions of the devices in the flattened mesh.
+    """
     everyone = tuple(range(devices))
     if found := MESH.search(text):
         return _mesh_group(found[1], found[2], found[3], found[4])
@@ -136,7 +176,10 @@ def group_of(text: str, devices: int) -> tuple[int, ...]:
 
 
 def _mesh_group(axes: str, ids: str | None, order: str | None, taken: str) -> tuple[int, ...]:
-    """Devices that differ in the axes `taken` only, of `'a'=2,'b'=4`; ids in another order if given."""
+    """Returns the devices that differ only in the axes `taken` of the mesh `axes`, as `'a'=2,'b'=4`.
+
+    `ids` and `order` describe the order of the devices in the mesh, if it is not the usual one.
+    """
     sizes = {name: int(size) for name, size in (part.split("=") for part in axes.split(","))}
     grid = (
         _grid(_numbers(ids or ""), _numbers(order or ""))
@@ -149,18 +192,23 @@ def _mesh_group(axes: str, ids: str | None, order: str | None, taken: str) -> tu
 
 
 def _grid(sizes: list[int], order: list[int]) -> np.ndarray:
+    """Numbers of devices in the shape `sizes`, its axes transposed by `order` if that is not empty."""
     grid = np.arange(np.prod(sizes, dtype=int)).reshape(sizes)
     return grid.transpose(order) if order else grid
 
 
 def overlapped(program: Program) -> set[str]:
-    """Collectives between whose start and end the device does something else.
+    """Finds the collectives between whose start and end the device does other work.
 
-    Their names, or their channels where they start inside a fusion.
+    Args:
+      program: The compiled program.
+
+    Returns:
+      Their names; for collectives that start inside a fusion, their channels.
     """
     hidden: set[str] = set()
     for name in program.steps:
-        open_starts: dict[str, bool] = {}  # name of a start -> whether work has been seen since
+        open_starts: dict[str, bool] = {}  # name of a start -> whether work came after it
         instructions = program.computations[name].instructions
         for instruction in instructions.values():
             if _is_start(instruction):
@@ -174,6 +222,7 @@ def overlapped(program: Program) -> set[str]:
 
 
 def _is_start(instruction: Instruction) -> bool:
+    """Returns whether an instruction starts an asynchronous collective."""
     kind = instruction.opcode.removesuffix("-start")
     return (kind != instruction.opcode and kind in (*KINDS, "async")) or (
         instruction.opcode == "fusion" and "collective-start" in instruction.name
@@ -181,7 +230,7 @@ def _is_start(instruction: Instruction) -> bool:
 
 
 def _started_by(instruction: Instruction, open_starts: dict[str, bool]) -> str | None:
-    """The start whose end this instruction is."""
+    """Returns the name of the start to which this instruction is the end, or None."""
     if "-done" not in instruction.opcode and "collective-done" not in instruction.name:
         return None
     for operand in instruction.operands:
@@ -192,6 +241,7 @@ def _started_by(instruction: Instruction, open_starts: dict[str, bool]) -> str |
 
 
 def _started(start: Instruction, program: Program) -> set[str]:
+    """Returns the names or channels of the collectives that a start begins."""
     if start.opcode.removesuffix("-start") in KINDS:
         return {start.name}
     waiting, channels = start.called(), set()
@@ -206,9 +256,11 @@ def _started(start: Instruction, program: Program) -> set[str]:
 
 
 def _channel(instruction: Instruction) -> str:
+    """Returns the number of an instruction's channel; its name if it has none."""
     number = CHANNEL.search(instruction.rest)
     return number[1] if number else instruction.name
 
 
 def _numbers(text: str) -> list[int]:
+    """Reads numbers with commas between them."""
     return [int(number) for number in text.split(",") if number]

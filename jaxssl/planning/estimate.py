@@ -1,10 +1,13 @@
-"""How long a step takes at best: a roofline over arithmetic, memory and links.
+"""Estimates the shortest possible time of a step: a roofline over arithmetic, memory and links.
 
-    step = max(FLOPs / peak, bytes of memory / its bandwidth, collectives that something hides)
-           + collectives that nothing hides
+    step = max(FLOPs / peak, bytes of memory / bandwidth, overlapped collectives) + other collectives
 
-Williams, Waterman & Patterson 2009. It is a bound, not a forecast: it knows neither launches nor
-latencies, nor how well a kernel uses the units that it runs on.
+This is a lower bound, not a forecast: it ignores launch overhead and latencies, and assumes that kernels
+use the hardware fully.
+
+References:
+  Williams, Waterman & Patterson 2009, "Roofline: an insightful visual performance model for multicore
+  architectures".
 """
 
 import math
@@ -16,28 +19,36 @@ from jaxssl.planning.collectives import Collective
 from jaxssl.planning.targets import Target
 
 ASSUMPTIONS = (
-    "matrix products run at the dense bfloat16 peak; FLOPs are ours, 3 x forward, and a forward more "
-    "where remat is full",
+    "matrix products run at the dense bfloat16 peak; they count 3 times where gradients flow through "
+    "them (4 times where remat is full), and once elsewhere",
     "memory traffic is what the compiled program reads and writes outside its fusions and kernels, "
-    "each once; the way to the host's memory and back takes no time",
+    "each once; copies to the host's memory and back take no time",
     "a collective is a ring over the torus dimensions that its group spans, in both directions where "
-    "they close; between slices or nodes, the network of each chip",
-    "collectives that start before other work and end after it run beside it; all others stop the step",
+    "they close; between slices or nodes, it uses the network of each chip",
+    "collectives that start before other work and end after it are overlapped; all others stop the step",
 )
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one step on one device, by what takes them."""
+    """The shortest possible time of a step, and its parts."""
 
     arithmetic: float
+    """Seconds of matrix products, with recomputation."""
     memory: float
-    collectives: float  # all of them, one after another
-    exposed: float  # of these, what nothing hides
+    """Seconds of memory traffic."""
+    collectives: float
+    """Seconds of all collectives, one after another."""
+    exposed: float
+    """Seconds of the collectives that are not overlapped with other work."""
     step: float
-    utilisation: float  # model FLOPs (without recomputation) of all devices' peak
+    """Seconds of the whole step."""
+    utilisation: float
+    """Model FLOPs (without recomputation) as a fraction of what all devices could do in `step`."""
     bound_by: str
-    units_per_second: float  # tokens, or images
+    """What takes longest: "arithmetic", "memory" or "collectives"."""
+    units_per_second: float
+    """Tokens or images per second, of all devices together."""
 
 
 def estimate(
@@ -50,9 +61,19 @@ def estimate(
     traffic: float,
     units: int,
 ) -> Estimate | None:
-    """`flops` and `executed` (with recomputation) of a whole step, `traffic` of one device.
+    """Estimates the shortest possible time of a step.
 
-    `devices` in the order of the mesh. None for CPUs, whose figures are in no data sheet.
+    Args:
+      target: The devices to plan for.
+      devices: The devices in the order of the flattened mesh.
+      collectives: The collectives of the compiled step.
+      flops: FLOPs of a step on all devices, without recomputation.
+      executed: FLOPs of a step on all devices, with recomputation.
+      traffic: Bytes that one device reads from and writes to its memory in a step.
+      units: Tokens or images of a step.
+
+    Returns:
+      The estimate; None for CPUs, whose peaks are not in data sheets.
     """
     chip = target.chip
     if chip is None:
@@ -79,11 +100,17 @@ def estimate(
 
 
 def link_speed(group: Sequence[int], devices: Sequence[Any], target: Target) -> float:
-    """Bytes per second that each device of a group sends to the others of it."""
+    """Returns the bytes per second that each device of a group can send to the others.
+
+    Args:
+      group: Positions of the devices in `devices`.
+      devices: The devices in the order of the flattened mesh.
+      target: The devices to plan for; infinite speed is returned for CPUs.
+    """
     chip = target.chip
     if chip is None:
         return math.inf
-    members = [devices[place] for place in group]
+    members = [devices[position] for position in group]
     if not chip.is_tpu:
         crosses = len({device.process_index for device in members}) > 1
         return chip.network if crosses else chip.link
@@ -92,7 +119,7 @@ def link_speed(group: Sequence[int], devices: Sequence[Any], target: Target) -> 
     dimensions = 0.0
     for axis, size in enumerate(target.shape):
         spread = len({device.coords[axis] for device in members})
-        if spread > 1:  # a permute to a neighbour has one in the other direction beside it
+        if spread > 1:  # a permute to a neighbour is accompanied by one in the other direction
             closes = size % chip.ring == 0 and (spread == size or len(group) == 2)
             dimensions += 2 if closes else 1
-    return chip.link * (dimensions or 2 * chip.sizes)  # no axis: two devices of one chip
+    return chip.link * (dimensions or 2 * chip.sizes)  # no axis differs: two devices of one chip

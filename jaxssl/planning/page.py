@@ -1,4 +1,4 @@
-"""A plan as a page for a person, and as JSON."""
+"""Renders a plan as a page of text, and as JSON."""
 
 import dataclasses
 from typing import Any
@@ -9,13 +9,19 @@ import jaxssl
 from jaxssl.models.layers.attention_choice import Choice
 from jaxssl.planning.collectives import Total
 from jaxssl.planning.estimate import ASSUMPTIONS, Estimate
-from jaxssl.planning.plan import Measured, Memory, Plan
+from jaxssl.planning.measure import Measured, Memory
+from jaxssl.planning.plan import Plan
 
 GIB = 2**30
 
 
 def as_text(plan: Plan, name: str) -> str:
-    """The page that `jaxssl plan` prints."""
+    """Renders the page that `jaxssl plan` prints.
+
+    Args:
+      plan: The plan.
+      name: Name of the recipe.
+    """
     counts, target = plan.counts, plan.target
     slices = f" x {target.slices} slices" if target.slices > 1 else ""
     mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
@@ -41,11 +47,12 @@ def as_text(plan: Plan, name: str) -> str:
 
 
 def rows_of_device(plan: Plan) -> int:
-    """Of one microbatch."""
+    """Returns the number of rows of a microbatch that each device of `plan` has."""
     return plan.batch // plan.microbatches // (plan.mesh["data"] * plan.mesh["fsdp"])
 
 
 def _measured(plan: Plan, measured: Measured) -> list[str]:
+    """The lines about the compiled program."""
     lines = [
         f"  hosts       {plan.target.hosts}, each reads {measured.host_rows} rows of a batch from "
         "any shard",
@@ -57,11 +64,12 @@ def _measured(plan: Plan, measured: Measured) -> list[str]:
     if not measured.collectives:
         lines.append("    none")
     if measured.estimate is None:
-        return [*lines, "  time        no estimate: a CPU's peaks are in no data sheet"]
+        return [*lines, "  time        no estimate: the peaks of CPUs are not in data sheets"]
     return lines + _estimate(plan, measured.estimate)
 
 
 def _memory(memory: Memory) -> list[str]:
+    """The lines about memory."""
     lines = [
         f"  memory      {memory.total / GIB:.3f} GiB a device of {memory.limit / GIB:.2f} "
         f"({memory.total / memory.limit:.0%}): arguments {memory.arguments / GIB:.3f}, "
@@ -74,12 +82,14 @@ def _memory(memory: Memory) -> list[str]:
 
 
 def _attention(choice: Choice) -> str:
+    """How an attention is computed."""
     if not choice.reason:
         return f"fused ({choice.kernel})"
     return f"XLA, with the scores in memory: {choice.reason}"
 
 
 def _collective(total: Total) -> str:
+    """The line about the collectives of one kind."""
     return (
         f"    {total.kind:<19}{total.count:>4} in the program{total.runs:>7} runs"
         f"{total.sent / 2**20:>11,.1f} MiB sent by a device, {total.overlapped} overlap compute"
@@ -87,6 +97,7 @@ def _collective(total: Total) -> str:
 
 
 def _estimate(plan: Plan, found: Estimate) -> list[str]:
+    """The lines about time, and its assumptions."""
     seconds = plan.steps * found.step
     return [
         f"  time        at best {found.step * 1e3:,.2f} ms a step, bound by {found.bound_by}: "
@@ -100,7 +111,12 @@ def _estimate(plan: Plan, found: Estimate) -> list[str]:
 
 
 def as_json(plan: Plan, name: str) -> dict[str, Any]:
-    """All numbers of a plan; bytes and seconds."""
+    """Returns all numbers of a plan, in bytes and seconds, as a dictionary for JSON.
+
+    Args:
+      plan: The plan.
+      name: Name of the recipe.
+    """
     counts, measured, target = plan.counts, plan.measured, plan.target
     content = {
         "config": name,

@@ -1,14 +1,13 @@
-"""Reads a compiled program: its computations, and how often each of them runs in one call.
+"""Parses a compiled program: its computations, and how often each of them runs in one call.
 
-XLA prints an optimised program (`compiled.as_text()`) as computations of instructions:
+XLA prints an optimised program (`compiled.as_text()`) as computations that consist of instructions:
 
     %body.7 (param: (s32[], f32[8,4])) -> (s32[], f32[8,4]) {
       %dot.3 = f32[8,4]{1,0} dot(%a, %b), lhs_contracting_dims={1}, …
       ROOT %tuple.9 = (s32[], f32[8,4]) tuple(%i, %dot.3)
     }
 
-Shapes are those of one device. The body of a loop is printed once: what it does counts as often as
-the loop goes round.
+Shapes are those of one device. The body of a loop is printed once, but counts once per iteration.
 """
 
 import math
@@ -17,7 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-BITS = {"pred": 8, "token": 0, "opaque": 0}  # of one element; the other types end with theirs
+BITS = {
+    "pred": 8,
+    "token": 0,
+    "opaque": 0,
+}  # per element; the names of other types end with the number
 HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$")
 SHAPE = re.compile(r"([a-z][a-z0-9]*)\[([\d,]*)\](\{[^{}]*\})?")
@@ -27,40 +30,53 @@ CALLED = re.compile(
 BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 TRIPS = re.compile(r'known_trip_count"?:?\s*\{"?n"?:"?(\d+)')
 OPERAND = re.compile(r"%([\w.\-]+)")
-CONTROL = {"while", "conditional", "call", "async-start"}  # they run computations step by step
+CONTROL = {
+    "while",
+    "conditional",
+    "call",
+    "async-start",
+}  # they run the instructions of other computations one by one
 CONSTANT = re.compile(r"^(\d+)\)")
 
 
 class Shape(NamedTuple):
-    """One array of one device."""
+    """Type and shape of one array of one device."""
 
     kind: str
+    """XLA's name of the element type, such as "f32" or "bf16"."""
     sizes: tuple[int, ...]
-    fast: (
-        bool  # lies in the chip's own memory (a memory space of its own in the layout), not in HBM
-    )
+    """Sizes of the axes."""
+    fast: bool
+    """Whether the array is in the chip's on-chip memory (the layout names a memory space), not in HBM."""
 
     @property
     def bytes(self) -> int:
+        """Returns the size of the array in bytes."""
         return math.prod(self.sizes) * bits(self.kind) // 8
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One line of a computation."""
+    """One instruction: a line of a computation."""
 
     name: str
+    """Name, unique in the program."""
     opcode: str
-    shapes: tuple[Shape, ...]  # of the result; several where it is a tuple
-    operands: tuple[str, ...]  # names
-    rest: str  # attributes, as printed
+    """Operation, such as "dot" or "all-gather-start"."""
+    shapes: tuple[Shape, ...]
+    """Shapes of the result; several if it is a tuple."""
+    operands: tuple[str, ...]
+    """Names of the operands."""
+    rest: str
+    """Operands and attributes, as printed after the opcode."""
 
     @property
     def bytes(self) -> int:
+        """Returns the size of the result in bytes."""
         return sum(shape.bytes for shape in self.shapes)
 
     def called(self) -> list[str]:
-        """Names of the computations that it runs."""
+        """Returns the names of the computations that the instruction runs."""
         names = CALLED.findall(self.rest)
         for listed in BRANCHES.findall(self.rest):
             names += [name.strip().lstrip("%") for name in listed.split(",")]
@@ -69,33 +85,49 @@ class Instruction:
 
 @dataclass
 class Computation:
-    """A function of the program; `instructions` are in the order in which they run."""
+    """A function of the program."""
 
     name: str
+    """Name, unique in the program."""
     instructions: dict[str, Instruction] = field(default_factory=dict)
+    """The instructions by their names, in the order in which they run."""
 
     def operand_bytes(self, instruction: Instruction) -> int:
+        """Returns the size in bytes of all operands of an `instruction` of this computation."""
         known = (self.instructions.get(name) for name in instruction.operands)
         return sum(operand.bytes for operand in known if operand is not None)
 
 
 @dataclass(frozen=True)
 class Program:
-    """All computations, and how often each runs in one call of the program."""
+    """A parsed program."""
 
     computations: dict[str, Computation]
+    """The computations by their names."""
     times: dict[str, int]
-    steps: frozenset[str]  # computations whose instructions run one by one: not those of a fusion
+    """Number of runs of each computation in one call of the program."""
+    steps: frozenset[str]
+    """Names of the computations whose instructions run one by one, unlike those inside a fusion."""
 
     def walk(self) -> Iterator[tuple[Computation, Instruction, int]]:
-        """Every instruction that runs, with its computation and how often it runs."""
+        """Yields each instruction that runs, with its computation and the number of its runs."""
         for name, times in self.times.items():
             for instruction in self.computations[name].instructions.values():
                 yield self.computations[name], instruction, times
 
 
 def read_program(text: str) -> Program:
-    """Parses `compiled.as_text()`. Raises ValueError for a text without an entry computation."""
+    """Parses a program.
+
+    Args:
+      text: The program, as `compiled.as_text()` returns it.
+
+    Returns:
+      The program.
+
+    Raises:
+      ValueError: The text has no entry computation.
+    """
     computations: dict[str, Computation] = {}
     entry, current = None, Computation("")
     for line in text.splitlines():
@@ -105,13 +137,13 @@ def read_program(text: str) -> Program:
         elif found := INSTRUCTION.match(line):
             current.instructions[found[1]] = _instruction(*found.groups())
     if entry is None:
-        raise ValueError("the text is no optimised program: it has no ENTRY computation")
+        raise ValueError("the text is not an optimised program: it has no ENTRY computation")
     times = _times(computations, entry)
     return Program(computations, times, frozenset(_steps(computations, entry)))
 
 
 def shapes_of(text: str) -> tuple[Shape, ...]:
-    """The arrays of a printed type, e.g. `(f32[8,4]{1,0}, s32[])`."""
+    """Parses the shapes in `text`, a printed type such as `(f32[8,4]{1,0}, s32[])`."""
     return tuple(
         Shape(kind, tuple(int(size) for size in sizes.split(",") if size), "S(" in layout)
         for kind, sizes, layout in SHAPE.findall(text)
@@ -120,28 +152,33 @@ def shapes_of(text: str) -> tuple[Shape, ...]:
 
 
 def bits(kind: str) -> int:
-    """Of one element: f32 32, bf16 16, s4 4, f8e4m3fn 8, pred 8."""
+    """Returns the bits of one element of type `kind`: 32 for f32, 16 for bf16, 8 for f8e4m3fn and pred.
+
+    Raises:
+      ValueError: The name is not that of an element type.
+    """
     if kind in BITS:
         return BITS[kind]
     digits = re.match(r"[a-z]+(\d+)", kind)
     if digits is None:
-        raise ValueError(f"{kind} is no element type")
+        raise ValueError(f"{kind} is not an element type")
     return int(digits[1])
 
 
 def _instruction(name: str, kind: str, opcode: str, rest: str) -> Instruction:
+    """Builds an instruction; its operands are the names before the closing parenthesis."""
     depth, end = 1, len(rest)
-    for place, letter in enumerate(rest):
+    for position, letter in enumerate(rest):
         depth += (letter == "(") - (letter == ")")
         if depth == 0:
-            end = place
+            end = position
             break
     operands = tuple(OPERAND.findall(rest[:end]))
     return Instruction(name, opcode, shapes_of(kind), operands, rest)
 
 
 def _times(computations: dict[str, Computation], entry: str) -> dict[str, int]:
-    """How often each computation runs: callers before those that they call."""
+    """Returns how often each computation runs, following the calls from the entry."""
     times = {entry: 1}
     waiting = [entry]
     while waiting:
@@ -157,6 +194,7 @@ def _times(computations: dict[str, Computation], entry: str) -> dict[str, int]:
 
 
 def _steps(computations: dict[str, Computation], entry: str) -> set[str]:
+    """Returns the names of the computations whose instructions run one by one."""
     steps, waiting = {entry}, [entry]
     while waiting:
         for instruction in computations[waiting.pop()].instructions.values():
@@ -168,7 +206,7 @@ def _steps(computations: dict[str, Computation], entry: str) -> set[str]:
 
 
 def _trips(loop: Instruction, computations: dict[str, Computation]) -> int:
-    """How often a loop goes round: as XLA found, or the constant that its condition compares with."""
+    """Returns the iterations of a loop: as XLA found, or the constant in its condition; 1 if unknown."""
     if known := TRIPS.search(loop.rest):
         return int(known[1])
     condition = re.search(r"condition=%?([\w.\-]+)", loop.rest)

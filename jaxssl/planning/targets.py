@@ -1,7 +1,7 @@
-"""Machines to plan for: `v5e:16x16`, `h100:8x8` (nodes x GPUs), `cpu:8`; and their devices, without them.
+"""Machines to plan for: `v5e:16x16`, `h100:8x8` (nodes x GPUs), `cpu:8`; and JAX devices that stand for them.
 
-libtpu and JAX's CUDA plugin compile for devices that this machine lacks; the devices that `devices()`
-returns can be compiled for and nothing else.
+libtpu and JAX's CUDA plugin compile for devices that this machine does not have. The devices that
+`target_devices` returns can only be compiled for, except CPUs, which can also run.
 """
 
 import contextlib
@@ -19,41 +19,49 @@ from jaxssl.training.chips import CHIPS, Chip, find_chip
 
 FORCED = "xla_force_host_platform_device_count"
 EXAMPLES = "v5e:16x16, v5p:8x8x8, h100:8x8 (nodes x GPUs) or cpu:8"
-WITHOUT_TPU = {  # what libtpu wants to know where there is no TPU
-    "TPU_SKIP_MDS_QUERY": "1",  # asks no metadata server
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # several plans at a time
-    "TPU_WORKER_HOSTNAMES": "localhost",  # or it prints warnings; has no effect on the topology
+WITHOUT_TPU = {  # environment variables that libtpu needs on a machine without a TPU
+    "TPU_SKIP_MDS_QUERY": "1",  # do not query the metadata server
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # allow several plans at a time
+    "TPU_WORKER_HOSTNAMES": "localhost",  # avoids warnings; has no effect on the topology
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
 }
 
 
 class NoCompiler(Exception):
-    """What compiles for the target is not installed, or dies of the program; says a way out."""
+    """Raised if the compiler for the target is not installed or crashes; the message names a way out."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Devices to plan for."""
+    """The devices to plan for."""
 
-    text: str  # as it was given, e.g. v5e:16x16
-    chip: Chip | None  # None: CPUs of one machine
+    text: str
+    """The target as it was given, such as "v5e:16x16"."""
+    chip: Chip | None
+    """The chip; None for the CPU devices of one machine."""
     shape: tuple[int, ...]
+    """Chips along each dimension of a TPU slice; nodes and GPUs per node; or number of CPU devices."""
     slices: int = 1
+    """Number of TPU slices, connected by the data centre's network."""
 
     @property
     def chips(self) -> int:
+        """Returns the number of chips of all slices."""
         return math.prod(self.shape) * self.slices
 
     @property
     def devices_per_chip(self) -> int:
+        """Returns the number of JAX devices of one chip."""
         return self.chip.devices if self.chip else 1
 
     @property
     def device_count(self) -> int:
+        """Returns the number of JAX devices."""
         return self.chips * self.devices_per_chip
 
     @property
     def hosts(self) -> int:
+        """Returns the number of hosts."""
         if self.chip is None:
             return 1
         per_host = self.chip.host if self.chip.is_tpu else self.shape[1]
@@ -61,10 +69,10 @@ class Target:
 
     @property
     def memory(self) -> float:
-        """Bytes that a program may use on one device.
+        """Returns the bytes that a program may use on one device.
 
-        On a GPU JAX takes 75 % of it, or what XLA_PYTHON_CLIENT_MEM_FRACTION says; simulated
-        devices share the memory of this machine.
+        On a GPU, JAX takes 75 % of the memory, or the fraction XLA_PYTHON_CLIENT_MEM_FRACTION.
+        Simulated CPU devices share the memory of this machine.
         """
         if self.chip is None:
             whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -76,7 +84,15 @@ class Target:
 
 
 def read_target(text: str, slices: int = 1) -> Target:
-    """Raises InputError for a chip that is unknown or a shape that it does not come in."""
+    """Parses a target.
+
+    Args:
+      text: Chip and shape, such as "v5e:16x16", "h100:8x8" (nodes x GPUs per node) or "cpu:8".
+      slices: Number of TPU slices.
+
+    Raises:
+      InputError: The chip is unknown, or does not exist in this shape or number of slices.
+    """
     name, _, sizes = text.partition(":")
     chip = None if name == "cpu" else find_chip(name)
     try:
@@ -88,15 +104,16 @@ def read_target(text: str, slices: int = 1) -> Target:
     if chip is None and len(shape) != 1:
         raise InputError(f"target {text!r}: CPUs are only counted; write cpu:{math.prod(shape)}")
     if slices < 1:
-        raise InputError(f"slices {slices} must be at least 1")
+        raise InputError(f"slices={slices} must be at least 1")
     if slices > 1 and (chip is None or not chip.is_tpu):
-        raise InputError(f"only TPUs come in slices, and {name} is none; leave out --slices")
+        raise InputError(f"only TPUs come in slices, and {name} is not one; set slices to 1")
     if chip is not None:
         _check_shape(chip, text, shape)
     return Target(text, chip, shape, slices)
 
 
 def _check_shape(chip: Chip, text: str, shape: tuple[int, ...]) -> None:
+    """Refuses shapes in which a chip does not exist."""
     if not chip.is_tpu:
         if len(shape) != 2:
             raise InputError(f"target {text!r}: write nodes x GPUs of a node, e.g. {chip.name}:8x8")
@@ -109,34 +126,42 @@ def _check_shape(chip: Chip, text: str, shape: tuple[int, ...]) -> None:
         )
     if math.prod(shape) > chip.largest:
         raise InputError(
-            f"target {text!r} has {math.prod(shape):,} chips and the largest slice of {chip.name} "
-            f"{chip.largest:,}; take more --slices"
+            f"target {text!r} has {math.prod(shape):,} chips but the largest slice of {chip.name} "
+            f"has {chip.largest:,}; use a smaller shape and more slices"
         )
     if math.prod(shape) > 1 and (shape[0] % 2 or shape[1] % 2):
         near = "x".join(
             str(size + size % 2) if i < 2 else str(size) for i, size in enumerate(shape)
         )
         raise InputError(
-            f"target {text!r} does not divide into hosts of 2x2 chips; take {chip.name}:{near}"
+            f"target {text!r} does not divide into hosts of 2x2 chips; use {chip.name}:{near}"
         )
 
 
 def check_compiler(target: Target) -> None:
-    """Raises NoCompiler where what compiles for the target is not installed."""
+    """Checks that the compiler for `target` is installed.
+
+    Raises:
+      NoCompiler: It is not; the message says what to install.
+    """
     if target.chip is None:
         return
     if target.chip.is_tpu and importlib.util.find_spec("libtpu") is None:
         raise NoCompiler(
-            "libtpu compiles for TPUs, and is not installed: pip install 'jaxssl[tpu]'"
+            "libtpu, which compiles for TPUs, is not installed: pip install 'jaxssl[tpu]'"
         )
     if not target.chip.is_tpu and importlib.util.find_spec("jax_cuda12_plugin") is None:
         raise NoCompiler(
-            "JAX's CUDA plugin compiles for GPUs, and is not installed: pip install 'jaxssl[cuda]'"
+            "JAX's CUDA plugin, which compiles for GPUs, is not installed: pip install 'jaxssl[cuda]'"
         )
 
 
 def target_devices(target: Target) -> list[Any]:
-    """Devices to compile for, where `check_compiler` found no fault."""
+    """Returns the devices of `target`, to compile for; call `check_compiler` first.
+
+    Raises:
+      InputError: This process has fewer CPU devices than the target.
+    """
     if target.chip is None:
         return _cpus(target)
     if target.chip.is_tpu:
@@ -145,8 +170,11 @@ def target_devices(target: Target) -> list[Any]:
 
 
 def _cpus(target: Target) -> list[Any]:
+    """Returns simulated CPU devices of this process."""
     if FORCED not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # too late where something has asked for devices
+        with contextlib.suppress(
+            RuntimeError
+        ):  # it is too late if JAX has already made its devices
             jax.config.update("jax_num_cpu_devices", target.device_count)
     devices = jax.devices("cpu")
     if len(devices) < target.device_count:
@@ -158,6 +186,7 @@ def _cpus(target: Target) -> list[Any]:
 
 
 def _tpus(chip: Chip, target: Target) -> list[Any]:
+    """Returns TPU devices to compile for."""
     for name, value in WITHOUT_TPU.items():
         os.environ.setdefault(name, value)
     options: dict[str, Any] = {}
@@ -166,13 +195,14 @@ def _tpus(chip: Chip, target: Target) -> list[Any]:
     if target.slices > 1:
         options["num_slices"] = target.slices
     if chip.name == "v4":
-        options["chip_config_name"] = "megacore"  # one device a chip, as the runtime makes them
+        options["chip_config_name"] = "megacore"  # one device per chip, as on real machines
     return topologies.get_topology_desc(
         platform="tpu", topology_name=target.text, **options
     ).devices
 
 
 def _gpus(chip: Chip, target: Target) -> list[Any]:
+    """Returns GPU devices to compile for."""
     return topologies.get_topology_desc(
         platform="cuda",
         topology_name=chip.name,
@@ -183,14 +213,20 @@ def _gpus(chip: Chip, target: Target) -> list[Any]:
 
 @dataclass(frozen=True)
 class _Processors:
-    """What XLA wants to know of a GPU beside `Chip`; CUDA's `deviceQuery` prints it."""
+    """What XLA needs to know of a GPU in addition to `Chip`, as CUDA's `deviceQuery` prints it."""
 
     count: int
+    """Number of streaming multiprocessors."""
     lanes: int
+    """Floating-point units per multiprocessor."""
     major: int
+    """Major version of the compute capability."""
     cache: int
+    """Bytes of the L2 cache."""
     shared: int
-    clock: float  # GHz
+    """Bytes of shared memory per multiprocessor."""
+    clock: float
+    """Clock rate in GHz."""
 
 
 PROCESSORS = {
@@ -201,7 +237,7 @@ PROCESSORS = {
 
 
 def _gpu_description(chip: Chip) -> str:
-    """A GpuTargetConfigProto of XLA as text."""
+    """Returns the description of a GPU as the text of XLA's GpuTargetConfigProto."""
     gpu = PROCESSORS[chip.name]
     return f"""
     platform_name: "CUDA"
@@ -222,5 +258,5 @@ def _gpu_description(chip: Chip) -> str:
 
 
 def known_targets() -> str:
-    """Names of all chips, for help."""
+    """Returns the names of all chips, and "cpu", for help texts."""
     return ", ".join([*(chip.name for chip in CHIPS), "cpu"])

@@ -1,30 +1,26 @@
-"""Bytes that a compiled program moves between a device's memory and its processors.
+"""Counts the bytes that a compiled program moves between a device's memory and its processors.
 
-Every instruction that is not fused into another reads its operands from memory and writes its result
-there. What reads a slice of an operand counts as the slice, what writes one into an operand likewise;
-arrays that the compiler has placed in a chip's fast memory count nothing.
+Each instruction that is not fused into another one reads its operands from memory and writes its result
+to it. If only a slice of an operand is read or written, the slice is counted. Arrays that the compiler
+has put into a chip's on-chip memory are not counted.
 """
 
 import math
 
 from jaxssl.planning.program_text import Computation, Instruction, Program
 
+# Opcodes that move nothing
 FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "while",
     "conditional", "call", "partition-id", "replica-id", "opt-barrier", "domain", "add-dependency",
 }  # fmt: skip
-SLICES = {"dynamic-slice", "slice", "gather"}  # they read what they give
-PASSING = {
-    "bitcast",
-    "convert",
-    "copy",
-    "reshape",
-    "transpose",
-}  # in a fusion, only what is asked for
+SLICES = {"dynamic-slice", "slice", "gather"}  # they read as much as they return
+# Inside a fusion, these read only what their own user reads
+PASSING = {"bitcast", "convert", "copy", "reshape", "transpose"}
 
 
 def memory_traffic(program: Program) -> float:
-    """Bytes read and written by one device in one call."""
+    """Returns the bytes that one device reads and writes in one call of `program`."""
     total = 0.0
     for name in program.steps:
         computation = program.computations[name]
@@ -35,23 +31,25 @@ def memory_traffic(program: Program) -> float:
 
 
 def _is_free(instruction: Instruction) -> bool:
+    """Returns whether an instruction moves nothing."""
     if instruction.opcode == "custom-call":
         return "AllocateBuffer" in instruction.rest
     return instruction.opcode in FREE or instruction.opcode.endswith("-done")
 
 
 def _moved(instruction: Instruction, computation: Computation, program: Program) -> float:
+    """Returns the bytes that one run of an instruction reads and writes."""
     operands = [_slow_bytes(computation, name) for name in instruction.operands]
     opcode, written = instruction.opcode, _slow(instruction)
     if opcode == "fusion" and (inner := _inner(instruction, program)) is not None:
         reads = zip(operands, range(len(operands)), strict=True)
-        read = sum(min(whole, _part_read(inner, place, program)) for whole, place in reads if whole)
+        read = sum(min(whole, _part_read(inner, i, program)) for whole, i in reads if whole)
         return read + _written_by_fusion(instruction, inner)
     if opcode in SLICES:
         return 2 * written
     if opcode == "dynamic-update-slice":
         return 2 * (operands[1] if len(operands) > 1 else 0)
-    if opcode.endswith("-start"):  # the result holds the operand once more
+    if opcode.endswith("-start"):  # the result contains the operand once more
         new = max(written - sum(operands), 0)
         whole = sum(shape.bytes for shape in instruction.shapes) - sum(operands)
         return new + (min(whole, sum(operands)) if "slice" in opcode else sum(operands))
@@ -59,13 +57,14 @@ def _moved(instruction: Instruction, computation: Computation, program: Program)
 
 
 def _inner(fusion: Instruction, program: Program) -> Computation | None:
+    """Returns the computation of a fusion, or None."""
     return next((program.computations[name] for name in fusion.called()), None)
 
 
-def _part_read(inner: Computation, place: int, program: Program) -> float:
-    """Bytes that a fusion reads of its operand number `place`; infinite where it reads all of it."""
+def _part_read(inner: Computation, number: int, program: Program) -> float:
+    """Returns the bytes that a fusion reads of its operand `number`; infinity if it reads all of it."""
     found = (i for i in inner.instructions.values() if i.opcode == "parameter")
-    names = [i.name for i in found if i.rest.startswith(f"{place})")]
+    names = [i.name for i in found if i.rest.startswith(f"{number})")]
     total, seen = 0.0, set(names)
     while names:
         name = names.pop()
@@ -85,7 +84,7 @@ def _part_read(inner: Computation, place: int, program: Program) -> float:
 
 
 def _written_by_fusion(fusion: Instruction, inner: Computation) -> float:
-    """The result, but of an array that is updated in place only what is new."""
+    """Returns the bytes of the result; of an array that is updated in place, only the new part."""
     total = _slow(fusion)
     for update in inner.instructions.values():
         is_update = update.opcode == "dynamic-update-slice" and len(update.operands) > 1
@@ -96,9 +95,11 @@ def _written_by_fusion(fusion: Instruction, inner: Computation) -> float:
 
 
 def _slow_bytes(computation: Computation, name: str) -> int:
+    """Returns the bytes of an operand that are not in on-chip memory."""
     instruction = computation.instructions.get(name)
     return 0 if instruction is None else _slow(instruction)
 
 
 def _slow(instruction: Instruction) -> int:
+    """Returns the bytes of a result that are not in on-chip memory."""
     return sum(shape.bytes for shape in instruction.shapes if not shape.fast)

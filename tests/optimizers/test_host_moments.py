@@ -10,7 +10,7 @@ from jaxssl.models.recipes import gpt2
 from jaxssl.objectives import CausalLM
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.planning.assumed_rows import assumed_rows
-from jaxssl.planning.plan import count
+from jaxssl.planning.counts import count
 from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.config import Pretraining
 from jaxssl.training.step import abstract_state

@@ -31,29 +31,32 @@ BROKEN = [  # options, and what the one line says
     ("--on v5e:0x4", "names no devices"),
     ("--on v5e:16", r"has 1 dimensions, and v5e has 2; write it like v5e:4x4"),
     ("--on v5p:8x8", r"has 2 dimensions, and v5p has 3; write it like v5p:4x4x4"),
-    ("--on v5e:3x4", "does not divide into hosts of 2x2 chips; take v5e:4x4"),
-    ("--on v6e:32x16", "512 chips and the largest slice of v6e 256; take more --slices"),
+    ("--on v5e:3x4", "does not divide into hosts of 2x2 chips; use v5e:4x4"),
+    (
+        "--on v6e:32x16",
+        "512 chips but the largest slice of v6e has 256; use a smaller shape and more slices",
+    ),
     ("--on h100:8", "write nodes x GPUs of a node, e.g. h100:8x8"),
     ("--on cpu:2x4", "CPUs are only counted; write cpu:8"),
-    ("--on cpu:8 --slices 2", "only TPUs come in slices, and cpu is none"),
-    ("--on v5e:4x4 --slices 0", "slices 0 must be at least 1"),
+    ("--on cpu:8 --slices 2", "only TPUs come in slices, and cpu is not one"),
+    ("--on v5e:4x4 --slices 0", "slices=0 must be at least 1"),
     (
         "--on v5e:2x2 --slices 2 --mesh.tensor 8 --objective.encoder.heads 8",
-        "lays axis tensor over 2 slices of v5e:2x2: .* multiple of 2, or --mesh.tensor 4",
+        "spreads axis tensor over 2 slices of v5e:2x2: .* multiple of 2, or mesh.tensor to 4",
     ),
     ("--on cpu:8 --mesh.data 3", "mesh 3x1x1 needs 3 devices and cpu:8 has 8; set one of"),
     ("--on cpu:8 --mesh.fsdp -1", "at most one of them is -1"),
     ("--on cpu:8 --mesh.tensor 0", "sizes are positive"),
     ("--on cpu:8 --mesh.fsdp 3", "mesh 2x3x1 needs 6 devices"),
-    ("--on cpu:8 --data.batch 4", "batch 4 is smaller than the 8 devices .* pass --data.batch 8"),
+    ("--on cpu:8 --data.batch 4", "batch 4 is smaller than the 8 devices .* set data.batch to 8"),
     ("--on v5e:16x16", "batch 64 is smaller than the 256 devices"),
-    ("--on cpu:8 --data.batch 12", "batch 12 does not divide over .* pass --data.batch 16"),
+    ("--on cpu:8 --data.batch 12", "batch 12 does not divide over .* set data.batch to 16"),
     ("--on cpu:8 --microbatches 3", "cannot be cut into 3 microbatches"),
-    ("--on cpu:8 --microbatches 16", "have 4 rows, which do not divide .* pass --microbatches 8"),
-    ("--on cpu:8 --mesh.tensor 8", "encoder has 4 heads, .* pass --mesh.tensor 4"),
+    ("--on cpu:8 --microbatches 16", "have 4 rows, which do not divide .* set microbatches to 8"),
+    ("--on cpu:8 --mesh.tensor 8", "encoder has 4 heads, .* set mesh.tensor to 4"),
     (
         "--on cpu:4 --mesh.tensor 4 --objective.encoder.kv-heads 2",
-        "encoder has 2 kv_heads, .* pass --mesh.tensor 2",
+        "encoder has 2 kv_heads, .* set mesh.tensor to 2",
     ),
     ("--on cpu:4 --mesh.tensor 4 --vocab-size 1001", "vocab axis of size 1001 does not divide"),
     (
@@ -61,13 +64,13 @@ BROKEN = [  # options, and what the one line says
         "embed axis of size 36 does not divide over mesh axis fsdp of 8",
     ),
     ("--on cpu:8 --length 128", "rows of 128 tokens exceed max_length 64"),
-    ("--on cpu:8 --length 4", "rows of 4 tokens are too short; pass --length of at least 8"),
-    ("--on cpu:8 --vocab-size 5", "holds nothing but its 5 special tokens"),
+    ("--on cpu:8 --length 4", "rows of 4 tokens are too short; set length to at least 8"),
+    ("--on cpu:8 --vocab-size 5", "has no tokens beside its 5 special ones"),
     (
         "--on v5e:4x4 --objective.encoder.width 8192 --objective.encoder.depth 48",
-        r"the state takes \d+\.\d GiB .* has 15.8; pass --mesh.fsdp 16 --mesh.data 1",
+        r"the state takes \d+\.\d GiB .* has 15.8; set mesh.fsdp to 16 and mesh.data to 1",
     ),
-    ("--on cpu:8 --objective.encoder.heads 3", "heads 3 does not divide width 32; pass 2 heads"),
+    ("--on cpu:8 --objective.encoder.heads 3", "heads=3 does not divide width=32; set heads to 2"),
     ("--on cpu:8 --mesh.fdsp 2", "there is no field --mesh.fdsp; the nearest is --mesh.fsdp"),
     ("--on cpu:8 --optimizer.host-moments", "a cpu has no pinned_host memory beside its own"),
     (
@@ -135,7 +138,9 @@ def test_without_a_compiler_it_counts(recipe, tmp_path, capsys, monkeypatch, on,
 
 def test_search_needs_a_compiler(recipe, capsys, monkeypatch):
     monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: None)
-    assert "--search compiles, and cannot" in refused(capsys, recipe, "--on", "v5e:2x4", "--search")
+    assert "is found by compiling, which failed" in refused(
+        capsys, recipe, "--on", "v5e:2x4", "--search"
+    )
 
 
 def test_a_page_and_its_json(recipe, tmp_path, capsys):
@@ -183,7 +188,7 @@ def test_a_tpu_that_is_not_here(recipe, tmp_path, capsys):
     big = ["--data.batch", "1048576", "--objective.encoder.dropout", "0"]
     said = refused(capsys, recipe, "--on", "v5e:2x2", *big)
     assert "a step needs" in said
-    assert "v5e:2x2 has 15.75; pass --microbatches 2" in said
+    assert "v5e:2x2 has 15.75; set microbatches to 2" in said
 
 
 @needs_cuda

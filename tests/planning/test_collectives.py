@@ -1,0 +1,73 @@
+"""Collectives of a program: their bytes and groups by hand, and those of a real loop."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxssl.planning.collectives import collectives_of, group_of, totals
+from jaxssl.planning.program_text import read_program
+from tests.planning.loop_program import LOOP
+
+
+def test_collectives_by_hand():
+    """The gather is printed in two fusions and has one channel; a group of one moves nothing."""
+    found = {c.kind: c for c in collectives_of(read_program(LOOP), 16)}
+    assert set(found) == {"all-gather", "all-reduce", "reduce-scatter", "collective-permute"}
+    gather = found["all-gather"]
+    assert (gather.times, gather.array, gather.group) == (12, 2 * 8 * 2 * 8, tuple(range(8)))
+    assert gather.sent == 12 * 256 * 7 / 8
+    assert gather.is_overlapped
+    reduce = found["all-reduce"]
+    assert (reduce.times, reduce.array, reduce.group) == (1, 1024, (0, 1, 2, 3))
+    assert reduce.sent == 1024 * 2 * 3 / 4
+    assert found["reduce-scatter"].sent == 1024 * 15 / 16
+    assert found["collective-permute"].sent == 64
+    assert not found["collective-permute"].is_overlapped  # nothing stands between start and end
+    by_kind = {total.kind: total for total in totals(list(found.values()))}
+    assert (by_kind["all-gather"].count, by_kind["all-gather"].runs) == (1, 12)
+    assert by_kind["all-gather"].overlapped == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("replica_groups={{0,3},{1,4}}, x", (0, 3)),
+        ("replica_groups=[4,2]<=[8], x", (0, 1)),
+        ("replica_groups=[2,4]<=[4,2]T(1,0), x", (0, 2, 4, 6)),
+        ("replica_groups=mesh['a'=2,'b'=4] {'a'}, x", (0, 4)),
+        ("replica_groups=mesh['a'=2,'b'=2,'c'=2] {'a','c'}, x", (0, 1, 4, 5)),
+        ("replica_groups=mesh['a'=4,'b'=1,'c'=2], device_ids=([2,4]T(1,0)) {'a'}, x", (0, 1, 2, 3)),
+        ("replica_groups=mesh['a'=4,'b'=1,'c'=2], device_ids=([2,4]T(1,0)) {'c'}, x", (0, 4)),
+        ("source_target_pairs={{0,0},{1,2}}, x", (1, 2)),
+        ("to_apply=%add", tuple(range(8))),
+    ],
+)
+def test_groups_in_every_way_that_they_are_printed(text, group):
+    assert group_of(text, 8) == group
+
+
+def compiled_on_devices(function, specs, *shapes):
+    mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
+    shardings = [NamedSharding(mesh, spec) for spec in specs]
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    out = NamedSharding(mesh, PartitionSpec())
+    return jax.jit(function, in_shardings=shardings, out_shardings=out).lower(*arrays).compile()
+
+
+def test_a_real_program_inside_a_loop():
+    """Rows cut over four devices: each of six turns sums a product of [8, 8] over them."""
+
+    def turn(carry, kernel):
+        return carry + kernel.T @ kernel, None
+
+    def loop(kernels):
+        return jax.lax.scan(turn, jnp.zeros((8, 8)), kernels)[0]
+
+    compiled = compiled_on_devices(loop, [PartitionSpec(None, "x")], (6, 16, 8))
+    found = collectives_of(read_program(compiled.as_text()), 4)
+    assert {c.kind for c in found} == {"all-reduce"}
+    (reduce,) = found
+    assert reduce.array == 8 * 8 * 4
+    assert reduce.times in (1, 6)  # XLA may move the sum behind the loop
+    assert reduce.sent == reduce.times * 256 * 2 * 3 / 4

@@ -1,0 +1,110 @@
+"""The page and the JSON of plans whose numbers are made by hand."""
+
+import dataclasses
+import json
+
+from jaxssl.models.layers.attention_choice import Choice
+from jaxssl.planning.collectives import Total
+from jaxssl.planning.counts import Counts
+from jaxssl.planning.estimate import ASSUMPTIONS, Estimate
+from jaxssl.planning.measure import Measured, Memory
+from jaxssl.planning.page import as_json, as_text, rows_of_device
+from jaxssl.planning.plan import Plan
+from jaxssl.planning.targets import read_target
+
+GIB = 2**30
+MEASURED = Measured(
+    memory=Memory(4 * GIB, 2 * GIB, 0, GIB // 2, GIB // 4, limit=15.75 * GIB),
+    attention=[Choice("splash", "")],
+    collectives=[Total("all-gather", count=3, runs=36, sent=96 * 2**20, overlapped=2)],
+    traffic=1e9,
+    estimate=Estimate(
+        arithmetic=0.02,
+        memory=0.01,
+        collectives=0.005,
+        exposed=0.001,
+        step=0.021,
+        utilisation=0.4,
+        bound_by="arithmetic",
+        units_per_second=65_536 / 0.021,
+    ),
+    host_rows=16,
+    seconds=12.0,
+)
+COUNTED = Plan(
+    target=read_target("v5e:4x4", 2),
+    mesh={"data": 2, "fsdp": 8, "tensor": 2},
+    batch=128,
+    microbatches=2,
+    steps=1_000,
+    rows="rows of 512 tokens",
+    shape={"length": 512, "vocab_size": 1_000},
+    unit="tokens",
+    rows_from="assumed",
+    counts=Counts(
+        parameters=100_000_000,
+        flops=6e13,
+        executed=8e13,
+        state=1_200_000_000,
+        state_per_device=GIB,
+        units=65_536,
+    ),
+    measured=None,
+    not_compiled="no compiler today",
+)
+WHOLE = dataclasses.replace(COUNTED, measured=MEASURED, not_compiled="")
+
+
+def test_a_plan_without_a_compiler():
+    assert rows_of_device(COUNTED) == 128 // 2 // 16
+    assert as_text(COUNTED, "tiny.py").splitlines() == [
+        "tiny.py on v5e:4x4 x 2 slices: 32 devices, mesh data 2, fsdp 8, tensor 2",
+        "  rows        rows of 512 tokens (assumed)",
+        "  batch       128 rows in 2 microbatches, 65,536 tokens; 4 rows of a device at a time",
+        "  parameters  100.0 M, 6e+13 FLOPs a step, 9.16 a parameter and token",
+        "  checkpoint  1.20 GB",
+        "  training    1,000 steps, 6.55e+07 tokens",
+        "  memory      1.000 GiB of state a device, of 15.75",
+        "  not compiled, so no temporaries, collectives or time: no compiler today",
+    ]
+
+
+def test_a_whole_plan():
+    page = as_text(WHOLE, "tiny.py")
+    assert "hosts       8, each reads 16 rows" in page
+    assert "6.750 GiB a device of 15.75 (43%): arguments 4.000, temporaries 2.000" in page
+    assert "fused (splash)" in page
+    assert "all-gather            3 in the program     36 runs       96.0 MiB sent" in page
+    assert "at best 21.00 ms a step, bound by arithmetic: arithmetic 20.00" in page
+    assert "5.00 of which 1.00 are not hidden" in page
+    assert all(assumption in page for assumption in ASSUMPTIONS)
+    assert "in its host's memory" not in page
+    away = dataclasses.replace(MEASURED, memory=dataclasses.replace(MEASURED.memory, host=GIB))
+    page = as_text(dataclasses.replace(WHOLE, measured=away), "tiny.py")
+    assert "host        1.000 GiB a device in its host's memory" in page
+
+
+def test_a_cpu_has_no_estimate():
+    choice = Choice("xla", "there is no fused kernel for cpu")
+    bare = dataclasses.replace(MEASURED, estimate=None, collectives=[], attention=[choice])
+    page = as_text(dataclasses.replace(WHOLE, measured=bare), "tiny.py")
+    assert "XLA, with the scores in memory: there is no fused kernel for cpu" in page
+    assert "    none\n" in page
+    assert "no estimate" in page
+
+
+def test_json_has_all_numbers():
+    content = json.loads(json.dumps(as_json(COUNTED, "tiny.py")))
+    assert content["devices"] == 32
+    assert content["tokens"] == 65_536
+    assert content["training_tokens"] == 65_536_000
+    assert content["length"] == 512
+    assert content["chip"]["name"] == "v5e"
+    assert content["not_compiled"] == "no compiler today"
+    assert "memory" not in content
+    content = json.loads(json.dumps(as_json(WHOLE, "tiny.py")))
+    assert content["not_compiled"] is None
+    assert content["memory"]["total"] == 6.75 * GIB
+    assert content["estimate"]["tokens_per_second"] == MEASURED.estimate.units_per_second
+    assert content["days"] == 1_000 * 0.021 / 86_400
+    assert content["collectives"][0]["kind"] == "all-gather"

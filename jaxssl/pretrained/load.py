@@ -1,4 +1,4 @@
-"""Loads what a run has learned: the parameters of its best or latest checkpoint, and what it read."""
+"""Loads the model of a pretraining run, with its configuration, tokenizer and description of the data."""
 
 import json
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a run has made: its configuration, what it read, and the parameters of one step."""
+    """A pretrained model, with the configuration of its run and the description of its data."""
 
     config: Any
     """The run's configuration, a `Pretraining`."""
     objective: Any
     """The objective of the configuration."""
     spec: Any
-    """Description of what it read, a `TextSpec` (of the shortest rows) or an `ImageSpec`."""
+    """Description of the data, a `TextSpec` (of the shortest rows) or an `ImageSpec`."""
     texts: Tokenizer | None
-    """Tokenizer of its rows or captions; None for images without captions."""
+    """Tokenizer of the text rows or captions; None for images without captions."""
     model: Tree
     """The model with the parameters of `step`, averaged where the run kept an average."""
     step: int
@@ -39,7 +39,7 @@ class Pretrained:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Returns the tokenizer of its rows or captions. Raises InputError where it has read no text."""
+        """Tokenizer of the text rows or captions. Raises InputError if the run has read no text."""
         if self.texts is None:
             raise InputError("the run has read images and no text; pass a run that read text")
         return self.texts
@@ -57,19 +57,20 @@ def load_pretrained(
     """Loads the model of a run's best or latest checkpoint: the parameters, without optimizer state.
 
     Args:
-      run: Folder of a pretraining run, or its address on an object store.
-      which: "best" by the metric of the run's evaluation, or "latest".
-      sharding: Sharding of every array; None puts all on the first device of this host.
-      averaged: Whether to take the moving average of the parameters where the run kept one.
+      run: Folder of a pretraining run, or its URL on an object store.
+      which: "best" takes the checkpoint with the best evaluation, by the metric that the run names in
+        `keep`, "latest" the latest one.
+      sharding: Sharding of every array; None puts all arrays on the first device of this host.
+      averaged: Whether to load the moving average of the parameters, if the run kept one.
       carried: Whether to load the state that the objective carries, such as running statistics.
-      code: Python files that define classes of the user's own which the run was made with.
+      code: Python files that define classes which the run's configuration uses.
 
     Returns:
-      The model with all that is needed to use it.
+      The model with everything that is needed to use it.
 
     Raises:
-      InputError: There is no run, no checkpoint, or one of another shape; or the run uses a class that
-        none of the loaded modules defines.
+      InputError: There is no run or no checkpoint, the checkpoint has other shapes, or the run uses a
+        class that no loaded module defines.
     """
     for file in code:
         load_module(file)

@@ -1,12 +1,38 @@
-"""Losses as pure functions over arrays: exact on every topology, importable with jax alone.
+"""Losses of self-supervised learning as pure functions of arrays, usable in any JAX project.
 
-Arrays first, options by keyword, a scalar comes back. Weights are any non-negative numbers; a loss
-divides by their sum over all devices of `axis_name`, `normalize=False` gives the weighted sum itself. A
-sum of zero gives loss 0 and gradient 0, and what has weight 0 may hold anything, NaN too. The
-`*_per_example` forms give one number a row for people who weight themselves.
+The package needs jax and jaxtyping alone, no network library and nothing else of `jaxssl`:
 
-`axis_name` is for code inside `pmap`, `vmap(axis_name=)` or `shard_map`: value and gradient are then those
-of the global batch (`jaxssl.losses.axes` says how). Under plain `jit` leave it out.
+>>> import jax, jax.numpy as jnp
+>>> from jaxssl import losses
+>>> first, second = jax.random.normal(jax.random.key(0), (2, 8, 16))
+>>> loss, gradient = jax.value_and_grad(losses.nt_xent)(first, second, temperature=0.1)
+>>> loss.shape, gradient.shape
+((), (8, 16))
+
+    general             cross_entropy, mean_squared_error
+    language models     masked_lm, causal_lm, next_sentence, replaced_token_detection, electra
+    vocabulary heads    linear_cross_entropy and its variants, sample_tokens: without [tokens, vocab] logits
+    two views           nt_xent (SimCLR), byol, barlow_twins, vicreg, dino
+    pairs of encoders   info_nce (CLIP), sigmoid_contrastive (SigLIP)
+    reconstruction      masked_reconstruction (MAE, autoencoders)
+    word vectors        negative_sampling (word2vec)
+    accumulation        cached_gradients: microbatches for contrastive losses
+
+What all of them share:
+
+- Arrays come first, options are keyword arguments, and the result is a scalar, computed in float32
+  whatever the type of the arrays.
+- `weights` are any non-negative numbers. The loss is divided by their sum; where there is an option
+  `normalize`, `normalize=False` gives the weighted sum itself. If all weights are 0, the loss and
+  its gradient are 0. Whatever has weight 0 may hold anything, NaN included.
+- `axis_name` is for code inside `pmap`, `vmap(axis_name=)` or `shard_map`: value and gradient are
+  then those of the global batch (`jaxssl.losses.axes` describes the convention). Under plain `jit`
+  it is left out.
+- `block_size` bounds the memory of losses over large matrices of logits, which are then computed in
+  blocks.
+- The `..._per_example` functions give one loss for each row, to be weighted by the caller.
+- Shapes that do not fit raise ValueError with the shapes; nothing is broadcast or truncated
+  silently.
 """
 
 from jaxssl.losses.contrastive import (

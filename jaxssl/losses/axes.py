@@ -1,16 +1,19 @@
-"""Sums and means that are exact over any number of devices; gradients formed in the forward pass.
+"""Mapped axes: sums over devices, and the convention by which gradients are exact on any number of them.
 
-The convention of every loss here: each device adds up its own numerators and denominators, and
-only these sums cross the devices, by `psum`. Then the value is the global one on every device, and
+A mapped axis is the one that `pmap`, `vmap(axis_name=)` or `shard_map` gives a name to. Every loss
+that takes an `axis_name` adds up its numerators and its denominators on each device, and only these
+sums are exchanged between devices, by `psum`. The value is therefore that of the global batch, on
+every device. Its gradient is right for both habits:
 
-- `jax.grad` outside `pmap`, `vmap(axis_name=)` or `shard_map` is the exact global gradient;
-- inside, under `pmap`, `vmap` and `shard_map(check_vma=False)`, `psum` is its own transpose, so
-  `jax.grad` is n times the part of this device, and `lax.pmean` of it is the exact global gradient;
-- inside `shard_map(check_vma=True)`, `jax.grad` by a replicated parameter is the exact global
-  gradient already (the transpose of using it on every device is a `psum`); `lax.pmean` leaves it.
+- `jax.grad` outside the mapped function is the exact gradient of the global loss.
+- Inside the mapped function, `lax.pmean(jax.grad(loss)(params, ...), axis_name)` is, for parameters
+  that are replicated on all devices. Under `pmap`, `vmap` and `shard_map(check_vma=False)` the
+  transpose of `psum` is again `psum`, so on each of n devices `jax.grad` is n times the device's
+  contribution, and the mean over devices is their sum. Under `shard_map(check_vma=True)` the
+  transpose of using a replicated parameter already sums over the devices, so `jax.grad` is exact
+  and equal on all of them, and the mean leaves it as it is.
 
-So both habits are right everywhere, and no loss needs to know where it runs. What a loss must
-never do is scale by the number of devices, or average means.
+A loss must therefore never multiply by the number of devices, and never average means of devices.
 """
 
 from typing import Any
@@ -23,13 +26,15 @@ AxisName = str | tuple[str, ...] | None
 
 
 def sum_over(axis_name: AxisName, values: Any) -> Any:
-    """Every array of `values` summed over the devices of `axis_name`; as it is without one."""
+    """Sums every array of the pytree `values` over the devices of `axis_name`; `None` changes nothing."""
     return values if axis_name is None else jax.lax.psum(values, axis_name)
 
 
 def zero_of(*arrays: Array) -> Float[Array, ""]:
-    """The number 0 that varies over the same mesh axes as the arrays: a start for `lax.scan`.
+    """Returns the scalar 0, float32, as a value that varies over the same mesh axes as the given arrays.
 
-    With check_vma on, a loop's carry must vary from the start; the sum of an empty slice does.
+    `shard_map(check_vma=True)` records for every value over which mesh axes it may differ between
+    devices, and the carry of `lax.scan` must have the same record before and after a step. The sum
+    of an empty slice of each array is 0 and has its record, so a carry can be initialised from it.
     """
     return sum((array[:0].sum().astype(jnp.float32) for array in arrays), jnp.zeros(()))

@@ -1,13 +1,17 @@
-"""Contrastive losses: tell the partner of a row from the partners of all others.
+"""Contrastive losses: recognise the partner of an embedding among the partners of all others.
 
-    batch   pairs over all devices, n        cos_ij   cosine of row i of one side and row j of the other
-    t       temperature, divides cosines     w_i      weight of a pair; with weight 0 it is nobody's negative
+    n        pairs of the global batch, over all devices       t      temperature, which divides the cosines
+    cos_ij   cosine of row i of one side and row j of other    w_i    weight of pair i
 
-Embeddings are brought to length one in float32, products are taken in their own type, softmax in float32.
-`block_size=None` holds all [n_local, n] logits and gathers the others' embeddings; given, it takes as many
-rows at a time, in a ring over the devices, and no matrix of all pairs exists (`contrastive_tiles`).
-`temperature` (and `bias`) may be arrays that are trained. The value with `axis_name` is that of the
-global batch, and so is the gradient, for `jax.grad` outside and `lax.pmean(jax.grad(...))` inside.
+Embeddings are normalised to length one in float32 and rounded back to their own type for the matrix
+products, which are summed in float32; the softmax is float32. A pair of weight 0 is left out
+altogether: it has no loss and is no negative of any other pair. `temperature` and `bias` may be
+arrays that are trained.
+
+Memory: with `block_size=None`, each device holds all its `[n_local, n]` logits and gathers the
+embeddings of the other devices. With a number, logits exist for so many rows at a time, the
+embeddings travel around a ring of devices, and no matrix of all pairs exists
+(`jaxssl.losses.blockwise`).
 """
 
 import jax.numpy as jnp
@@ -39,10 +43,33 @@ def nt_xent(
     axis_name: AxisName = None,
     block_size: int | None = None,
 ) -> Float[Array, ""]:
-    """Weighted mean over all 2n rows z of -log(exp(cos(z, partner)/t) / sum_{others} exp(cos/t)).
+    """Normalised temperature-scaled cross entropy between two views of a batch (NT-Xent, SimCLR).
 
-    Chen et al. 2020 (SimCLR), equation 1: each row of both views against the 2n - 1 others. In nats; a
-    single pair gives 0. Raises ValueError where shapes do not fit.
+    With z the 2n embeddings of both views, the other view of a row is its positive, and the 2n - 2
+    embeddings of other samples are its negatives:
+
+        loss = mean_i -log(exp(cos(z_i, z_partner(i)) / t) / sum_{k != i} exp(cos(z_i, z_k) / t))
+
+    Args:
+      first: Embeddings of the first view, `[batch, dim]`. They are normalised inside.
+      second: Embeddings of the second view, in the same order, `[batch, dim]`.
+      weights: Non-negative weight of every pair in the mean, `[batch]`. `None` weights all pairs by
+        1.
+      temperature: Positive number t that divides the cosines; may be a trained scalar.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
+        Every embedding is then compared with those of all devices, and value and gradient are those
+        of the global batch (`jaxssl.losses.axes` describes the convention).
+      block_size: Rows whose logits are held at a time. `None` holds all `[2 batch, 2 n]` logits.
+
+    Returns:
+      Scalar loss in nats, float32. It is 0 for a single pair, and if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit, `temperature` is not positive, or `block_size` is below 1.
+
+    References:
+      Chen et al. 2020, "A simple framework for contrastive learning of visual representations",
+      equation 1.
 
     >>> import jax.numpy as jnp
     >>> views = jnp.eye(2)
@@ -68,9 +95,25 @@ def nt_xent_per_example(
     temperature: Number = 0.1,
     axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
-    """The loss of every pair of this device by itself, the mean of its two rows'.
+    """Computes the NT-Xent loss of every pair of this device, the mean of the losses of its two embeddings.
 
-    Against all pairs of all devices; dense, as `nt_xent` without `block_size`, and raises what it raises.
+    Every embedding is compared with those of all devices. All logits are held, as in `nt_xent`
+    without `block_size`.
+
+    Args:
+      first: Embeddings of the first view, `[batch, dim]`.
+      second: Embeddings of the second view, in the same order, `[batch, dim]`.
+      temperature: Positive number that divides the cosines.
+      axis_name: Mapped axis over which the batch is sharded, as in `nt_xent`.
+
+    Returns:
+      Losses in nats, `[batch]`, float32.
+
+    Raises:
+      ValueError: The shapes do not fit, or `temperature` is not positive.
+
+    References:
+      Chen et al. 2020, equation 1.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in nt_xent_per_example(jnp.eye(2), jnp.eye(2), temperature=1.0).tolist()]
@@ -90,11 +133,35 @@ def info_nce(
     axis_name: AxisName = None,
     block_size: int | None = None,
 ) -> Float[Array, ""]:
-    """Weighted mean over i of -log(exp(cos_ii/t) / sum_j exp(cos_ij/t)), queries against keys.
+    """Computes the InfoNCE loss of queries and keys, by default in both directions (CLIP).
 
-    van den Oord et al. 2018, equation 4. `symmetric` takes the mean with the same of keys against
-    queries, as CLIP does (Radford et al. 2021, figure 3). In nats; a single pair gives 0. Raises
-    ValueError where shapes do not fit.
+    Key i is the positive of query i, and the keys of all other pairs are its negatives:
+
+        loss = mean_i -log(exp(cos_ii / t) / sum_j exp(cos_ij / t))
+
+    Args:
+      queries: Embeddings, `[batch, dim]`. They are normalised inside.
+      keys: Embeddings of the partners, in the same order, `[batch, dim]`.
+      weights: Non-negative weight of every pair, `[batch]`. `None` weights all pairs by 1.
+      temperature: Positive number t that divides the cosines; may be a trained scalar.
+      symmetric: Whether to average with the same loss of the keys against all queries, as CLIP
+        does.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
+        Queries are then compared with the keys of all devices, and value and gradient are those of
+        the global batch (`jaxssl.losses.axes` describes the convention).
+      block_size: Rows whose logits are held at a time. `None` holds all `[batch, n]` logits.
+
+    Returns:
+      Scalar loss in nats, float32. It is 0 for a single pair, and if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit, `temperature` is not positive, or `block_size` is below 1.
+
+    References:
+      van den Oord et al. 2018, "Representation learning with contrastive predictive coding",
+      equation 4.
+      Radford et al. 2021, "Learning transferable visual models from natural language supervision",
+      figure 3.
 
     >>> import jax.numpy as jnp
     >>> round(float(info_nce(jnp.eye(2), jnp.eye(2), temperature=1.0)), 4)  # log(e + 1) - 1
@@ -127,9 +194,26 @@ def info_nce_per_example(
     symmetric: bool = True,
     axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
-    """The loss of every pair of this device by itself.
+    """Computes the InfoNCE loss of every pair of this device.
 
-    Against all pairs of all devices; dense, as `info_nce` without `block_size`, and raises what it raises.
+    Queries are compared with the keys of all devices. All logits are held, as in `info_nce` without
+    `block_size`.
+
+    Args:
+      queries: Embeddings, `[batch, dim]`.
+      keys: Embeddings of the partners, in the same order, `[batch, dim]`.
+      temperature: Positive number that divides the cosines.
+      symmetric: Whether to average with the loss of the keys against all queries.
+      axis_name: Mapped axis over which the batch is sharded, as in `info_nce`.
+
+    Returns:
+      Losses in nats, `[batch]`, float32.
+
+    Raises:
+      ValueError: The shapes do not fit, or `temperature` is not positive.
+
+    References:
+      van den Oord et al. 2018, equation 4. Radford et al. 2021, figure 3.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in info_nce_per_example(jnp.eye(2), jnp.eye(2), temperature=1.0).tolist()]
@@ -149,11 +233,34 @@ def sigmoid_contrastive(
     axis_name: AxisName = None,
     block_size: int | None = None,
 ) -> Float[Array, ""]:
-    """1/n sum_ij log(1 + exp(-y_ij (cos_ij/t + bias))), y = 1 for a pair and -1 for all others.
+    """Computes the sigmoid loss of queries and keys (SigLIP): every pair is classified by itself.
 
-    Zhai et al. 2023 (SigLIP), equation 1, whose factor 10 is temperature 0.1 here (it divides, as in all
-    of this library) and whose bias starts at -10. A pair (i, j) weighs (w_i + w_j) / 2. Raises ValueError
-    where shapes do not fit.
+    With y_ij = 1 for the pairs i = j and y_ij = -1 for all others,
+
+        loss = 1 / n sum_ij log(1 + exp(-y_ij (cos_ij / t + bias)))
+
+    Args:
+      queries: Embeddings, `[batch, dim]`. They are normalised inside.
+      keys: Embeddings of the partners, in the same order, `[batch, dim]`.
+      weights: Non-negative weight of every pair, `[batch]`. The loss of query i and key j is
+        weighted by (w_i + w_j) / 2, and n is the sum of all w_i. `None` weights all pairs by 1.
+      temperature: Positive number t that divides the cosines; may be a trained scalar. The paper
+        multiplies by a factor that starts at 10, which is a temperature of 0.1.
+      bias: Number added to every logit; may be a trained scalar. The paper starts at -10, because
+        almost all pairs are negative.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
+        Queries are then compared with the keys of all devices, and value and gradient are those of
+        the global batch (`jaxssl.losses.axes` describes the convention).
+      block_size: Rows whose logits are held at a time. `None` holds all `[batch, n]` logits.
+
+    Returns:
+      Scalar loss in nats, float32. It is 0 if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit, `temperature` is not positive, or `block_size` is below 1.
+
+    References:
+      Zhai et al. 2023, "Sigmoid loss for language image pre-training", equation 1.
 
     >>> import jax.numpy as jnp
     >>> round(float(sigmoid_contrastive(jnp.eye(2), jnp.eye(2), temperature=1.0, bias=0.0)), 4)
@@ -183,9 +290,26 @@ def sigmoid_contrastive_per_example(
     bias: Number,
     axis_name: AxisName = None,
 ) -> Float[Array, " batch"]:
-    """Of every query of this device, the sum over all keys; the loss is the mean of these.
+    """Computes, for every query of this device, the sum of its losses with all keys of all devices.
 
-    Dense, as `sigmoid_contrastive` without `block_size`, and raises what it raises.
+    The mean of these numbers over the global batch is `sigmoid_contrastive`. All logits are held,
+    as there without `block_size`.
+
+    Args:
+      queries: Embeddings, `[batch, dim]`.
+      keys: Embeddings of the partners, in the same order, `[batch, dim]`.
+      temperature: Positive number that divides the cosines.
+      bias: Number added to every logit.
+      axis_name: Mapped axis over which the batch is sharded, as in `sigmoid_contrastive`.
+
+    Returns:
+      Losses in nats, `[batch]`, float32.
+
+    Raises:
+      ValueError: The shapes do not fit, or `temperature` is not positive.
+
+    References:
+      Zhai et al. 2023, equation 1.
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)
@@ -199,7 +323,7 @@ def sigmoid_contrastive_per_example(
 def _prepare(
     first: Array, second: Array, weights: Array | None, temperature: Number, block: int | None
 ) -> tuple[Array, Array, Array]:
-    """Checked; unit vectors in the type that came in; weights in float32."""
+    """Checks the arguments; returns both sides as unit vectors in their own type, and weights in float32."""
     if first.ndim != 2 or first.shape != second.shape:
         raise ValueError(
             f"embeddings {first.shape} and {second.shape} must both be [batch, dim], of one shape"
@@ -211,13 +335,18 @@ def _prepare(
             f"embeddings {first.shape}"
         )
     if isinstance(temperature, (int, float)) and temperature <= 0:
-        raise ValueError(f"temperature {temperature} must be above 0: it divides the cosines")
+        raise ValueError(
+            f"temperature={temperature} must be above 0, because it divides the cosines"
+        )
     if block is not None and block < 1:
-        raise ValueError(f"block_size {block} must be at least 1 row; None takes all rows at once")
+        raise ValueError(
+            f"block_size={block} must be at least 1 row; None holds the logits of all rows"
+        )
     left, right = (to_unit(keep_used(x, weights)).astype(x.dtype) for x in (first, second))
     return left, right, weights.astype(softmax_type(first))
 
 
 def _cosines(first: Array, second: Array) -> Array:
+    """The cosine of every pair of unit vectors, `[batch]`, summed in float32."""
     kind = softmax_type(first)
     return jnp.einsum("id,id->i", first, second, preferred_element_type=kind)

@@ -1,11 +1,17 @@
-"""Accumulation that keeps the negatives: k microbatches of m give the gradient of one batch of k m.
+"""Gradient accumulation for contrastive losses: k microbatches of m rows give the gradient of k m rows.
 
-    1. e_p = embed(params, part p, key p)              every part, no gradient kept
-    2. g   = d contrast(params, e) / d e               all embeddings at once, they are small
-    3. sum_p  g_p . d e_p / d params                   every part again, with the same key
+Plain accumulation would compare an embedding only with those of its own microbatch. The gradient
+cache keeps all negatives of the batch, in three steps:
 
-Gao et al. 2021 (Scaling Deep Contrastive Learning under Memory Limited Setup), section 3. Memory is that of
-one part's activations and of all embeddings; time is one more forward pass.
+    1. e_p = embed(params, part p, key p)         for every microbatch p; no activations are kept
+    2. g   = d contrast(params, e) / d e          over the embeddings of all microbatches at once
+    3. sum_p g_p . d e_p / d params               for every microbatch again, with the same key
+
+Memory is that of the activations of one microbatch and of all embeddings; time is one more forward
+pass.
+
+Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup",
+section 3.
 """
 
 from collections.abc import Callable
@@ -27,21 +33,36 @@ def cached_gradients(
     has_aux: bool = False,
     interleave: bool = False,
 ) -> tuple[Any, Any]:
-    """Value and gradient by `params` of contrast(params, embed(params, batch, key)), in microbatches.
+    """Computes the value and the gradient of `contrast(params, embed(params, batch, key))` in microbatches.
 
-    Gao et al. 2021, section 3.
+    Args:
+      embed: Function of (params, part, key) that returns a pytree of embeddings, whose first axis
+        is that of the rows of the part. A row's embedding may depend on that row alone (no batch
+        normalisation).
+      contrast: Function of (params, embeddings) that returns the scalar loss of the whole batch,
+        whose embeddings come in the order of the batch. A trained temperature may be in `params`.
+        Inside a mapped function it is the place for the `axis_name` of the loss, and the gradient
+        follows the convention of `jaxssl.losses.axes`.
+      params: Pytree of arrays by which to differentiate.
+      batch: Pytree of arrays `[rows, ...]`.
+      key: Random key, for dropout for instance. Microbatch p receives `fold_in(key, p)` in both
+        passes, so that the same units are dropped. `None` passes None.
+      microbatches: Number of equal parts into which the rows are split.
+      has_aux: Whether `contrast` returns (scalar, anything), as for `jax.value_and_grad`.
+      interleave: Whether microbatch p has the rows p, p + microbatches, … instead of the p-th
+        contiguous part. If the batch is sharded over devices, every microbatch then has rows of
+        each device, and none are moved.
 
-    `embed(params, part, key)` gives a tree of arrays whose first axis is the part's rows; it may depend
-    on nothing but its own rows (no batch normalisation). Part p gets `fold_in(key, p)` both times, so
-    dropout is replayed. `contrast(params, embeddings)` gives the scalar of the whole batch, from all
-    embeddings in the order of the batch; a trained temperature may be in `params`. Inside a mapped
-    function `contrast` is given its `axis_name`, and the gradient follows the convention of all losses.
+    Returns:
+      The value of `contrast` (with its auxiliary output where `has_aux`), and the gradient, a
+      pytree like `params`.
 
-    With `has_aux`, `contrast` gives (scalar, anything), and so does the value that comes back, as with
-    `jax.value_and_grad`. With `interleave`, part p has rows p, p + microbatches, … instead of the p-th
-    stretch: of a batch that is cut over devices every part then has rows of each, and nothing moves.
+    Raises:
+      ValueError: The rows cannot be split into `microbatches` equal parts.
 
-    Raises ValueError where the rows cannot be cut into `microbatches` equal parts.
+    References:
+      Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup",
+      section 3.
 
     >>> import jax.numpy as jnp
     >>> from jaxssl import losses
@@ -53,36 +74,37 @@ def cached_gradients(
     ((), (2, 4))
     """
 
-    def cut(tree: Any) -> Any:
-        return jax.tree.map(lambda array: _cut(array, microbatches, interleave), tree)
+    def split(tree: Any) -> Any:
+        return jax.tree.map(lambda array: _split(array, microbatches, interleave), tree)
 
-    parts, numbers = cut(batch), jnp.arange(microbatches)
+    parts, numbers = split(batch), jnp.arange(microbatches)
 
     def embed_part(params: Any, part: Any, number: Array) -> Any:
         return embed(params, part, None if key is None else jax.random.fold_in(key, number))
 
-    def look(_: None, part: tuple[Any, Array]) -> tuple[None, Any]:
+    def embed_next(_: None, part: tuple[Any, Array]) -> tuple[None, Any]:
         return None, embed_part(params, *part)
 
-    _, embedded = jax.lax.scan(look, None, (parts, numbers))
+    _, embedded = jax.lax.scan(embed_next, None, (parts, numbers))
     embeddings = jax.tree.map(lambda array: _join(array, interleave), embedded)
     differentiate = jax.value_and_grad(contrast, (0, 1), has_aux=has_aux)
-    value, (gradient, pulls) = differentiate(params, embeddings)
+    value, (gradient, cotangents) = differentiate(params, embeddings)
 
     def replay(total: Any, part: tuple[Any, Array, Any]) -> tuple[Any, None]:
-        rows, number, pull = part
+        """Embeds one microbatch again, and adds its part of the gradient to the total."""
+        rows, number, cotangent = part
         _, transpose = jax.vjp(lambda params: embed_part(params, rows, number), params)
-        return jax.tree.map(jnp.add, total, transpose(pull)[0]), None
+        return jax.tree.map(jnp.add, total, transpose(cotangent)[0]), None
 
-    gradient, _ = jax.lax.scan(replay, gradient, (parts, numbers, cut(pulls)))
+    gradient, _ = jax.lax.scan(replay, gradient, (parts, numbers, split(cotangents)))
     return value, gradient
 
 
-def _cut(array: Array, count: int, interleave: bool) -> Array:
-    """[rows, ...] -> [parts, rows of a part, ...]."""
+def _split(array: Array, count: int, interleave: bool) -> Array:
+    """Splits an array `[rows, ...]` into microbatches `[parts, rows of a part, ...]`."""
     if count < 1 or array.shape[0] % count:
         raise ValueError(
-            f"{array.shape[0]} rows of an array {array.shape} cannot be cut into {count} equal "
+            f"{array.shape[0]} rows of an array {array.shape} cannot be split into {count} equal "
             "microbatches"
         )
     if interleave:
@@ -91,6 +113,6 @@ def _cut(array: Array, count: int, interleave: bool) -> Array:
 
 
 def _join(parts: Array, interleave: bool) -> Array:
-    """What `_cut` has cut, in the order of the rows."""
+    """Joins microbatches to one array in the order of the rows: the inverse of `_split`."""
     parts = jnp.moveaxis(parts, 0, 1) if interleave else parts
     return parts.reshape(-1, *parts.shape[2:])

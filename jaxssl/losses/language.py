@@ -1,7 +1,7 @@
 """Cross-entropies of language models: masked tokens, next tokens, and pairs of sentences.
 
-All of them are `cross_entropy` over a vocabulary (or over two classes); the functions here fix the shapes,
-the shift between logits and targets, and the names under which people look for them.
+All of them are `cross_entropy` over a vocabulary (or over two classes); the functions here fix the
+shapes, the shift between logits and targets, and the names under which people look for them.
 """
 
 import jax.numpy as jnp
@@ -34,15 +34,18 @@ def masked_lm(
 
     Args:
       logits: Scores of every token of the vocabulary at every position, `[..., length, vocab]`.
-      targets: Original token of every position, `[..., length]`. Positions of weight 0 may hold anything,
-        for instance -100.
-      weights: Weight of every position, `[..., length]`, or a mask: above 0 where a token is predicted.
-      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the vocabulary.
+      targets: Original token of every position, `[..., length]`. Positions of weight 0 may hold
+        anything, for instance -100.
+      weights: Weight of every position, `[..., length]`, or a mask: above 0 where a token is
+        predicted.
+      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the
+        vocabulary.
       z_loss: Factor of the squared logarithm of the softmax normaliser. 0 leaves the term out.
-      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded. Value and
-        gradient are then those of the global batch (`jaxssl.losses.axes` describes the convention).
-      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted sum
-        itself.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
+        Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
+        convention).
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
+        sum itself.
 
     Returns:
       Scalar loss in nats, float32. It is 0 if all weights are 0.
@@ -81,7 +84,8 @@ def masked_lm_per_example(
 
     Args:
       logits: Scores of every token of the vocabulary, `[..., length, vocab]`.
-      targets: Original token of every position, `[..., length]`. An id outside the vocabulary gives NaN.
+      targets: Original token of every position, `[..., length]`. An id outside the vocabulary gives
+        NaN.
       label_smoothing: As in `masked_lm`.
       z_loss: As in `masked_lm`.
 
@@ -117,15 +121,16 @@ def causal_lm(
 
         loss = sum_{i >= 1} w_i (log sum_v exp(z_i-1,v) - z_i-1,token_i) / sum_{i >= 1} w_i
 
-    The logits at position i - 1 predict token i; the function shifts them, so logits and tokens are passed
-    as the model saw them. The logits of the last position are not used.
+    The logits at position i - 1 predict token i; the function shifts them, so logits and tokens are
+    passed as the model saw them. The logits of the last position are not used.
 
     Args:
       logits: Scores of the next token at every position, `[..., length, vocab]`.
       tokens: Tokens that the model read, `[..., length]`.
-      weights: Weight of every token as a target, `[..., length]`, or a mask. That of the first token is not
-        used, because nothing predicts it. `None` weights all tokens by 1.
-      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the vocabulary.
+      weights: Weight of every token as a target, `[..., length]`, or a mask. That of the first
+        token is not used, because nothing predicts it. `None` weights all tokens by 1.
+      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the
+        vocabulary.
       z_loss: Factor of the squared logarithm of the softmax normaliser. 0 leaves the term out.
       axis_name: Mapped axis over which the batch is sharded, as in `masked_lm`.
       normalize: Whether the sum is divided by the sum of the weights.
@@ -137,7 +142,8 @@ def causal_lm(
       ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
 
     References:
-      Radford et al. 2018, "Improving language understanding by generative pre-training", section 3.1.
+      Radford et al. 2018, "Improving language understanding by generative pre-training",
+      section 3.1.
 
     >>> import jax.numpy as jnp
     >>> round(float(causal_lm(jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), int))), 4)
@@ -221,8 +227,8 @@ def next_sentence(
       ValueError: The shapes do not fit.
 
     References:
-      Devlin et al. 2019, "BERT", section 3.1 (next sentence). Lan et al. 2020, "ALBERT: A lite BERT for
-      self-supervised learning of language representations", section 3.1 (sentence order).
+      Devlin et al. 2019, "BERT", section 3.1 (next sentence). Lan et al. 2020, "ALBERT: A lite BERT
+      for self-supervised learning of language representations", section 3.1 (sentence order).
 
     >>> import jax.numpy as jnp
     >>> round(float(next_sentence(jnp.zeros((2, 2)), jnp.array([0, 1]))), 4)

@@ -36,19 +36,19 @@ def masked_reconstruction(
 
         loss = sum_i w_i mean_d (p_id - t_id)^2 / sum_i w_i
 
-    This is `mean_squared_error` with a target that is not differentiated and may be standardised first.
-    Where a weight is 0, both arrays may hold anything, NaN included. If all weights are 0, the loss and its
-    gradient are 0.
+    This is `mean_squared_error` with a target that is not differentiated and may be standardised
+    first. Where a weight is 0, both arrays may hold anything, NaN included. If all weights are 0,
+    the loss and its gradient are 0.
 
     Args:
       predicted: Predicted pixel values of every patch, `[..., dim]`.
       target: True pixel values, `[..., dim]`. Not differentiated.
-      weights: Weight of every patch, `[...]`, or a mask: 1 for patches that were hidden from the encoder, 0
-        for those that it saw. A plain autoencoder weights all patches by 1.
-      normalize_target: Whether the values of each target patch are brought to mean 0 and variance 1 first
-        (unbiased variance plus 1e-6), as in the best variant of the paper.
-      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the patches are sharded, as in
-        `mean_squared_error`.
+      weights: Weight of every patch, `[...]`, or a mask: 1 for patches that were hidden from the
+        encoder, 0 for those that it saw. A plain autoencoder weights all patches by 1.
+      normalize_target: Whether the values of each target patch are brought to mean 0 and variance 1
+        first (unbiased variance plus 1e-6), as in the best variant of the paper.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the patches are sharded,
+        as in `mean_squared_error`.
       normalize: Whether the sum is divided by the sum of the weights.
 
     Returns:

@@ -1,8 +1,9 @@
-"""Replaced-token detection: tell which tokens a small generator has put in (ELECTRA).
+"""Replaced-token detection: classify every token as original or put in by a small generator (ELECTRA).
 
-    bce_i = log(1 + exp z_i) - r_i z_i            r_i = 1 where token i was replaced
+    bce_i = log(1 + exp(z_i)) - r_i z_i            z_i logit of "replaced", r_i = 1 where token i was replaced
 
-Clark et al. 2020 (ELECTRA), section 2.
+Clark et al. 2020, "ELECTRA: Pre-training text encoders as discriminators rather than generators",
+section 2.
 """
 
 import jax
@@ -24,9 +25,30 @@ def replaced_token_detection(
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """sum_i w_i bce_i / sum_i w_i, in nats; the logit is that of "replaced" (ELECTRA, equation 3).
+    """Computes the binary cross-entropy of classifying every token as original or replaced.
 
-    `axis_name` and `normalize` as in `masked_lm`. Raises ValueError where shapes differ.
+        loss = sum_i w_i (log(1 + exp(z_i)) - r_i z_i) / sum_i w_i
+
+    Args:
+      logits: Logit of "replaced" at every position, `[..., length]`.
+      replaced: Whether the token differs from the original one, bool `[..., length]`.
+      weights: Weight of every position, `[..., length]`, or a mask: 0 for padding. What has weight
+        0 may hold anything.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
+        Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
+        convention).
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
+        sum itself.
+
+    Returns:
+      Scalar loss in nats, float32. It is 0 if all weights are 0.
+
+    Raises:
+      ValueError: The shapes differ.
+
+    References:
+      Clark et al. 2020, "ELECTRA: Pre-training text encoders as discriminators rather than
+      generators", section 2 (the discriminator's loss).
 
     >>> import jax.numpy as jnp
     >>> loss = replaced_token_detection(jnp.zeros(3), jnp.array([True, False, True]), jnp.ones(3))
@@ -34,7 +56,9 @@ def replaced_token_detection(
     0.6931
     """
     if weights.shape != logits.shape:
-        raise ValueError(f"weights of shape {weights.shape} must be as logits {logits.shape}")
+        raise ValueError(
+            f"weights of shape {weights.shape} must have the shape of logits, {logits.shape}"
+        )
     losses = replaced_token_detection_per_example(keep_used(logits, weights), replaced)
     total, weight = sum_weighted(losses, weights), weights.astype(losses.dtype).sum()
     return weighted_mean(total, weight, axis_name=axis_name, normalize=normalize)
@@ -43,14 +67,29 @@ def replaced_token_detection(
 def replaced_token_detection_per_example(
     logits: Float[Array, "*rows"], replaced: Bool[Array, "*rows"]
 ) -> Float[Array, "*rows"]:
-    """The loss of every token by itself; raises as `replaced_token_detection`.
+    """Computes the binary cross-entropy at every position, unweighted.
+
+    Args:
+      logits: Logit of "replaced" at every position, `[..., length]`.
+      replaced: Whether the token differs from the original one, bool `[..., length]`.
+
+    Returns:
+      Losses in nats, `[..., length]`, float32.
+
+    Raises:
+      ValueError: The shapes differ.
+
+    References:
+      Clark et al. 2020, section 2.
 
     >>> import jax.numpy as jnp
     >>> [round(x, 4) for x in replaced_token_detection_per_example(jnp.zeros(1), jnp.array([True])).tolist()]
     [0.6931]
     """
     if replaced.shape != logits.shape:
-        raise ValueError(f"replaced of shape {replaced.shape} must be as logits {logits.shape}")
+        raise ValueError(
+            f"replaced of shape {replaced.shape} must have the shape of logits, {logits.shape}"
+        )
     logits = logits.astype(softmax_type(logits))
     return jax.nn.softplus(logits) - replaced.astype(logits.dtype) * logits
 
@@ -67,12 +106,34 @@ def electra(
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """masked_lm over `masked` + 50 replaced_token_detection over `valid` (ELECTRA, section 2).
+    """Computes the joint loss of ELECTRA's generator and discriminator.
 
-    `masked` and `valid` are masks or weights: the places that the generator predicts, and those that are
-    not padding. `replaced` is where the sampled token differs from the original one: a generator that
-    guesses right has replaced nothing. Each term is divided by the sum of its own weights. Raises
-    ValueError where shapes do not fit.
+        loss = masked_lm(generator) + discriminator_weight * replaced_token_detection(discriminator)
+
+    Each of the two terms is divided by the sum of its own weights.
+
+    Args:
+      generator_logits: Scores of every token of the vocabulary, `[..., length, vocab]`.
+      discriminator_logits: Logit of "replaced" at every position, `[..., length]`.
+      targets: Original tokens, `[..., length]`.
+      masked: Weights or mask of the positions that the generator predicts, `[..., length]`.
+      replaced: Whether the token that the discriminator saw differs from the original one, bool
+        `[..., length]`. Where the generator drew the original token, nothing was replaced.
+      valid: Weights or mask of the positions that the discriminator classifies, `[..., length]`:
+        all but padding.
+      discriminator_weight: Factor of the discriminator's loss; lambda in the paper, where it is 50.
+      axis_name: Mapped axis over which the batch is sharded, as in `masked_lm`.
+      normalize: Whether each sum is divided by the sum of its weights.
+
+    Returns:
+      Scalar loss in nats, float32.
+
+    Raises:
+      ValueError: The shapes do not fit.
+
+    References:
+      Clark et al. 2020, "ELECTRA: Pre-training text encoders as discriminators rather than
+      generators", section 2.
 
     >>> import jax.numpy as jnp
     >>> ones = jnp.ones((1, 2))

@@ -1,4 +1,8 @@
-"""Cross-entropy and a token drawn for every place, from one pass over the logits of a vocabulary head."""
+"""Cross-entropy, and a token drawn from every position, from one pass over the logits of a vocabulary head.
+
+This is what the generator of ELECTRA needs: its loss at the masked positions, and the tokens that
+it puts there.
+"""
 
 from functools import partial
 
@@ -28,16 +32,42 @@ def linear_cross_entropy_with_samples(
     vocab_axis_name: str | None = None,
     normalize: bool = True,
 ) -> tuple[Float[Array, ""], Float[Array, ""], Int[Array, " tokens"]]:
-    """The loss, the share that is right, and what is drawn, without ever holding [tokens, vocab].
+    """Computes the loss and the accuracy, and draws a token at every position, without holding all logits.
 
-    For ELECTRA's generator (Clark et al. 2020, section 2). What token i draws is
+    Token i draws `jax.random.categorical(keys[i], (hidden[i] @ kernel.T + bias) / temperature)`.
+    The draw depends on its key alone: not on the block size, the position in the batch, or the
+    sharding of tokens and vocabulary. Nothing is differentiated through it.
 
-        jax.random.categorical(keys[i], (hidden[i] @ kernel.T + bias) / temperature)
+    Args:
+      keys: A threefry key for every token, `[tokens]`, or their words, uint32 `[tokens, 2]`.
+      hidden: Hidden states, `[tokens, dim]`.
+      kernel: Output embeddings, `[vocab, dim]`.
+      targets: Ids of the right tokens, `[tokens]`.
+      weights: Non-negative weight of every token, `[tokens]`. A token of weight 0 draws nothing and
+        returns id 0.
+      temperature: Positive number that divides the logits when a token is drawn; the loss does not
+        use it.
+      disallow_correct: Whether the target is excluded from the draw.
+      bias: Number added to each logit, `[vocab]`, or `None`.
+      block_size: Number of tokens whose logits are held at a time, or `None`, as in
+        `linear_cross_entropy`.
+      axis_name: Mapped axis over which the tokens are sharded, as in `linear_cross_entropy`.
+      vocab_axis_name: Mapped axis over which the vocabulary is sharded, as in
+        `linear_cross_entropy`.
+      normalize: Whether loss and accuracy are divided by the sum of the weights.
 
-    by Gumbel-max (`token_sampling.py`): it depends on its key alone, not on the block, on the place in
-    the batch or on how tokens and vocabulary are cut over devices. `disallow_correct` never draws the
-    target. Nothing flows back through what is drawn; a token of weight 0 draws nothing and gets 0. Keys
-    are threefry keys, or their words. Other options, and what is raised, as `linear_cross_entropy`.
+    Returns:
+      The loss in nats and the weighted share of tokens predicted right, both scalars, and the drawn
+      ids, int `[tokens]`.
+
+    Raises:
+      ValueError: The shapes do not fit, the keys are not threefry keys, or `temperature` or
+        `block_size` is not positive.
+
+    References:
+      Clark et al. 2020, "ELECTRA: Pre-training text encoders as discriminators rather than
+      generators", section 2.
+      Maddison et al. 2014, "A* sampling", section 2 (Gumbel-max).
 
     >>> import jax, jax.numpy as jnp
     >>> keys, ids = jax.random.split(jax.random.key(0), 3), jnp.arange(3)
@@ -46,7 +76,7 @@ def linear_cross_entropy_with_samples(
     """
     words = words_of_keys(keys)
     if words.shape[0] != hidden.shape[0]:
-        raise ValueError(f"{words.shape[0]} keys must be one for each row of hidden {hidden.shape}")
+        raise ValueError(f"{words.shape[0]} keys must be as many as rows of hidden {hidden.shape}")
     check_temperature(temperature)
     options = HeadOptions(
         block_size,

@@ -1,8 +1,8 @@
-"""Losses against a teacher that is a slow copy of the student: BYOL and DINO.
+"""Losses against a teacher, whose weights are a moving average of the student's: BYOL and DINO.
 
     byol    2 - 2 cos(prediction, target)
-    dino    mean over pairs of different views of  - sum_d p_d log q_d
-            p = softmax((teacher - center) / teacher_temperature),  q = softmax(student / temperature)
+    dino    mean over pairs of different views of -sum_d p_d log q_d
+            p = softmax((teacher - center) / teacher_temperature)      q = softmax(student / temperature)
 
 The teacher's side is not differentiated.
 """
@@ -25,10 +25,29 @@ def byol(
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """Weighted mean of 2 - 2 cos(prediction, target) (Grill et al. 2020, equation 2).
+    """Computes the weighted mean of 2 - 2 cos(prediction, target), the squared distance of unit vectors.
 
-    The published loss is the sum of two: call it for both orders of the views and add. `axis_name` and
-    `normalize` as in `masked_lm`. Raises ValueError where shapes do not fit.
+    The published loss is the sum over both orders of the views: call the function for each and add.
+
+    Args:
+      predictions: Predictions of the student, `[batch, dim]`. They are normalised inside.
+      targets: Projections of the teacher, in the same order, `[batch, dim]`. Not differentiated.
+      weights: Non-negative weight of every row, `[batch]`. `None` weights all rows by 1.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
+        Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
+        convention).
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
+        sum itself.
+
+    Returns:
+      Scalar loss, float32. It is 0 if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit.
+
+    References:
+      Grill et al. 2020, "Bootstrap your own latent: A new approach to self-supervised learning",
+      equation 2.
 
     >>> import jax.numpy as jnp
     >>> float(byol(jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 3.0]])))
@@ -44,7 +63,20 @@ def byol(
 def byol_per_example(
     predictions: Float[Array, "*rows dim"], targets: Float[Array, "*rows dim"]
 ) -> Float[Array, "*rows"]:
-    """The loss of every row by itself; raises as `byol`.
+    """Computes 2 - 2 cos(prediction, target) for every row, unweighted.
+
+    Args:
+      predictions: Predictions of the student, `[..., dim]`.
+      targets: Projections of the teacher, `[..., dim]`. Not differentiated.
+
+    Returns:
+      Losses, `[...]`, float32.
+
+    Raises:
+      ValueError: The shapes differ.
+
+    References:
+      Grill et al. 2020, equation 2.
 
     >>> import jax.numpy as jnp
     >>> byol_per_example(jnp.ones((1, 2)), jnp.array([[1.0, -1.0]])).tolist()
@@ -66,12 +98,40 @@ def dino(
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """Cross-entropy of each of the student's views with each other view of the teacher.
+    """Computes the cross-entropy of every view of the student with every other view of the teacher.
 
-    Caron et al. 2021 (Emerging Properties), equation 3 and algorithm 1. The teacher's views are the
-    first of the student's (the large crops); a view is not compared with itself. `center` is kept by
-    the caller with `dino_center`. `axis_name` and `normalize` as in `masked_lm`. Raises ValueError where
-    shapes do not fit.
+        loss = mean_i mean_{t != s} -sum_d p_tid log q_sid
+        p = softmax((teacher - center) / teacher_temperature)      q = softmax(student / temperature)
+
+    The teacher sees only the first views of the student (the large crops), in the same order; a
+    view is not compared with itself.
+
+    Args:
+      student: Outputs of the student, `[views, batch, dim]`, at least two views.
+      teacher: Outputs of the teacher for the first of these views, `[teacher_views, batch, dim]`.
+        Not differentiated.
+      center: Running mean of the teacher's outputs, `[dim]`, which the caller updates with
+        `dino_center`.
+      weights: Non-negative weight of every image, `[batch]`. `None` weights all images by 1.
+      temperature: Positive number that divides the outputs of the student.
+      teacher_temperature: Positive number that divides the outputs of the teacher; a lower one
+        sharpens them.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
+        Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
+        convention).
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
+        sum itself.
+
+    Returns:
+      Scalar loss in nats, float32. It is 0 if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit, or the student has fewer than two views or fewer than the
+        teacher.
+
+    References:
+      Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equation 3
+      and algorithm 1.
 
     >>> import jax.numpy as jnp
     >>> round(float(dino(jnp.zeros((3, 2, 4)), jnp.zeros((2, 2, 4)), jnp.zeros(4))), 4)
@@ -97,7 +157,24 @@ def dino_per_example(
     temperature: float = 0.1,
     teacher_temperature: float | Float[Array, ""] = 0.04,
 ) -> Float[Array, " batch"]:
-    """The loss of every row of the batch by itself, a mean over the pairs of views; raises as `dino`.
+    """Computes the DINO loss of every image, the mean over the pairs of views, unweighted.
+
+    Args:
+      student: Outputs of the student, `[views, batch, dim]`.
+      teacher: Outputs of the teacher for the first of these views, `[teacher_views, batch, dim]`.
+      center: Running mean of the teacher's outputs, `[dim]`.
+      temperature: Positive number that divides the outputs of the student.
+      teacher_temperature: Positive number that divides the outputs of the teacher.
+
+    Returns:
+      Losses in nats, `[batch]`, float32.
+
+    Raises:
+      ValueError: The shapes do not fit, or the student has fewer than two views or fewer than the
+        teacher.
+
+    References:
+      Caron et al. 2021, equation 3 and algorithm 1.
 
     >>> import jax.numpy as jnp
     >>> views = jnp.zeros((2, 1, 4))
@@ -109,7 +186,8 @@ def dino_per_example(
     logits = (teacher.astype(kind) - center[None, None].astype(kind)) / teacher_temperature
     wanted = jax.lax.stop_gradient(jax.nn.softmax(logits, axis=-1))
     guesses = jax.nn.log_softmax(student.astype(kind) / temperature, axis=-1)
-    # Over all pairs of views at once; then those of a view with itself are taken away.
+    # The sum over all pairs of views is a product of two sums; the pairs of a view with itself are
+    # then subtracted.
     crossed = -(wanted.sum(axis=0) * guesses.sum(axis=0)).sum(axis=-1)
     own = -(wanted * guesses[: len(teacher)]).sum(axis=(0, 2))
     return (crossed - own) / (len(teacher) * (len(student) - 1))
@@ -123,10 +201,26 @@ def dino_center(
     momentum: float = 0.9,
     axis_name: AxisName = None,
 ) -> Float[Array, " dim"]:
-    """momentum * center + (1 - momentum) * mean of the teacher's outputs over the global batch.
+    """Updates the running mean of the teacher's outputs, which DINO subtracts against collapse.
 
-    Caron et al. 2021, equation 4. Where all weights are 0 the center stays. Raises ValueError where
-    shapes do not fit.
+        new center = momentum * center + (1 - momentum) * mean of the teacher's outputs over the global batch
+
+    Args:
+      center: Running mean so far, `[dim]`.
+      teacher: Outputs of the teacher, `[teacher_views, batch, dim]`.
+      weights: Non-negative weight of every image in the mean, `[batch]`. `None` weights all images
+        by 1.
+      momentum: Share of the old center, 0 to 1.
+      axis_name: Mapped axis over whose devices the mean is taken, or `None`.
+
+    Returns:
+      New center, `[dim]`, without gradient. It is the old one if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit.
+
+    References:
+      Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equation 4.
 
     >>> import jax.numpy as jnp
     >>> dino_center(jnp.zeros(2), jnp.ones((2, 3, 2)), momentum=0.5).tolist()
@@ -147,6 +241,7 @@ def dino_center(
 
 
 def _weights(weights: Array | None, rows: Array) -> Array:
+    """The given weights, checked, or ones: one for each row."""
     if weights is None:
         return jnp.ones(rows.shape[:-1])
     if weights.shape != rows.shape[:-1]:
@@ -157,13 +252,15 @@ def _weights(weights: Array | None, rows: Array) -> Array:
 
 
 def _check_targets(predictions: Array, targets: Array) -> None:
+    """Raises ValueError unless both sides have the same shape."""
     if predictions.shape != targets.shape:
         raise ValueError(
-            f"targets of shape {targets.shape} must be as predictions {predictions.shape}"
+            f"targets of shape {targets.shape} must have the shape of predictions, {predictions.shape}"
         )
 
 
 def _check_views(student: Array, teacher: Array, center: Array) -> None:
+    """Raises ValueError unless the views of student and teacher and the center fit together."""
     if student.ndim != 3 or teacher.ndim != 3 or student.shape[1:] != teacher.shape[1:]:
         raise ValueError(
             f"student {student.shape} and teacher {teacher.shape} must be [views, batch, dim] with the "

@@ -31,23 +31,25 @@ def cross_entropy(
 
         loss = sum_i w_i (log sum_c exp(z_ic) - z_i,target_i) / sum_i w_i
 
-    The softmax is computed in float32 whatever the type of the logits (in float64 for float64 logits). Where
-    a weight is 0, the logits may hold anything, NaN included, and the target may be any integer. If all
-    weights are 0, the loss and its gradient are 0.
+    The softmax is computed in float32 whatever the type of the logits (in float64 for float64
+    logits). Where a weight is 0, the logits may hold anything, NaN included, and the target may be
+    any integer. If all weights are 0, the loss and its gradient are 0.
 
     Args:
       logits: Unnormalised scores, `[..., classes]`, in any floating-point type.
-      targets: Index of the right class of every example, `[...]`. A target below 0 or beyond the last class
-        that has a weight makes the loss NaN, so that the mistake is noticed.
-      weights: Non-negative weight of every example, `[...]`, or a mask. `None` weights all examples by 1.
-      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over all classes.
-      z_loss: Factor of the squared logarithm of the softmax normaliser, which keeps logits small. 0 leaves
-        the term out.
-      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the examples are sharded. Losses
-        and weights are then summed over all its devices, so value and gradient are those of the global
-        batch (`jaxssl.losses.axes` describes the convention).
-      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted sum
-        itself, for weights that add up to one over the global batch already.
+      targets: Index of the right class of every example, `[...]`. A target below 0 or beyond the
+        last class that has a weight makes the loss NaN, so that the mistake is noticed.
+      weights: Non-negative weight of every example, `[...]`, or a mask. `None` weights all examples
+        by 1.
+      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over all
+        classes.
+      z_loss: Factor of the squared logarithm of the softmax normaliser, which keeps logits small. 0
+        leaves the term out.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the examples are sharded.
+        Losses and weights are then summed over all its devices, so value and gradient are those of
+        the global batch (`jaxssl.losses.axes` describes the convention).
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
+        sum itself, for weights that add up to one over the global batch already.
 
     Returns:
       Scalar loss in nats, float32.
@@ -56,8 +58,8 @@ def cross_entropy(
       ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
 
     References:
-      Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7 (label
-      smoothing).
+      Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7
+      (label smoothing).
       Chowdhery et al. 2022, "PaLM: Scaling language modeling with Pathways", section 5 (z-loss).
 
     >>> import jax.numpy as jnp
@@ -89,7 +91,8 @@ def cross_entropy_per_example(
 
     Args:
       logits: Unnormalised scores, `[..., classes]`.
-      targets: Index of the right class of every example, `[...]`. A target outside the classes gives NaN.
+      targets: Index of the right class of every example, `[...]`. A target outside the classes
+        gives NaN.
       label_smoothing: As in `cross_entropy`.
       z_loss: As in `cross_entropy`.
 

@@ -26,19 +26,20 @@ def mean_squared_error(
 
         loss = sum_i w_i mean_d (p_id - t_id)^2 / sum_i w_i
 
-    Both arguments are differentiated; wrap a target that is not to be trained in `jax.lax.stop_gradient`.
-    Where a weight is 0, both may hold anything, NaN included. If all weights are 0, the loss and its
-    gradient are 0.
+    Both arguments are differentiated; wrap a target that is not to be trained in
+    `jax.lax.stop_gradient`. Where a weight is 0, both may hold anything, NaN included. If all
+    weights are 0, the loss and its gradient are 0.
 
     Args:
       predicted: Predicted vectors, `[..., dim]`. Single numbers are vectors of `dim` 1.
       target: Vectors to predict, `[..., dim]`.
-      weights: Non-negative weight of every vector, `[...]`, or a mask. `None` weights all vectors by 1.
-      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the vectors are sharded. Errors
-        and weights are then summed over all its devices, so value and gradient are those of the global
-        batch (`jaxssl.losses.axes` describes the convention).
-      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted sum
-        itself, for weights that add up to one over the global batch already.
+      weights: Non-negative weight of every vector, `[...]`, or a mask. `None` weights all vectors
+        by 1.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the vectors are sharded.
+        Errors and weights are then summed over all its devices, so value and gradient are those of
+        the global batch (`jaxssl.losses.axes` describes the convention).
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
+        sum itself, for weights that add up to one over the global batch already.
 
     Returns:
       Scalar loss, float32 (float64 for float64 predictions).

@@ -1,15 +1,11 @@
-"""Drawing tokens from a vocabulary without ever holding its logits.
+"""Drawing tokens from the softmax of a vocabulary head, without ever holding its logits.
 
-    token_i = argmax_v (z_iv / t + g_iv),   g = -log(-log u),  u uniform        (Gumbel-max)
+    token_i = argmax_v (z_iv / temperature + g_iv),   g = -log(-log(u)),   u uniform          (Gumbel-max)
 
-Maddison et al. 2014 (A* Sampling), section 2. The vocabulary is taken in blocks with a running maximum. The
-noise of place (i, v) is made from the key and the number i * vocab + v alone, by the same bits as
-`jax.random`'s, so the tokens are those of `jax.random.categorical(key, logits)` whatever the block, and
-however tokens and vocabulary are cut over devices. Where every token has a key of its own
-(`vocabulary_head.py`), they do not depend on the token's place in the batch either.
-
-    tokens   rows i of hidden states, on this device       vocab    rows v of the kernel, on this device
-    dim      width of a state                              block    rows of the kernel taken at a time
+Maddison et al. 2014, "A* sampling", section 2. The vocabulary is taken in blocks with a running
+maximum. The noise at position (i, v) depends on the key and the number i * vocab + v alone, and has
+the same bits as in `jax.random`. So the tokens are those of `jax.random.categorical(key, logits)`,
+whatever the block size, and however tokens and vocabulary are sharded over devices.
 """
 
 import jax
@@ -39,18 +35,37 @@ def sample_tokens(
     axis_name: AxisName = None,
     vocab_axis_name: str | None = None,
 ) -> Int[Array, " tokens"]:
-    """jax.random.categorical(key, (hidden @ kernel.T + bias) / temperature), in vocabulary blocks.
+    """Draws a token for every hidden state: `categorical(key, (hidden @ kernel.T + bias) / temperature)`.
 
-    For ELECTRA's generator (Clark et al. 2020, section 2). Products in the type of `hidden`, sums in
-    float32. Nothing is differentiated.
+    The result is that of `jax.random.categorical`, but logits exist only for `block_size` rows of
+    the kernel at a time. Products are taken in the type of `hidden` and summed in float32. Nothing
+    is differentiated.
 
-    Inside a mapped function the same key on all devices gives the tokens that one device would draw:
-    `axis_name` is the axis (or axes) over which the rows of `hidden` are cut, `vocab_axis_name` that over
-    which `kernel` and `bias` are cut along the vocabulary, as in `linear_cross_entropy`. Only the best
-    score and its token of each row cross the devices; the kernel is not gathered.
+    Inside a mapped function, the same key on all devices gives the tokens that one device would
+    draw. Only the best score of each row and its token are exchanged; the kernel is not gathered.
 
-    The key is a threefry key; raises ValueError for other kinds, for a temperature or block size that is
-    not above 0, and where shapes do not fit.
+    Args:
+      key: A threefry key (the default kind), or its words, uint32 `[2]`.
+      hidden: Hidden states, `[tokens, dim]`.
+      kernel: Output embeddings, `[vocab, dim]`.
+      bias: Number added to the logit of every token, `[vocab]`, or `None`.
+      temperature: Positive number that divides the logits.
+      block_size: Rows of the kernel whose logits are held at a time.
+      axis_name: Mapped axis (or axes) over which the rows of `hidden` are sharded.
+      vocab_axis_name: Mapped axis over which `kernel` and `bias` are sharded along the vocabulary,
+        as in `linear_cross_entropy`.
+
+    Returns:
+      Ids of the whole vocabulary, int `[tokens]`.
+
+    Raises:
+      ValueError: The key is not a threefry key, the shapes do not fit, or `temperature` or
+        `block_size` is not positive.
+
+    References:
+      Maddison et al. 2014, "A* sampling", section 2.
+      Clark et al. 2020, "ELECTRA: Pre-training text encoders as discriminators rather than
+      generators", section 2 (what a generator draws).
 
     >>> import jax, jax.numpy as jnp
     >>> tokens = sample_tokens(jax.random.key(0), jnp.eye(3), 99 * jnp.eye(3), block_size=2)
@@ -67,26 +82,27 @@ def sample_tokens(
     first_id, whole = first_on_device(vocab, vocab_axis_name), vocab * axis_size(vocab_axis_name)
 
     def add(best: BestToken, part: tuple[Array, Array, Array]) -> tuple[BestToken, None]:
+        """Compares the best tokens so far with those of one block of the vocabulary."""
         first, rows, shift = part
         logits = jnp.einsum("td,vd->tv", hidden, rows, preferred_element_type=jnp.float32)
-        places = first + jnp.arange(block)
-        ids = first_id + places.astype(jnp.uint32)
+        positions = first + jnp.arange(block)
+        ids = first_id + positions.astype(jnp.uint32)
         noise = gumbel(words, flat_index(first_row, tokens, ids, whole))
         scores = (logits + shift[None]) / temperature + noise
-        scores = jnp.where((places < vocab)[None], scores, -jnp.inf)
+        scores = jnp.where((positions < vocab)[None], scores, -jnp.inf)
         return best.or_better(best_of(scores, ids.astype(int))), None
 
-    # A zero that varies over all the axes that scores will vary over.
+    # The carry of the scan must vary from the start over all mesh axes over which scores will vary.
     zero = zero_of(hidden, kernel, bias) + 0 * (first_row + first_id).astype(jnp.float32)
     start = BestToken(jnp.full(tokens, -jnp.inf) + zero, jnp.zeros(tokens, int) + zero.astype(int))
-    best = jax.lax.scan(add, start, _cut_vocabulary(kernel.astype(hidden.dtype), bias, block))[0]
+    best = jax.lax.scan(add, start, _split_vocabulary(kernel.astype(hidden.dtype), bias, block))[0]
     return (
         best.token if vocab_axis_name is None else best_over_devices(best, whole, vocab_axis_name)
     )
 
 
-def _cut_vocabulary(kernel: Array, bias: Array, block: int) -> tuple[Array, Array, Array]:
-    """The first row of each block; the blocks of the kernel and of the bias, padded with zeros."""
+def _split_vocabulary(kernel: Array, bias: Array, block: int) -> tuple[Array, Array, Array]:
+    """The first row of each block, and the blocks of kernel and bias, padded with zeros."""
     vocab, dim = kernel.shape
     padding = -vocab % block
     rows = jnp.pad(kernel, [(0, padding), (0, 0)]).reshape(-1, block, dim)
@@ -97,6 +113,7 @@ def _cut_vocabulary(kernel: Array, bias: Array, block: int) -> tuple[Array, Arra
 def _check(
     hidden: Array, kernel: Array, bias: Array | None, temperature: float, block_size: int
 ) -> None:
+    """Raises ValueError unless the arguments fit together."""
     if hidden.ndim != 2 or kernel.ndim != 2 or hidden.shape[1] != kernel.shape[1]:
         raise ValueError(
             f"hidden {hidden.shape} and kernel {kernel.shape} need [tokens, dim] and [vocab, dim]"
@@ -108,4 +125,4 @@ def _check(
         )
     check_temperature(temperature)
     if block_size < 1:
-        raise ValueError(f"block_size {block_size} must be at least 1 row of the kernel")
+        raise ValueError(f"block_size={block_size} must be at least 1 row of the kernel")

@@ -1,4 +1,4 @@
-"""Vectors brought to length one, safely."""
+"""Vectors scaled to length one, without overflow, underflow or division by zero."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,17 @@ from jaxssl.losses.precision import softmax_type
 
 
 def to_unit(vectors: Float[Array, "*rows dim"]) -> Float[Array, "*rows dim"]:
-    """v / |v| in float32; a vector of zeros stays zero, and its gradient is zero.
+    """Scales every vector to length one: v / |v|.
 
-    Divided by its largest number first, which changes nothing but that squares neither over- nor
-    underflow (float16 goes to 65504).
+    Each vector is divided by its largest component first. That does not change the result, but its
+    squares then neither overflow nor underflow (the largest float16 is 65504).
+
+    Args:
+      vectors: Vectors in any floating-point type, `[..., dim]`.
+
+    Returns:
+      Unit vectors, `[..., dim]`, float32 (float64 for float64 vectors). A vector of zeros stays
+      zero, and its gradient is zero.
     """
     vectors = vectors.astype(softmax_type(vectors))
     largest = jax.lax.stop_gradient(jnp.abs(vectors).max(axis=-1, keepdims=True, initial=0.0))

@@ -1,14 +1,17 @@
-"""Cross-entropy straight from hidden states and the kernel of the head: logits are never whole.
+"""Cross-entropy straight from hidden states and the kernel of a vocabulary head, without holding the logits.
 
-    z_i = kernel h_i + bias,   loss = sum_i w_i (log sum_v exp z_iv - z_i,target_i)
+    z_i = kernel @ hidden_i + bias          loss = sum_i w_i (log sum_v exp(z_iv) - z_i,target_i) / sum_i w_i
 
-Tokens are taken in blocks. Where a gradient is asked for, it is formed in the forward pass, while a
-block's logits are at hand: dz = w (softmax(z) - onehot), dh = dz kernel, dkernel += dz^T h. So the
-backward pass is a multiplication, and memory is one block of logits and the gradients themselves.
-Softmax is never divided out: a token's factor goes to its row of h and of dh.
+    tokens   hidden states, rows i          vocab   rows v of the kernel (an embedding table)
+    dim      width of a hidden state        block   tokens whose logits exist at a time
 
-    tokens   n rows of hidden states         vocab    rows of the kernel (an embedding table)
-    dim      width of a state                block    tokens whose logits exist at a time
+Tokens are taken in blocks. Where a gradient is asked for, it is formed in the forward pass, while
+the logits of a block are at hand:
+
+    dz = w (softmax(z) - onehot(target))    d hidden = dz @ kernel      d kernel += dz^T @ hidden
+
+The backward pass then only multiplies these gradients by the cotangent of the loss. Memory is one
+block of logits and the gradients themselves (`jaxssl.losses.blockwise`).
 """
 
 from functools import partial
@@ -37,27 +40,48 @@ def linear_cross_entropy(
     vocab_axis_name: str | None = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """masked_lm(hidden @ kernel.T + bias, targets, weights), without ever holding [tokens, vocab].
+    """Computes `masked_lm(hidden @ kernel.T + bias, targets, weights)` without holding all the logits.
 
-    Products are taken in the type of `hidden` (the kernel is cast to it), sums and softmax in
-    float32; the gradient of a float32 kernel is float32. `block_size` is how many tokens' logits
-    exist at a time; the default keeps them no larger than the kernel. Tokens of weight 0 are moved
-    behind the others, and a block without weight costs nothing; they never yield NaN, whatever they
-    hold. A target outside the vocabulary that has weight gives NaN.
+    Products are taken in the type of `hidden`, to which the kernel is cast; sums and softmax are
+    float32, and the gradient of a float32 kernel is float32. Tokens of weight 0 may hold anything;
+    they are moved behind the others, and a block without any weight costs nothing.
 
-    `vocab_axis_name`: inside `shard_map`, the mesh axis over which `kernel` and `bias` are cut
-    along the vocabulary. The maximum, the sum and the target's logit are reduced over it; the
-    kernel is not gathered. `targets` stay ids of the whole vocabulary, `hidden` is the same along
-    that axis.
+    Under `jit` with arrays that are sharded over many devices, call this inside `shard_map`, so
+    that the kernel's gradient is summed over the devices once and not once for each block.
 
-    The gradient with `axis_name` is exact for `jax.grad` outside the mapped function, and for
-    `lax.pmean(jax.grad(...))` inside. Under `jit` with arrays cut over many devices call this
-    inside `shard_map`, so that the kernel's gradient is summed once and not once a block.
+    Args:
+      hidden: Hidden states, `[tokens, dim]`.
+      kernel: Output embeddings, `[vocab, dim]`, for instance the table of the input embeddings.
+      targets: Ids of the right tokens, `[tokens]`. An id outside the vocabulary that has a weight
+        makes the loss NaN, so that the mistake is noticed.
+      weights: Non-negative weight of every token, `[tokens]`.
+      bias: Number added to the logit of every token of the vocabulary, `[vocab]`, or `None`.
+      label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the
+        vocabulary.
+      z_loss: Factor of the squared logarithm of the softmax normaliser. 0 leaves the term out.
+      block_size: Number of tokens whose logits are held at a time. `None` chooses it so that they
+        are no larger than the kernel.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the tokens are sharded.
+        Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
+        convention).
+      vocab_axis_name: Mapped axis of `shard_map` over which `kernel` and `bias` are sharded along
+        the vocabulary. The maximum, the sum and the target's logit are reduced over it, and the
+        kernel is not gathered. `targets` stay ids of the whole vocabulary, and `hidden` is the same
+        on all devices of this axis.
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
+        sum itself.
 
-    Gradient in the forward pass and no logits in memory: Wijmans et al. 2025 (Cut Your Losses),
-    section 4, do it in a GPU kernel. z-loss: Chowdhery et al. 2022, section 5.
+    Returns:
+      Scalar loss in nats, float32. It is 0 if all weights are 0.
 
-    Raises ValueError where shapes do not fit.
+    Raises:
+      ValueError: The shapes do not fit, `label_smoothing` is not between 0 and 1, or `block_size`
+        is below 1.
+
+    References:
+      Wijmans et al. 2025, "Cut your losses in large-vocabulary language models", section 4 (the
+      same idea in a GPU kernel).
+      Chowdhery et al. 2022, "PaLM: Scaling language modeling with Pathways", section 5 (z-loss).
 
     >>> import jax.numpy as jnp
     >>> h, k = jnp.zeros((3, 2)), jnp.zeros((4, 2))
@@ -93,10 +117,32 @@ def linear_cross_entropy_with_accuracy(
     vocab_axis_name: str | None = None,
     normalize: bool = True,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The loss, and from the same pass the weighted share of tokens that are right.
+    """Computes the loss and, from the same logits, the weighted share of tokens that are predicted right.
 
-    A token is right if no logit is above its target's: ties count as right. The share has no
-    gradient. HeadOptions, and what is raised, as `linear_cross_entropy`.
+    A token is right if no logit is above that of its target; ties count as right.
+
+    Args:
+      hidden: Hidden states, `[tokens, dim]`.
+      kernel: Output embeddings, `[vocab, dim]`.
+      targets: Ids of the right tokens, `[tokens]`.
+      weights: Non-negative weight of every token, `[tokens]`.
+      bias: Number added to each logit, `[vocab]`, or `None`.
+      label_smoothing: Share of the target distribution that is spread evenly over the vocabulary.
+      z_loss: Factor of the squared logarithm of the softmax normaliser.
+      block_size: Number of tokens whose logits are held at a time, or `None`.
+      axis_name: Mapped axis over which the tokens are sharded.
+      vocab_axis_name: Mapped axis over which the vocabulary is sharded.
+      normalize: Whether both sums are divided by the sum of the weights.
+
+    Returns:
+      The loss, as `linear_cross_entropy` returns it, and the share, a scalar from 0 to 1 without
+      gradient.
+
+    Raises:
+      ValueError: As `linear_cross_entropy`.
+
+    References:
+      Wijmans et al. 2025, section 4. Chowdhery et al. 2022, section 5.
 
     >>> import jax.numpy as jnp
     >>> h, k = jnp.eye(2), jnp.eye(3, 2)

@@ -1,4 +1,9 @@
-"""Negative sampling, for word vectors and other pairs (word2vec)."""
+"""Negative sampling: tell real pairs from random ones, for word vectors (word2vec) and other embeddings.
+
+loss_i = -log s(c_i . x_i) - sum_k log s(-c_i . n_ik)          s(z) = 1 / (1 + exp(-z))
+
+c    centers `[..., dim]`      x    contexts `[..., dim]`      n    negatives `[..., count, dim]`
+"""
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +23,32 @@ def negative_sampling(
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
-    """Weighted mean of -log s(c.x) - sum_k log s(-c.n_k), s the logistic function.
+    """Computes the weighted mean of the negative-sampling loss of word2vec.
 
-    Mikolov et al. 2013 (Distributed Representations), equation 4. Sums in float32, `axis_name` and
-    `normalize` as in `masked_lm`. Raises ValueError where shapes do not fit.
+        loss = sum_i w_i (-log s(c_i . x_i) - sum_k log s(-c_i . n_ik)) / sum_i w_i
+
+    with s the logistic function. Products are summed in float32.
+
+    Args:
+      centers: Vectors of the centre words, `[..., dim]`.
+      contexts: Vectors of words that occur near them, `[..., dim]`.
+      negatives: Vectors of words drawn at random, `[..., count, dim]`.
+      weights: Non-negative weight of every pair, `[...]`. `None` weights all pairs by 1.
+      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the pairs are sharded.
+        Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
+        convention).
+      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
+        sum itself.
+
+    Returns:
+      Scalar loss in nats, float32. It is 0 if all weights are 0.
+
+    Raises:
+      ValueError: The shapes do not fit.
+
+    References:
+      Mikolov et al. 2013, "Distributed representations of words and phrases and their
+      compositionality", equation 4.
 
     >>> import jax.numpy as jnp
     >>> loss = negative_sampling(jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.zeros((2, 4, 3)))
@@ -46,7 +73,21 @@ def negative_sampling_per_example(
     contexts: Float[Array, "*rows dim"],
     negatives: Float[Array, "*rows count dim"],
 ) -> Float[Array, "*rows"]:
-    """The loss of every pair by itself; raises as `negative_sampling`.
+    """Computes the negative-sampling loss of every pair, unweighted.
+
+    Args:
+      centers: Vectors of the centre words, `[..., dim]`.
+      contexts: Vectors of words that occur near them, `[..., dim]`.
+      negatives: Vectors of words drawn at random, `[..., count, dim]`.
+
+    Returns:
+      Losses in nats, `[...]`, float32.
+
+    Raises:
+      ValueError: The shapes do not fit.
+
+    References:
+      Mikolov et al. 2013, equation 4.
 
     >>> import jax.numpy as jnp
     >>> one = jnp.ones((1, 2))
@@ -61,8 +102,11 @@ def negative_sampling_per_example(
 
 
 def _check(centers: Array, contexts: Array, negatives: Array) -> None:
+    """Raises ValueError unless the shapes fit together."""
     if centers.shape != contexts.shape:
-        raise ValueError(f"contexts of shape {contexts.shape} must be as centers {centers.shape}")
+        raise ValueError(
+            f"contexts of shape {contexts.shape} must have the shape of centers, {centers.shape}"
+        )
     rows, dim = centers.shape[:-1], centers.shape[-1]
     if negatives.shape[:-2] != rows or negatives.shape[-1] != dim:
         raise ValueError(

@@ -99,9 +99,9 @@ def test_cut_over_devices_draws_the_same(check_vma, key):
 
 def test_errors_name_shapes(key):
     arrays = example()
-    with pytest.raises(ValueError, match=r"3 keys must be one for each row of hidden \(24, 4\)"):
+    with pytest.raises(ValueError, match=r"3 keys must be as many as rows of hidden \(24, 4\)"):
         draws(jax.random.split(key, 3), *arrays)
     with pytest.raises(ValueError, match="a threefry key of 2 words"):
         draws(key, *arrays)
-    with pytest.raises(ValueError, match="temperature 0"):
+    with pytest.raises(ValueError, match="temperature=0 must"):
         draws(jax.random.split(key, TOKENS), *arrays, temperature=0)

@@ -87,9 +87,9 @@ def test_errors_name_both_shapes(key):
         losses.sample_tokens(key, hidden, kernel.T)
     with pytest.raises(ValueError, match=r"bias of shape \(4,\).*kernel \(5, 4\)"):
         losses.sample_tokens(key, hidden, kernel, bias=jnp.zeros(4))
-    with pytest.raises(ValueError, match="temperature 0"):
+    with pytest.raises(ValueError, match="temperature=0 must"):
         losses.sample_tokens(key, hidden, kernel, temperature=0)
-    with pytest.raises(ValueError, match="block_size 0"):
+    with pytest.raises(ValueError, match="block_size=0 must"):
         losses.sample_tokens(key, hidden, kernel, block_size=0)
 
 

@@ -219,7 +219,7 @@ def test_under_vmap_and_checkpoint():
 def test_blocks_without_weight_are_skipped_by_moving_them_back():
     weights = (jnp.arange(64) % 4 == 0).astype(jnp.float32)
     arrays = jnp.arange(64.0)[:, None], jnp.arange(64), weights
-    blocks, order = token_blocks.cut_into_blocks(16, *arrays)
+    blocks, order = token_blocks.split_into_blocks(16, *arrays)
     assert (blocks.weights > 0).any(axis=1).tolist() == [True, False, False, False]
     rows = token_blocks.join_blocks((blocks.hidden, blocks.targets), order, 64)
     used = weights > 0
@@ -282,5 +282,5 @@ def test_errors_name_both_shapes():
         losses.linear_cross_entropy(hidden, kernel, targets, weights[:12])
     with pytest.raises(ValueError, match=r"bias of shape \(4,\).*\(7, 4\)"):
         losses.linear_cross_entropy(hidden, kernel, targets, weights, bias=jnp.zeros(4))
-    with pytest.raises(ValueError, match="block_size 0"):
+    with pytest.raises(ValueError, match="block_size=0 must"):
         losses.linear_cross_entropy(hidden, kernel, targets, weights, block_size=0)

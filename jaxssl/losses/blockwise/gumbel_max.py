@@ -1,4 +1,10 @@
-"""Drawing a token as the argmax of logits plus Gumbel noise."""
+"""Drawing from a softmax as the argmax of logits plus Gumbel noise, over blocks and shards of a vocabulary.
+
+    token_i = argmax_v (z_iv / temperature + g_iv)        g: Gumbel noise, see `gumbel_noise`
+
+Maddison et al. 2014, "A* sampling", section 2. A maximum can be taken in parts, so neither the
+blocks nor the devices need to see all logits.
+"""
 
 from typing import NamedTuple
 
@@ -18,10 +24,22 @@ def draw(
     never: Int[Array, " tokens"] | None = None,
     vocab_axis_name: str | None = None,
 ) -> Int[Array, " tokens"]:
-    """For every token with its own key: jax.random.categorical(key, logits / temperature).
+    """Draws a token from every row of logits, with a key for every token.
 
-    `logits` may be this device's part of the vocabulary; `never` are ids of the whole vocabulary, one
-    for each token, that are not drawn.
+    Row i gives `jax.random.categorical(keys[i], logits[i] / temperature)`. The result depends on
+    neither the position of the token in the batch nor the sharding of the vocabulary.
+
+    Args:
+      words: Words of the keys, uint32 `[tokens, 2]`.
+      logits: Logits, `[tokens, vocab]`; with `vocab_axis_name`, those of this device's shard of the
+        vocabulary.
+      temperature: Positive number that divides the logits.
+      never: Id of the whole vocabulary that is not drawn, for every token, `[tokens]`. `None`
+        allows all.
+      vocab_axis_name: Mapped axis over which the vocabulary is sharded, or `None`.
+
+    Returns:
+      Ids of the whole vocabulary, `[tokens]`.
     """
     vocab = logits.shape[1]
     ids = first_on_device(vocab, vocab_axis_name) + jnp.arange(vocab, dtype=jnp.uint32)
@@ -37,37 +55,65 @@ def draw(
 
 
 class BestToken(NamedTuple):
+    """The best token of every row so far."""
+
     score: Float[Array, " tokens"]
+    """Largest score, logit / temperature plus noise."""
     token: Int[Array, " tokens"]
+    """Id of the token with this score."""
 
     def or_better(self, other: "BestToken") -> "BestToken":
-        """Of equal scores the first, as argmax takes it."""
+        """Returns, row by row, the better of both; if the scores are equal, this one rather than `other`."""
         is_better = other.score > self.score
         return BestToken(*(jnp.where(is_better, *pair) for pair in zip(other, self, strict=True)))
 
 
 def best_of(scores: Float[Array, "tokens block"], ids: Int[Array, " block"]) -> BestToken:
-    """Of equal scores the lowest id. Two plain reductions: argmax is a slow one on CPUs."""
+    """Finds the token with the largest score of every row; the lowest id if several are equal.
+
+    Two plain reductions are used, because argmax is slow on CPUs.
+
+    Args:
+      scores: Scores, `[tokens, block]`.
+      ids: Id of the token of every column, `[block]`.
+
+    Returns:
+      The best score and its token, both `[tokens]`.
+    """
     top = scores.max(axis=1)
     is_best = scores == top[:, None]
     return BestToken(top, jnp.where(is_best, ids[None], jnp.iinfo(ids.dtype).max).min(axis=1))
 
 
 def best_over_devices(best: BestToken, whole: int, axis_name: str) -> Int[Array, " tokens"]:
+    """Returns the tokens with the largest scores on all devices of a mapped axis, `[tokens]`.
+
+    Args:
+      best: The best of this device's shard of the vocabulary, `[tokens]`.
+      whole: Size of the whole vocabulary, larger than every id.
+      axis_name: Mapped axis over which the vocabulary is sharded.
+
+    Returns:
+      Ids, `[tokens]`; the lowest if several are equal.
+    """
     top = jax.lax.pmax(best.score, axis_name)
     return jax.lax.pmin(jnp.where(best.score == top, best.token, whole), axis_name)
 
 
 def axis_size(axis_name: AxisName) -> int:
+    """Returns the number of devices of the mapped axis `axis_name`; 1 for `None`."""
     return 1 if axis_name is None else jax.lax.axis_size(axis_name)
 
 
 def first_on_device(count: int, axis_name: AxisName) -> UInt32[Array, ""]:
-    """The number in the whole of the first of this device's `count`."""
+    """Returns the number of this device's first element, where each device of `axis_name` has `count`."""
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
     return jnp.asarray(device, jnp.uint32) * jnp.uint32(count)
 
 
 def check_temperature(temperature: float) -> None:
+    """Raises ValueError if `temperature` is a number that is not positive."""
     if isinstance(temperature, (int, float)) and temperature <= 0:
-        raise ValueError(f"temperature {temperature} must be above 0: it divides the logits")
+        raise ValueError(
+            f"temperature={temperature} must be above 0, because it divides the logits"
+        )

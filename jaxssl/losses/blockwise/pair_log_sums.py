@@ -1,4 +1,14 @@
-"""sum_i w_i log sum_j exp s_ij, tile by tile."""
+"""Sums of log-sum-exp over all pairs of a batch, tile by tile, with gradients formed in the forward pass.
+
+    L_i   = log sum_j exp(s_ij)              s_ij = scale * a_i . b_j, for pairs that both have weight
+    total = sum_i w_i L_i                    and, where asked for, + sum_j w_j log sum_i exp(s_ij)
+
+    d total / d s_ij = w_i exp(s_ij - L_i)   and, for the columns, + w_j exp(s_ij - L_j)
+
+This is the denominator of InfoNCE and NT-Xent. The value takes one round of the ring; where a
+gradient is asked for, a second round computes the derivatives from the finished log-sums and
+multiplies them by the vectors.
+"""
 
 from functools import partial
 from typing import Any
@@ -38,9 +48,23 @@ def sum_of_log_sums(
     block: int,
     axis_name: AxisName = None,
 ) -> Float[Array, ""]:
-    """This device's part of the sum; `b` None takes the rows themselves, without i = j.
+    """Computes this device's part of sum_i w_i log sum_j exp(scale * a_i . b_j).
 
-    Parts are exact only when summed over the devices, in value and in gradient.
+    The parts are exact only when they are summed over the devices, both value and gradient.
+
+    Args:
+      a: Unit vectors of this device, `[n, dim]`: the rows.
+      b: Unit vectors of this device, `[n, dim]`: the columns. `None` takes the rows as columns,
+        without the pairs of a row with itself (NT-Xent).
+      weights: Non-negative weights of the pairs (a_i, b_i), `[n]`. Rows and columns of weight 0 are
+        left out of all sums.
+      scale: Factor of the similarities, a scalar: 1 / temperature.
+      by_columns: Whether the same sum over the columns is added (symmetric InfoNCE).
+      block: Rows of a tile.
+      axis_name: Mapped axis over which the pairs are sharded.
+
+    Returns:
+      Scalar part of the sum, float32.
     """
     options = TileOptions(max(1, min(block, a.shape[0])), axis_name, b is None, by_columns)
     arrays = (a, scale) if b is None else (a, scale, b)
@@ -52,7 +76,7 @@ def sum_of_log_sums(
 def _log_sums(
     options: TileOptions, a: Array, b: Array, weights: Array, scale: Array
 ) -> tuple[Array, Array]:
-    """log sum_j exp s_ij of every row, and log sum_i of every column (if asked for)."""
+    """The log-sum-exp of every row, and of every column if asked for, both `[n]`; one round of the ring."""
     zero = varying_zero(options, a, b, weights, scale)
     zeros = jnp.zeros(weights.shape, zero.dtype) + zero
     nothing = RunningLogSum(zeros + NOTHING, zeros)
@@ -60,6 +84,7 @@ def _log_sums(
     by_row = RunningLogSum(*(to_blocks(options.block, part) for part in nothing))
 
     def visit(step: Array, by_row: RunningLogSum, travels: Any) -> tuple[RunningLogSum, Any]:
+        """Adds the tiles of this device's rows and the visiting columns to the sums of both."""
         columns, by_column = travels
 
         def add(
@@ -81,6 +106,7 @@ def _log_sums(
 
 
 def _total(options: TileOptions, weights: Array, by_row: Array, by_column: Array) -> Array:
+    """The weighted sum of the log-sums."""
     total = jnp.where(weights > 0, weights * by_row, 0.0).sum()
     if options.is_both:
         total += jnp.where(weights > 0, weights * by_column, 0.0).sum()
@@ -90,6 +116,7 @@ def _total(options: TileOptions, weights: Array, by_row: Array, by_column: Array
 def _log_sums_value(
     options: TileOptions, arrays: tuple[Array, ...], weights: Array
 ) -> tuple[Array, tuple[()]]:
+    """The value alone, for `with_formed_gradient`. `arrays` are (a, scale) or (a, scale, b)."""
     a, scale, b = arrays[0], arrays[1], arrays[-1 if len(arrays) == 3 else 0]
     return _total(options, weights, *_log_sums(options, a, b, weights, scale)), ()
 
@@ -97,29 +124,30 @@ def _log_sums_value(
 def _log_sums_gradient(
     options: TileOptions, arrays: tuple[Array, ...], weights: Array
 ) -> tuple[tuple[Array, tuple[()]], tuple[Array, ...]]:
+    """The value and the gradients with respect to `arrays`, for `with_formed_gradient`."""
     a, scale, b = arrays[0], arrays[1], arrays[-1 if len(arrays) == 3 else 0]
     by_row, by_column = _log_sums(options, a, b, weights, scale)
     total = _total(options, weights, by_row, by_column)
 
-    def pull(step: Array, rows: RowBlock, columns: Columns) -> tuple[Array, Array]:
-        """Similarities, and d total / d s_ij."""
+    def derivative(step: Array, rows: RowBlock, columns: Columns) -> tuple[Array, Array]:
+        """The similarities of a tile, and d total / d s_ij, `[block, columns]`."""
         cosines = similarities(rows, columns)
         tile = jnp.where(allowed_pairs(options, step, rows, columns), cosines * scale, NOTHING)
-        share = rows.weights[:, None] * jnp.exp(tile - rows.log_sums[:, None])
+        derivatives = rows.weights[:, None] * jnp.exp(tile - rows.log_sums[:, None])
         if options.is_both or options.is_same:
-            share += columns.weights[None] * jnp.exp(tile - columns.log_sums[None])
-        return cosines, share
+            derivatives += columns.weights[None] * jnp.exp(tile - columns.log_sums[None])
+        return cosines, derivatives
 
     log_sums = by_row if options.is_same else by_column
     zero = varying_zero(options, a, b, weights, scale)
     to_a, to_b, to_scale, _ = pair_gradients(
         options,
-        pull,
+        derivative,
         row_blocks(options.block, a, weights, by_row),
         columns_of(b, weights, log_sums, zero),
         (jnp.zeros(b.shape, zero.dtype) + zero, zero, zero),
     )
     to_a = (from_blocks(to_a, a.shape[0]) * scale).astype(a.dtype)
-    if options.is_same:  # each pair was met from both its ends
+    if options.is_same:  # every pair was counted twice, as (i, j) and as (j, i)
         return (total, ()), (to_a, (to_scale / 2).astype(scale.dtype))
     return (total, ()), (to_a, to_scale.astype(scale.dtype), (to_b * scale).astype(b.dtype))

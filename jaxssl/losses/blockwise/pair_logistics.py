@@ -1,4 +1,11 @@
-"""sum_ij (w_i + w_j) / 2 log(1 + exp(-y_ij (s_ij + bias))), tile by tile."""
+"""A sum of logistic losses over all pairs of a batch, tile by tile, with gradients of the forward pass.
+
+    total = sum_ij (w_i + w_j) / 2 log(1 + exp(-y_ij (s_ij + bias)))      y_ij = 1 where i = j, else -1
+
+    d total / d s_ij = -y_ij (w_i + w_j) / 2 sigmoid(-y_ij (s_ij + bias))
+
+with s_ij = scale * a_i . b_j, over pairs that both have weight. This is the loss of SigLIP.
+"""
 
 from functools import partial
 
@@ -36,7 +43,22 @@ def sum_of_logistics(
     block: int,
     axis_name: AxisName = None,
 ) -> Float[Array, ""]:
-    """This device's part of the sum over pairs, as `sum_of_log_sums`."""
+    """Computes this device's part of the sum of logistic losses over all pairs.
+
+    The parts are exact only when they are summed over the devices, both value and gradient.
+
+    Args:
+      a: Unit vectors of this device, `[n, dim]`: the rows.
+      b: Unit vectors of this device, `[n, dim]`: the columns; b_i is the partner of a_i.
+      weights: Non-negative weights of the pairs (a_i, b_i), `[n]`.
+      scale: Factor of the similarities, a scalar: 1 / temperature.
+      bias: Number added to every logit, a scalar.
+      block: Rows of a tile.
+      axis_name: Mapped axis over which the pairs are sharded.
+
+    Returns:
+      Scalar part of the sum, float32.
+    """
     options = TileOptions(max(1, min(block, a.shape[0])), axis_name, is_same=False, is_both=False)
     return with_formed_gradient(
         partial(_logistic_value, options),
@@ -49,7 +71,7 @@ def sum_of_logistics(
 def _logistic_tile(
     options: TileOptions, step: Array, rows: RowBlock, columns: Columns, scale: Array, bias: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Similarities, logits times -y, the weights of the pairs, and which pair is a row's own."""
+    """Similarities, logits times -y, weights of the pairs, and the mask of partners, each a tile."""
     is_own = own_pairs(rows, columns) & (step == 0)
     mean = (rows.weights[:, None] + columns.weights[None]) / 2
     weights = jnp.where(allowed_pairs(options, step, rows, columns), mean, 0.0)
@@ -61,6 +83,7 @@ def _logistic_tile(
 def _logistic_value(
     options: TileOptions, arrays: tuple[Array, ...], weights: Array
 ) -> tuple[Array, tuple[()]]:
+    """The value alone, for `with_formed_gradient`. `arrays` are (a, b, scale, bias)."""
     a, b, scale, bias = arrays
     zero = varying_zero(options, a, b, weights, scale, bias)
     blocks = row_blocks(options.block, a, weights, weights)
@@ -79,17 +102,19 @@ def _logistic_value(
 def _logistic_gradient(
     options: TileOptions, arrays: tuple[Array, ...], weights: Array
 ) -> tuple[tuple[Array, tuple[()]], tuple[Array, ...]]:
+    """The value and the gradients with respect to `arrays`, for `with_formed_gradient`."""
     a, b, scale, bias = arrays
     zero = varying_zero(options, a, b, weights, scale, bias)
 
-    def pull(step: Array, rows: RowBlock, columns: Columns) -> tuple[Array, Array]:
+    def derivative(step: Array, rows: RowBlock, columns: Columns) -> tuple[Array, Array]:
+        """The similarities of a tile, and d total / d s_ij, `[block, columns]`."""
         cosines, logits, pairs, is_own = _logistic_tile(options, step, rows, columns, scale, bias)
-        share = pairs * jax.nn.sigmoid(logits)
-        return cosines, jnp.where(is_own, -share, share)
+        derivatives = pairs * jax.nn.sigmoid(logits)
+        return cosines, jnp.where(is_own, -derivatives, derivatives)
 
     to_a, to_b, to_scale, to_bias = pair_gradients(
         options,
-        pull,
+        derivative,
         row_blocks(options.block, a, weights, weights),
         columns_of(b, weights, weights, zero),
         (jnp.zeros(b.shape, zero.dtype) + zero, zero, zero),

@@ -1,4 +1,4 @@
-"""Arrays that go once round all devices of a mapped axis."""
+"""A ring of devices: arrays are passed from device to device until each device has seen all of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +16,22 @@ def around_ring(
     travels: Any,
     axis_name: AxisName,
 ) -> tuple[Any, Any]:
-    """visit(step, stays, travels) on every device while `travels` goes once round all of them.
+    """Passes `travels` once around the ring of devices, and calls `visit` for each shard that arrives.
 
-    After the last step everything that travels is home again. Without an axis: one visit at home.
+    At step k, device d sees the shard that started on device d - k. Each step passes the shards on
+    by `ppermute`, so a device holds only one foreign shard at a time and nothing is gathered. After
+    the last step every shard is back on the device where it started.
+
+    Args:
+      visit: Function of (step, stays, travels) that returns the updated pair (stays, travels). The
+        step is an int32 scalar; step 0 is the device's own shard.
+      stays: Pytree of arrays that stay on their device.
+      travels: Pytree of arrays that travel around the ring.
+      axis_name: Mapped axis of the ring. `None` calls `visit` once, with the arrays of the only
+        device.
+
+    Returns:
+      The pair (stays, travels) after a full round.
     """
     if axis_name is None:
         return visit(jnp.zeros((), jnp.int32), stays, travels)

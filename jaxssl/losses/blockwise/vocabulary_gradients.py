@@ -1,4 +1,24 @@
-"""The gradients of a block of tokens."""
+"""The gradient of one block of tokens with respect to hidden states, kernel and bias.
+
+With p the softmax of a token's logits, t its target, w its weight, s the label smoothing and k the
+factor of the z-loss, the derivative with respect to its logits is
+
+    dz_v = w (p_v (1 + 2 k log_sum) - (1 - s) [v = t] - s / vocab)
+
+and the gradients are matrix products with it:
+
+    d hidden = dz @ kernel        d kernel = dz^T @ hidden        d bias = sum over tokens of dz
+
+The softmax is not normalised before the products. With `total` the sum of the exponentials of a
+token, dz is split into
+
+    dz_v = scale * unscaled_v - even        scale = w / total        even = w s / vocab
+
+where `unscaled`, `[block, vocab]`, are the exponentials themselves, with another number at the
+target. Each token's scale multiplies its row of `hidden` and its row of the gradient with respect
+to `hidden`, `[block, dim]`, and `even` is the same for the whole vocabulary, so it multiplies sums.
+Only one array `[block, vocab]` is written, and it is written once.
+"""
 
 from typing import Any, NamedTuple
 
@@ -9,48 +29,71 @@ from jaxtyping import Array, Float
 from jaxssl.losses.blockwise.token_blocks import Blocks
 from jaxssl.losses.blockwise.vocabulary_scores import HeadOptions, scores_of, whole_vocabulary
 
-SLICE_BYTES = 1 << 25  # of the kernel's gradient, made at a time
+SLICE_BYTES = 1 << 25  # bytes of the kernel's gradient whose products are computed at a time
 MOST_SLICES = 8
 
 
 def slice_count(size: int) -> int:
-    """Where the sum of the kernel's gradient is wider than the kernel, it is an array more beside the
-    result: then at least the products that are added to it come a slice at a time."""
+    """Returns in how many slices of the vocabulary a kernel's gradient of `size` numbers is added up.
+
+    For a kernel in half precision the float32 sum of its gradient is one more large array beside
+    the result. To keep at least the temporary product of each block small, it is computed a slice
+    of about 32 MB at a time.
+    """
     return min(MOST_SLICES, -(-4 * size // SLICE_BYTES))
 
 
 class Sums(NamedTuple):
+    """Sums over the blocks of tokens."""
+
     loss: Float[Array, ""]
+    """Weighted sum of the losses."""
     right: Float[Array, ""]
-    to_kernel: Any = None  # [vocab, dim], where a gradient is formed
-    to_bias: Any = None  # [vocab], where there is a bias beside it
+    """Weighted sum of the tokens that are predicted right."""
+    to_kernel: Any = None
+    """Gradient with respect to the kernel, `[vocab, dim]`, where one is formed; else None."""
+    to_bias: Any = None
+    """Gradient with respect to the bias, `[vocab]`, where one is formed; None without a bias."""
 
 
 def block_gradients(
     options: HeadOptions, sums: Sums, part: Blocks, kernel: Array, bias: Array | None = None
 ) -> tuple[Sums, tuple[Array, Array, Array | None]]:
-    """The sums with those of a block; its gradient by the hidden states, its losses, and what it draws.
+    """Computes the gradient of one block and adds it to the sums.
 
-    dz = scale pull - even, [block, vocab]: only `pull` is written, once; what a token is scaled by, and
-    what is even over the vocabulary, goes to the smaller factors of the products.
+    Args:
+      options: Options of the head.
+      sums: Sums over the blocks before.
+      part: One block of tokens.
+      kernel: Output embeddings, `[vocab, dim]`, in the type of the hidden states.
+      bias: Number added to each logit, `[vocab]`, or None.
+
+    Returns:
+      The sums with this block added; and of every token of the block the gradient with respect to
+      its hidden state, `[block, dim]`, its loss, `[block]`, and the token that it draws, `[block]`
+      or None.
     """
     scores = scores_of(options, part, kernel, bias)
     kind, narrow, smoothing = scores.rest.dtype, part.hidden.dtype, options.label_smoothing
     growth = 1 + 2 * options.z_loss * scores.log_sum
     at_target = scores.total * (growth - 1 + smoothing) - growth * scores.rest
-    pull = scores.others * growth[:, None] if options.z_loss else scores.others
-    pull = pull.at[jnp.arange(len(pull)), scores.places].set(
+    unscaled = scores.others * growth[:, None] if options.z_loss else scores.others
+    unscaled = unscaled.at[jnp.arange(len(unscaled)), scores.positions].set(
         at_target, mode="drop", indices_are_sorted=True, unique_indices=True
     )
-    pull = pull.astype(narrow)  # after the change, which XLA on CPU makes in float32 alone
+    # Cast only now: XLA on CPU sets the entry in float32 alone, and would convert the array twice.
+    unscaled = unscaled.astype(narrow)
     scale = part.weights / scores.total
-    largest = scale.max(initial=jnp.finfo(kind).tiny)  # so that half precision holds the rest
+    # Relative to the largest scale, so that the factors do not underflow in half precision.
+    largest = scale.max(initial=jnp.finfo(kind).tiny)
     scaled = (part.hidden * (scale / largest)[:, None]).astype(narrow)
-    to_hidden = jnp.einsum("tv,vd->td", pull, kernel, preferred_element_type=kind)
+    to_hidden = jnp.einsum("tv,vd->td", unscaled, kernel, preferred_element_type=kind)
     to_hidden *= scale[:, None]
-    to_kernel = _add_products(sums.to_kernel, pull, scaled, largest, options.slices)
+    to_kernel = _add_products(sums.to_kernel, unscaled, scaled, largest, options.slices)
     to_bias = (
-        None if bias is None else jnp.einsum("tv,t->v", pull, scale, preferred_element_type=kind)
+        None
+        if bias is None
+        else jnp.einsum("tv,t->v", unscaled, scale, preferred_element_type=kind)
     )
     if smoothing:
         even = part.weights * smoothing / whole_vocabulary(len(kernel), options.vocab_axis)
@@ -67,19 +110,23 @@ def block_gradients(
     return sums, (to_hidden.astype(narrow), losses, scores.drawn)
 
 
-def _add_products(to_kernel: Array, pull: Array, scaled: Array, factor: Array, count: int) -> Array:
-    """to_kernel + factor * pull^T scaled, in `count` slices of the vocabulary."""
+def _add_products(
+    to_kernel: Array, unscaled: Array, scaled: Array, factor: Array, count: int
+) -> Array:
+    """to_kernel + factor * unscaled^T @ scaled, computed in `count` slices of the vocabulary."""
     vocab = len(to_kernel)
     size = -(-vocab // count)
 
     def add(number: Array | int, to_kernel: Array) -> Array:
         first = number * size
-        start = jnp.minimum(first, vocab - size)  # the last slice begins within the one before
-        part = jax.lax.dynamic_slice_in_dim(pull, start, size, axis=1)
-        grown = jnp.einsum("tv,td->vd", part, scaled, preferred_element_type=to_kernel.dtype)
+        # The last slice has the size of the others and so overlaps the one before; only what is
+        # new in it is added.
+        start = jnp.minimum(first, vocab - size)
+        part = jax.lax.dynamic_slice_in_dim(unscaled, start, size, axis=1)
+        product = jnp.einsum("tv,td->vd", part, scaled, preferred_element_type=to_kernel.dtype)
         is_new = (start + jnp.arange(size) >= first)[:, None]
         so_far = jax.lax.dynamic_slice_in_dim(to_kernel, start, size)
-        grown = so_far + jnp.where(is_new, grown * factor, 0)
-        return jax.lax.dynamic_update_slice_in_dim(to_kernel, grown, start, axis=0)
+        product = so_far + jnp.where(is_new, product * factor, 0)
+        return jax.lax.dynamic_update_slice_in_dim(to_kernel, product, start, axis=0)
 
     return add(0, to_kernel) if count == 1 else jax.lax.fori_loop(0, count, add, to_kernel)

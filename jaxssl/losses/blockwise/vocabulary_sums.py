@@ -1,4 +1,8 @@
-"""Weighted sums of the losses of a vocabulary head, with their gradient."""
+"""Weighted sums of the losses of a vocabulary head over all tokens, block by block, with their gradient.
+
+Two scans over the blocks: one computes the loss alone, the other forms the gradient as well. Which
+of them runs is decided by `forward_gradients.with_formed_gradient`.
+"""
 
 from functools import partial
 from typing import Any
@@ -11,9 +15,9 @@ from jaxssl.losses.axes import zero_of
 from jaxssl.losses.blockwise.forward_gradients import with_formed_gradient
 from jaxssl.losses.blockwise.token_blocks import (
     Blocks,
-    cut_into_blocks,
     default_block,
     join_blocks,
+    split_into_blocks,
 )
 from jaxssl.losses.blockwise.vocabulary_gradients import Sums, block_gradients, slice_count
 from jaxssl.losses.blockwise.vocabulary_scores import HeadOptions, nothing_drawn, scores_of
@@ -29,7 +33,24 @@ def weighted_totals(
     bias: Array | None,
     words: Array | None = None,
 ) -> tuple[Array, Array, Any]:
-    """Weighted sums of the losses and of what is right; where tokens have keys, what they draw."""
+    """Computes the weighted sums of the losses and of the tokens predicted right, and draws tokens.
+
+    Args:
+      options: Options of the head.
+      hidden: Hidden states, `[tokens, dim]`.
+      kernel: Output embeddings, `[vocab, dim]`, or this device's shard of them.
+      targets: Ids of the whole vocabulary, `[tokens]`.
+      weights: Non-negative weights, `[tokens]`.
+      bias: Number added to each logit, `[vocab]`, or None.
+      words: Words of a key for every token, uint32 `[tokens, 2]`; None draws nothing.
+
+    Returns:
+      Weighted sum of the losses, weighted sum of the tokens predicted right (both scalars), and the
+      drawn tokens, `[tokens]`, or None.
+
+    Raises:
+      ValueError: The shapes do not fit, or the block size is below 1.
+    """
     _check(hidden, kernel, targets, weights, bias, options.block)
     block = options.block or default_block(hidden.shape[1], kernel.shape[0], hidden.dtype)
     slices = 1 if kernel.dtype == softmax_type(hidden) else slice_count(kernel.size)
@@ -45,7 +66,10 @@ def weighted_totals(
 
 
 def _zeros(options: HeadOptions, arrays: tuple[Array, ...], targets: Array) -> tuple[Array, Array]:
-    """Zeros for sums over the vocabulary, which are equal along its axis, and for parts of it."""
+    """Two zeros at which sums start: for sums over the whole vocabulary, and for sums over a shard.
+
+    The first does not vary over the vocabulary's mapped axis, the second does.
+    """
     part = zero_of(*arrays, targets).astype(softmax_type(arrays[0]))
     return part if options.vocab_axis is None else jax.lax.psum(part, options.vocab_axis), part
 
@@ -53,12 +77,15 @@ def _zeros(options: HeadOptions, arrays: tuple[Array, ...], targets: Array) -> t
 def _weighted_sums(
     options: HeadOptions, arrays: tuple[Array, ...], constants: tuple[Array, Array | None]
 ) -> tuple[Array, tuple[Array, Any]]:
+    """The sums without a gradient, for `with_formed_gradient`: (loss, (right, drawn tokens))."""
     hidden, kernel, weights, *bias = arrays
     targets, words = constants
     kernel = kernel.astype(hidden.dtype)
     zero, _ = _zeros(options, arrays, targets)
 
     def add(sums: Sums, part: Blocks) -> tuple[Sums, Array | None]:
+        """Adds a block of tokens, or skips it if it has no weight."""
+
         def count(sums: Sums) -> tuple[Sums, Array | None]:
             scores = scores_of(options, part, kernel, *bias)
             loss = jnp.where(part.weights > 0, scores.losses * part.weights, 0.0).sum()
@@ -69,7 +96,7 @@ def _weighted_sums(
 
         return jax.lax.cond((part.weights > 0).any(), count, skip, sums)
 
-    blocks, order = cut_into_blocks(options.block, hidden, targets, weights, words)
+    blocks, order = split_into_blocks(options.block, hidden, targets, weights, words)
     sums, drawn = jax.lax.scan(add, Sums(zero, zero), blocks)
     return sums.loss, (sums.right, join_blocks(drawn, order, hidden.shape[0]))
 
@@ -77,12 +104,18 @@ def _weighted_sums(
 def _sums_and_gradients(
     options: HeadOptions, arrays: tuple[Array, ...], constants: tuple[Array, Array | None]
 ) -> tuple[tuple[Array, tuple[Array, Any]], tuple[Array, ...]]:
+    """The sums and the gradients with respect to `arrays`, for `with_formed_gradient`.
+
+    The derivative with respect to the weight of a token is its loss.
+    """
     hidden, kernel, weights, *bias = arrays
     targets, words = constants
     narrow = kernel.astype(hidden.dtype)
     zero, zero_part = _zeros(options, arrays, targets)
 
     def add(sums: Sums, part: Blocks) -> tuple[Sums, Any]:
+        """Adds a block of tokens and its gradient, or skips it if it has no weight."""
+
         def grow(sums: Sums) -> tuple[Sums, Any]:
             return block_gradients(options, sums, part, narrow, *bias)
 
@@ -94,12 +127,11 @@ def _sums_and_gradients(
         return jax.lax.cond((part.weights > 0).any(), grow, skip, sums)
 
     start = Sums(zero, zero, *(jnp.zeros(a.shape, zero.dtype) + zero_part for a in (kernel, *bias)))
-    blocks, order = cut_into_blocks(options.block, hidden, targets, weights, words)
+    blocks, order = split_into_blocks(options.block, hidden, targets, weights, words)
     sums, rows = jax.lax.scan(add, start, blocks)
     to_hidden, losses, drawn = join_blocks(rows, order, hidden.shape[0])
-    if (
-        options.vocab_axis is not None
-    ):  # the inner product is summed over it, where losses are equal
+    if options.vocab_axis is not None:
+        # All devices of this axis hold the same losses, and `sum_axis` adds up their inner products.
         losses = losses / jax.lax.axis_size(options.vocab_axis)
     formed = [gradient for gradient in sums[2:] if gradient is not None]
     to_kernel, *to_bias = (
@@ -117,6 +149,7 @@ def _check(
     bias: Array | None,
     block_size: int | None,
 ) -> None:
+    """Raises ValueError unless the shapes fit together."""
     if hidden.ndim != 2 or kernel.ndim != 2 or hidden.shape[1] != kernel.shape[1]:
         raise ValueError(
             f"hidden {hidden.shape} and kernel {kernel.shape} need [tokens, dim] and [vocab, dim]"
@@ -133,4 +166,4 @@ def _check(
             f"kernel {kernel.shape}"
         )
     if block_size is not None and block_size < 1:
-        raise ValueError(f"block_size {block_size} must be at least 1 token; None chooses it")
+        raise ValueError(f"block_size={block_size} must be at least 1 token; None chooses it")

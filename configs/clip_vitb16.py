@@ -9,7 +9,7 @@ ours takes the mean of its states. Not yet measured here.
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.augment.recipes import DEVIATION, MEAN
+from jaxssl.augment.recipes import IMAGENET_MEAN, IMAGENET_STD
 from jaxssl.data import Images
 from jaxssl.models import VisionTransformerConfig, gpt2, vit
 from jaxssl.objectives import ImageText
@@ -28,8 +28,8 @@ config = Pretraining(
             size=(224, 224),
             crop=RandomResizedCrop((0.9, 1.0), filter="bicubic"),
             flip=0.0,
-            mean=MEAN,
-            deviation=DEVIATION,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
         ),
         temperature=0.07,
     ),

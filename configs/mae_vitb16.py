@@ -24,7 +24,7 @@ config = Pretraining(
             size=(224, 224),
             crop=RandomResizedCrop((0.2, 1.0), filter="bicubic"),
             mean=(0.485, 0.456, 0.406),
-            deviation=(0.229, 0.224, 0.225),
+            std=(0.229, 0.224, 0.225),
         ),
     ),
     optimizer=AdamW(peak=2.4e-3, warmup=12_500, b2=0.95, decay=0.05, clip=0.0, schedule="cosine"),

@@ -22,7 +22,7 @@ config = Pretraining(
             size=(224, 224),
             crop=RandomResizedCrop((0.35, 1.0)),
             mean=(0.485, 0.456, 0.406),
-            deviation=(0.229, 0.224, 0.225),
+            std=(0.229, 0.224, 0.225),
         ),
     ),
     optimizer=AdamW(peak=1e-3, warmup=2_000, decay=0.05, schedule="cosine"),

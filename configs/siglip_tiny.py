@@ -23,9 +23,7 @@ config = Pretraining(
         text=modern(depth=4, width=128, heads=4, max_length=32),
         kind="siglip",
         width=128,
-        views=Augmentation(
-            crop=RandomResizedCrop((0.6, 1.0)), mean=(0.5,) * 3, deviation=(0.25,) * 3
-        ),
+        views=Augmentation(crop=RandomResizedCrop((0.6, 1.0)), mean=(0.5,) * 3, std=(0.25,) * 3),
         temperature=0.1,
     ),
     optimizer=AdamW(peak=1e-3, warmup=50, decay=0.1, schedule="cosine"),

@@ -10,9 +10,9 @@ from jaxssl.augment.colours import (
     rgb_to_lab,
 )
 from jaxssl.augment.crop import RandomResizedCrop
-from jaxssl.augment.draws import example_keys, fold
 from jaxssl.augment.jitter import ColorJitter
 from jaxssl.augment.pipeline import Augmentation, Cutout, MultiCrop, many_views
+from jaxssl.augment.random_numbers import example_keys, fold
 from jaxssl.augment.recipes import byol_views, dino_views, simclr_views
 
 __all__ = [

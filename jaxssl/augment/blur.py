@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxssl.augment.crop import Planes
-from jaxssl.augment.draws import BLUR, between, uniform
+from jaxssl.augment.crop import ChannelFirst
+from jaxssl.augment.random_numbers import BLUR, between, uniform
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class GaussianBlur:
         return radius
 
 
-def blur(images: Planes, keys: Array, config: GaussianBlur) -> Planes:
+def blur(images: ChannelFirst, keys: Array, config: GaussianBlur) -> ChannelFirst:
     """Images, some of them blurred."""
     shares = uniform(keys, BLUR, 2)
     radius = config.radius(*images.shape[2:])
@@ -53,7 +53,7 @@ def gaussian(sigma: Float[Array, " batch"], radius: int) -> Float[Array, "batch 
     return half / (2 * half.sum(axis=1, keepdims=True) - half[:, :1])
 
 
-def convolve(images: Planes, weights: Float[Array, "batch side"], axis: int) -> Planes:
+def convolve(images: ChannelFirst, weights: Float[Array, "batch side"], axis: int) -> ChannelFirst:
     """sum over t of w_|t| x shifted by t, along an axis."""
     radius, length = weights.shape[1] - 1, images.shape[axis]
     sides = [(0, 0)] * images.ndim

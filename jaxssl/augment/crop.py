@@ -13,11 +13,11 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.augment.draws import CROP, between, take, uniform
+from jaxssl.augment.random_numbers import CROP, between, select, uniform
 
 ATTEMPTS = 10
 Filter = Literal["bilinear", "bicubic"]
-Planes = Float[Array, "batch channel height width"]
+ChannelFirst = Float[Array, "batch channel height width"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def draw_boxes(
     whole_wide = min(width, max(1, round(height * crop.ratio[1])))
     whole_tall = min(height, max(1, round(width / crop.ratio[0])))
     some = fits.any(axis=1)
-    wide = jnp.where(some, take(wide, first)[:, 0], whole_wide)
-    tall = jnp.where(some, take(tall, first)[:, 0], whole_tall)
+    wide = jnp.where(some, select(wide, first)[:, 0], whole_wide)
+    tall = jnp.where(some, select(tall, first)[:, 0], whole_tall)
     down, right = (jnp.where(some, shares[:, -i], 0.5) for i in (2, 1))
     top, left = jnp.floor(down * (height - tall + some)), jnp.floor(right * (width - wide + some))
     return jnp.stack([top, left, tall, wide], axis=1).astype(jnp.int32)
@@ -66,7 +66,7 @@ def resample(
     height: int,
     width: int,
     filter: Filter = "bilinear",
-) -> Planes:
+) -> ChannelFirst:
     """The boxes of the images at another size, as planes; flipped from left to right where asked for."""
     batch, rows, columns, channels = pixels.shape
     down = resize_matrix(boxes[:, 0], boxes[:, 2], rows, height, filter)

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl.augment.colours import gray_of, hue_chroma_value, rgb_of
-from jaxssl.augment.crop import Planes
-from jaxssl.augment.draws import JITTER, between, take, uniform
+from jaxssl.augment.crop import ChannelFirst
+from jaxssl.augment.random_numbers import JITTER, between, select, uniform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
@@ -41,7 +41,7 @@ class ColorJitter:
             raise ValueError(f"probability={self.probability} must lie between 0 and 1")
 
 
-def jitter(images: Planes, keys: Array, config: ColorJitter) -> Planes:
+def jitter(images: ChannelFirst, keys: Array, config: ColorJitter) -> ChannelFirst:
     """Images with their colours changed; those with one channel in brightness and contrast alone."""
     shares = uniform(keys, JITTER, 9)
     strengths = (config.brightness, config.contrast, config.saturation)
@@ -52,7 +52,7 @@ def jitter(images: Planes, keys: Array, config: ColorJitter) -> Planes:
     factors = jnp.where(changed[:, None], factors, 1.0)
     turn = jnp.where(changed, between(shares[:, 3], -config.hue, config.hue), 0.0)
     order, before = orders(shares, config)
-    factors = take(factors, order)
+    factors = select(factors, order)
     early = jnp.arange(3)[None] < before[:, None]
     images = blend_all(images, jnp.where(early, factors, 1.0), order)
     if config.hue:
@@ -71,30 +71,30 @@ def orders(
 
 
 def blend_all(
-    images: Planes, factors: Float[Array, "batch place"], kinds: Int[Array, "batch place"]
-) -> Planes:
+    images: ChannelFirst, factors: Float[Array, "batch place"], kinds: Int[Array, "batch place"]
+) -> ChannelFirst:
     """One `blend` after another.
 
     A loop, because a compiler may work out again whatever lies before for every use of it: of six
     blends in a row, the last would have cost as much as all of them.
     """
 
-    def step(images: Planes, place: tuple[Array, Array]) -> tuple[Planes, None]:
+    def step(images: ChannelFirst, place: tuple[Array, Array]) -> tuple[ChannelFirst, None]:
         return blend(images, *place), None
 
     return jax.lax.scan(step, images, (factors.T, kinds.T))[0]
 
 
-def blend(images: Planes, factor: Float[Array, " batch"], kind: Array) -> Planes:
+def blend(images: ChannelFirst, factor: Float[Array, " batch"], kind: Array) -> ChannelFirst:
     """f x + (1 - f) target, cut to 0 to 1; the target by the kind: black, the mean of gray, gray."""
-    gray = gray_planes(images)
+    gray = to_gray(images)
     mean = gray.mean(axis=(1, 2, 3), keepdims=True)
     kind, factor = (array[:, None, None, None] for array in (kind, factor))
     target = jnp.where(kind == SATURATION, gray, jnp.where(kind == CONTRAST, mean, 0.0))
     return jnp.clip(factor * images + (1 - factor) * target, 0.0, 1.0)
 
 
-def turn_hue(images: Planes, turn: Float[Array, " batch"]) -> Planes:
+def turn_hue(images: ChannelFirst, turn: Float[Array, " batch"]) -> ChannelFirst:
     """The hue turned by a part (-1/2 to 1/2) of the circle; gray and what is not turned stay exactly."""
     if images.shape[1] == 1:
         return images
@@ -106,7 +106,7 @@ def turn_hue(images: Planes, turn: Float[Array, " batch"]) -> Planes:
     return jnp.where(turn[:, None] == 0, images, turned)
 
 
-def gray_planes(images: Planes) -> Float[Array, "batch 1 height width"]:
+def to_gray(images: ChannelFirst) -> Float[Array, "batch 1 height width"]:
     """Gray of red, green and blue; one channel as it is."""
     if images.shape[1] == 1:
         return images

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxssl.augment.blur import GaussianBlur, blur
-from jaxssl.augment.crop import Planes, RandomResizedCrop, draw_boxes, resample
-from jaxssl.augment.draws import CUTOUT, FLIP, GRAYSCALE, SOLARIZE, fold, uniform
-from jaxssl.augment.jitter import ColorJitter, gray_planes, jitter
+from jaxssl.augment.crop import ChannelFirst, RandomResizedCrop, draw_boxes, resample
+from jaxssl.augment.jitter import ColorJitter, jitter, to_gray
+from jaxssl.augment.random_numbers import CUTOUT, FLIP, GRAYSCALE, SOLARIZE, fold, uniform
 
 Pixels = UInt8[Array, "batch height width channel"]
 View = Float[Array, "batch height width channel"]
@@ -56,7 +56,7 @@ class Augmentation:
     threshold: float = 0.5
     cutout: Cutout | None = None
     mean: tuple[float, ...] = ()  # of the channels, taken off at the end; none if empty
-    deviation: tuple[float, ...] = ()  # of the channels, divided by
+    std: tuple[float, ...] = ()  # of the channels, divided by
 
     def __post_init__(self) -> None:
         for name in ("flip", "grayscale", "solarize"):
@@ -64,10 +64,10 @@ class Augmentation:
                 raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"size={self.size} must be at least 1 x 1")
-        if len(self.mean) != len(self.deviation) or 0 in self.deviation:
+        if len(self.mean) != len(self.std) or 0 in self.std:
             raise ValueError(
-                f"mean={self.mean} and deviation={self.deviation} must have a number each for every "
-                "channel, and no deviation may be 0"
+                f"mean={self.mean} and std={self.std} must have a number each for every "
+                "channel, and no std may be 0"
             )
 
     def __call__(self, pixels: Pixels, keys: Key[Array, " batch"]) -> View:
@@ -76,9 +76,7 @@ class Augmentation:
         if self.jitter is not None:
             images = jitter(images, keys, self.jitter)
         if self.grayscale and images.shape[1] == 3:
-            images = jnp.where(
-                happens(keys, GRAYSCALE, self.grayscale), gray_planes(images), images
-            )
+            images = jnp.where(happens(keys, GRAYSCALE, self.grayscale), to_gray(images), images)
         if self.blur is not None:
             images = blur(images, keys, self.blur)
         if self.solarize:
@@ -87,14 +85,13 @@ class Augmentation:
         if self.cutout is not None:
             images = cut_out(images, keys, self.cutout)
         if self.mean:
-            mean, deviation = (
-                jnp.asarray(v, jnp.float32)[None, :, None, None]
-                for v in (self.mean, self.deviation)
+            mean, std = (
+                jnp.asarray(v, jnp.float32)[None, :, None, None] for v in (self.mean, self.std)
             )
-            images = (images - mean) / deviation
+            images = (images - mean) / std
         return images.transpose(0, 2, 3, 1)
 
-    def _cropped(self, pixels: Pixels, keys: Key[Array, " batch"]) -> Planes:
+    def _cropped(self, pixels: Pixels, keys: Key[Array, " batch"]) -> ChannelFirst:
         """Crop, flip and resizing in one, as planes from 0 to 1."""
         batch, rows, columns, _ = pixels.shape
         height, width = self.size or (rows, columns)
@@ -118,7 +115,7 @@ def happens(keys: Key[Array, " batch"], transform: int, probability: float) -> A
     return uniform(keys, transform, 1)[:, :, None, None] < probability
 
 
-def cut_out(images: Planes, keys: Key[Array, " batch"], config: Cutout) -> Planes:
+def cut_out(images: ChannelFirst, keys: Key[Array, " batch"], config: Cutout) -> ChannelFirst:
     """A square of each image, or of some, filled with one value."""
     shares = uniform(keys, CUTOUT, 3)
 

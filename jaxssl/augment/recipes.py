@@ -5,7 +5,7 @@ from jaxssl.augment.crop import RandomResizedCrop
 from jaxssl.augment.jitter import ColorJitter
 from jaxssl.augment.pipeline import Augmentation, MultiCrop
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 
 
 def simclr_views(
@@ -67,8 +67,8 @@ def _byol_view(
         grayscale=0.2,
         blur=GaussianBlur(blurred) if blurred else None,
         solarize=solarized,
-        mean=MEAN,
-        deviation=DEVIATION,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
     )
 
 

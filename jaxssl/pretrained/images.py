@@ -100,7 +100,7 @@ def make_preprocessing(objective: Any) -> Callable[[Array], Array]:
 def whole_views(views: Augmentation) -> Augmentation:
     """Returns an augmentation that only resizes and normalises the images, as `views` does."""
     return Augmentation(
-        size=views.size, crop=None, flip=0.0, mean=views.mean, deviation=views.deviation
+        size=views.size, crop=None, flip=0.0, mean=views.mean, std=views.std
     )
 
 

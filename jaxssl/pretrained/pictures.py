@@ -227,7 +227,7 @@ def displayable(images: Array | np.ndarray, views: Augmentation) -> Row:
     """
     exact = np.asarray(images, np.float32)
     if views.mean:
-        exact = exact * np.asarray(views.deviation) + np.asarray(views.mean)
+        exact = exact * np.asarray(views.std) + np.asarray(views.mean)
     return np.clip(exact, 0.0, 1.0)
 
 

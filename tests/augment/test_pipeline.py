@@ -14,12 +14,12 @@ from jaxssl.augment import (
     GaussianBlur,
     MultiCrop,
     RandomResizedCrop,
-    draws,
+    random_numbers,
     many_views,
 )
 from jaxssl.sharding.mesh import Mesh
 
-example_keys = jax.jit(draws.example_keys, static_argnums=1)
+example_keys = jax.jit(random_numbers.example_keys, static_argnums=1)
 
 ALL = Augmentation(
     size=(8, 10),
@@ -30,7 +30,7 @@ ALL = Augmentation(
     solarize=0.3,
     cutout=Cutout(size=3, probability=0.5),
     mean=(0.5, 0.4, 0.3),
-    deviation=(0.2, 0.3, 0.4),
+    std=(0.2, 0.3, 0.4),
 )
 
 

@@ -14,13 +14,13 @@ from jaxssl.augment import (
     RandomResizedCrop,
     blur,
     crop,
-    draws,
+    random_numbers,
 )
 from jaxssl.augment import jitter as jitters
 from jaxssl.augment.pipeline import cut_out
 from jaxssl.errors import InputError
 
-example_keys = jax.jit(draws.example_keys, static_argnums=1)
+example_keys = jax.jit(random_numbers.example_keys, static_argnums=1)
 draw_boxes = jax.jit(crop.draw_boxes, static_argnums=(1, 2, 3))
 resample = jax.jit(crop.resample, static_argnums=(3, 4, 5))
 convolve = jax.jit(blur.convolve, static_argnums=2)

@@ -15,7 +15,7 @@ from tests.tiny import tiny_image_spec, tiny_rows, tiny_spec
 BLOCKS = vit(depth=1, width=16, heads=2, initializer_range=0.2)
 ENCODER = VisionTransformerConfig(BLOCKS, patch=4, pooling="mean")
 GENTLE = Augmentation(  # of pixels from 0 to 1 a fresh network makes almost the same of all images
-    crop=RandomResizedCrop((0.4, 1.0)), grayscale=0.2, mean=(0.5,) * 3, deviation=(0.25,) * 3
+    crop=RandomResizedCrop((0.4, 1.0)), grayscale=0.2, mean=(0.5,) * 3, std=(0.25,) * 3
 )
 OTHER = dataclasses.replace(GENTLE, grayscale=0.0, solarize=0.2)
 CROPS = MultiCrop(

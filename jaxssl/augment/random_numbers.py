@@ -27,7 +27,9 @@ def uniform(keys: Key[Array, " batch"], transform: int, count: int) -> Float[Arr
     return jax.vmap(lambda key: jax.random.uniform(key, (count,)))(fold(keys, transform))
 
 
-def take(values: Float[Array, "batch n"], places: Int[Array, "batch m"]) -> Float[Array, "batch m"]:
+def select(
+    values: Float[Array, "batch n"], places: Int[Array, "batch m"]
+) -> Float[Array, "batch m"]:
     """Of each row the values at its places, without a gather: rows lie on several devices."""
     chosen = places[:, :, None] == jnp.arange(values.shape[1])[None, None]
     return jnp.where(chosen, values[:, None], 0.0).sum(axis=2)

@@ -69,12 +69,12 @@ def check_share(instance: Any, *names: str, zero: bool = True, one: bool = False
       zero: Whether 0 is allowed.
       one: Whether 1 is allowed.
     """
-    interval = f"{'[' if zero else '('}0, 1{']' if one else ')'}"
+    limits = f"{'at least' if zero else 'above'} 0 and {'at most' if one else 'below'} 1"
     for name in names:
         value = getattr(instance, name)
         if value is None or 0 < value < 1 or (zero and value == 0) or (one and value == 1):
             continue
-        raise InputError(f"{name}={value} must lie in {interval}")
+        raise InputError(f"{name}={value} must be {limits}")
 
 
 def check_choice(instance: Any, name: str, choices: Iterable[str]) -> None:

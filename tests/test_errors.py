@@ -21,20 +21,20 @@ def test_at_least_and_above():
 
 
 @pytest.mark.parametrize(
-    ("options", "allowed", "refused", "interval"),
+    ("options", "allowed", "refused", "limits"),
     [
-        ({}, (0, 0.5), (1, -0.1, 1.1), r"\[0, 1\)"),
-        ({"one": True}, (0, 0.5, 1), (-0.1, 1.1), r"\[0, 1\]"),
-        ({"zero": False}, (0.5,), (0, 1), r"\(0, 1\)"),
-        ({"zero": False, "one": True}, (0.5, 1), (0, 2), r"\(0, 1\]"),
-        ({}, (None,), (float("nan"),), r"\[0, 1\)"),
+        ({}, (0, 0.5), (1, -0.1, 1.1), "at least 0 and below 1"),
+        ({"one": True}, (0, 0.5, 1), (-0.1, 1.1), "at least 0 and at most 1"),
+        ({"zero": False}, (0.5,), (0, 1), "above 0 and below 1"),
+        ({"zero": False, "one": True}, (0.5, 1), (0, 2), "above 0 and at most 1"),
+        ({}, (None,), (float("nan"),), "at least 0 and below 1"),
     ],
 )
-def test_shares(options, allowed, refused, interval):
+def test_shares(options, allowed, refused, limits):
     for value in allowed:
         check_share(SimpleNamespace(rate=value), "rate", **options)
     for value in refused:
-        with pytest.raises(InputError, match=f"^rate={value} must lie in {interval}$"):
+        with pytest.raises(InputError, match=f"^rate={value} must be {limits}$"):
             check_share(SimpleNamespace(rate=value), "rate", **options)
 
 

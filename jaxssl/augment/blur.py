@@ -1,4 +1,7 @@
-"""Gaussian blur with a random width: separable, sums of shifted images, edges reflected as in torchvision."""
+"""Gaussian blur with a random standard deviation, as two sums of shifted images, one along each axis.
+
+At the edges the image is reflected, as in torchvision.
+"""
 
 from dataclasses import dataclass
 
@@ -12,33 +15,56 @@ from jaxssl.augment.random_numbers import BLUR, between, uniform
 
 @dataclass(frozen=True)
 class GaussianBlur:
-    """Blurred by a Gaussian whose standard deviation is drawn evenly."""
+    """Blurs an image with a Gaussian whose standard deviation is drawn uniformly."""
 
     probability: float = 0.5
-    sigma: tuple[float, float] = (0.1, 2.0)  # pixels
-    size: int | None = None  # of the kernel, odd; None: a tenth of the height (Chen et al. 2020)
+    """Probability that an image is blurred."""
+    sigma: tuple[float, float] = (0.1, 2.0)
+    """Least and greatest standard deviation of the Gaussian, in pixels."""
+    size: int | None = None
+    """Width of the kernel in pixels, odd. None takes a tenth of the image's height (Chen et al. 2020)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability={self.probability} must lie between 0 and 1")
+            raise ValueError(f"probability={self.probability} must be between 0 and 1")
         if not 0 < self.sigma[0] <= self.sigma[1]:
-            raise ValueError(f"sigma={self.sigma} must be two positive numbers, the least first")
+            raise ValueError(f"sigma={self.sigma} must be two positive numbers, the smaller first")
         if self.size is not None and (self.size < 3 or self.size % 2 == 0):
             raise ValueError(f"size={self.size} must be odd and at least 3")
 
     def radius(self, height: int, width: int) -> int:
-        """Pixels on each side of the middle of the kernel."""
+        """Returns the number of pixels of the kernel on each side of its middle.
+
+        Args:
+          height: Height of the images, in pixels.
+          width: Width of the images, in pixels.
+
+        Returns:
+          The radius, at least 1.
+
+        Raises:
+          ValueError: The kernel does not fit into the image.
+        """
         radius = max(1, height // 20) if self.size is None else self.size // 2
         if radius >= min(height, width):
             raise ValueError(
-                f"a kernel of {2 * radius + 1} does not fit an image of {height}x{width}; "
+                f"size={2 * radius + 1} does not fit an image of {height}x{width}; "
                 f"take a size of at most {2 * min(height, width) - 1}"
             )
         return radius
 
 
 def blur(images: ChannelFirst, keys: Array, config: GaussianBlur) -> ChannelFirst:
-    """Images, some of them blurred."""
+    """Blurs a random part of the images.
+
+    Args:
+      images: Images, `[batch, channel, height, width]`.
+      keys: Random keys, `[batch]`.
+      config: Probability, standard deviation and size of the kernel.
+
+    Returns:
+      Images of the same shape.
+    """
     shares = uniform(keys, BLUR, 2)
     radius = config.radius(*images.shape[2:])
     weights = gaussian(between(shares[:, 0], *config.sigma), radius)
@@ -48,17 +74,34 @@ def blur(images: ChannelFirst, keys: Array, config: GaussianBlur) -> ChannelFirs
 
 
 def gaussian(sigma: Float[Array, " batch"], radius: int) -> Float[Array, "batch side"]:
-    """Weights at the distances 0 to radius, which with their mirror image add up to one."""
+    """Computes one half of a normalised Gaussian kernel: its weights at the distances 0 to `radius`.
+
+    Args:
+      sigma: Standard deviation for each image, `[batch]`, in pixels.
+      radius: Greatest distance, in pixels.
+
+    Returns:
+      Weights, `[batch, radius + 1]`; with the mirrored other half they add up to one.
+    """
     half = jnp.exp(-0.5 * jnp.square(jnp.arange(radius + 1)[None] / sigma[:, None]))
     return half / (2 * half.sum(axis=1, keepdims=True) - half[:, :1])
 
 
 def convolve(images: ChannelFirst, weights: Float[Array, "batch side"], axis: int) -> ChannelFirst:
-    """sum over t of w_|t| x shifted by t, along an axis."""
+    """Convolves images with a symmetric kernel along one axis: sum over d of w_|d| x shifted by d.
+
+    Args:
+      images: Images, `[batch, channel, height, width]`.
+      weights: Weights of the kernel at the distances 0, 1, …, `[batch, radius + 1]`.
+      axis: Axis of the images: 2 for height, 3 for width.
+
+    Returns:
+      Images of the same shape.
+    """
     radius, length = weights.shape[1] - 1, images.shape[axis]
     sides = [(0, 0)] * images.ndim
     sides[axis] = (radius, radius)
-    # The barrier keeps the mirror image from being worked out again for every shift.
+    # The barrier keeps the compiler from computing the reflection again for every shift.
     wide = jax.lax.optimization_barrier(jnp.pad(images, sides, mode="reflect"))
 
     def shifted(by: int) -> Array:

@@ -1,9 +1,13 @@
-"""Random resized crops: a box of random area and aspect, resized as Pillow and torchvision do (antialiased).
+"""Random resized crops: a box of random area and aspect ratio, resized with an antialiasing filter.
 
     out = rows @ image @ columns^T          for each channel
 
-Resizing is separable and linear, so a crop is two small matrix products: the box, the filter and a flip
-are in the matrices. The box is drawn as in torchvision: the first of ten that fits (Szegedy et al. 2015).
+Resizing is separable and linear, so a crop is two small matrix products, `rows`
+`[height, rows of the image]` and `columns` `[width, columns of the image]`. Box, filter and a flip
+are all in the matrices. The filter is that of Pillow and torchvision. The box is drawn as in
+torchvision: the first of ten candidates that fits into the image.
+
+Szegedy et al. 2015, "Going deeper with convolutions", section 6.
 """
 
 import math
@@ -15,24 +19,29 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.augment.random_numbers import CROP, between, select, uniform
 
-ATTEMPTS = 10
+ATTEMPTS = 10  # candidates of a box
 Filter = Literal["bilinear", "bicubic"]
 ChannelFirst = Float[Array, "batch channel height width"]
 
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A box of a share of the image, resized to the size of the view."""
+    """Crops a box of random area and aspect ratio, and resizes it to the size of the view."""
 
-    scale: tuple[float, float] = (0.08, 1.0)  # share of the area
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width / height
+    scale: tuple[float, float] = (0.08, 1.0)
+    """Least and greatest area of the box, as a share of the image, 0 to 1."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Least and greatest aspect ratio of the box, width / height; drawn uniformly on a logarithmic scale."""
     filter: Filter = "bilinear"
+    """Filter of the resizing: "bilinear" or "bicubic", both widened where the box shrinks (antialiasing)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale={self.scale} must be two shares, 0 < least <= most <= 1")
+            raise ValueError(
+                f"scale={self.scale} must be two shares of the area, 0 < least <= greatest <= 1"
+            )
         if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ValueError(f"ratio={self.ratio} must be two positive numbers, the least first")
+            raise ValueError(f"ratio={self.ratio} must be two positive numbers, the smaller first")
         if self.filter not in ("bilinear", "bicubic"):
             raise ValueError(f"filter={self.filter!r} is unknown; use bilinear or bicubic")
 
@@ -40,7 +49,20 @@ class RandomResizedCrop:
 def draw_boxes(
     keys: Array, crop: RandomResizedCrop, height: int, width: int
 ) -> Int[Array, "batch 4"]:
-    """Top, left, height and width of a box in each image."""
+    """Draws a box in each image, as torchvision's RandomResizedCrop does.
+
+    If none of ten candidates fits, the box is the largest one of an allowed aspect ratio, in the
+    middle.
+
+    Args:
+      keys: Random keys, `[batch]`.
+      crop: Range of areas and aspect ratios.
+      height: Height of the images, in pixels.
+      width: Width of the images, in pixels.
+
+    Returns:
+      Top, left, height and width of each box, int32 `[batch, 4]`, in pixels.
+    """
     shares = uniform(keys, CROP, 2 * ATTEMPTS + 2)
     area = height * width * between(shares[:, :ATTEMPTS], *crop.scale)
     low, high = (math.log(ratio) for ratio in crop.ratio)
@@ -48,7 +70,7 @@ def draw_boxes(
     wide, tall = jnp.round(jnp.sqrt(area * aspect)), jnp.round(jnp.sqrt(area / aspect))
     fits = (wide >= 1) & (wide <= width) & (tall >= 1) & (tall <= height)
     first = jnp.argmax(fits, axis=1)[:, None]
-    # Where none fits: the largest box of an allowed aspect, in the middle.
+    # Where none fits: the largest box of an allowed aspect ratio, in the middle.
     whole_wide = min(width, max(1, round(height * crop.ratio[1])))
     whole_tall = min(height, max(1, round(width / crop.ratio[0])))
     some = fits.any(axis=1)
@@ -67,15 +89,28 @@ def resample(
     width: int,
     filter: Filter = "bilinear",
 ) -> ChannelFirst:
-    """The boxes of the images at another size, as planes; flipped from left to right where asked for."""
+    """Crops the images to boxes and resizes these to `height` x `width`, mirrored where asked for.
+
+    Args:
+      pixels: Images, float `[batch, rows, columns, channel]`.
+      boxes: Top, left, height and width of a box in each image, int `[batch, 4]`.
+      flipped: Which images are mirrored from left to right, bool `[batch]`. `None` mirrors none.
+      height: Height of the result, in pixels.
+      width: Width of the result, in pixels.
+      filter: "bilinear" or "bicubic".
+
+    Returns:
+      Images, float32 `[batch, channel, height, width]`.
+    """
     batch, rows, columns, channels = pixels.shape
     down = resize_matrix(boxes[:, 0], boxes[:, 2], rows, height, filter)
     across = resize_matrix(boxes[:, 1], boxes[:, 3], columns, width, filter, flipped)
-    # Two products without small axes: [height, rows] x [rows, columns channels], then by planes.
+    # Two products without small axes: [height, rows] x [rows, columns channels], then
+    # [channels height, columns] x [columns, width].
     high = jnp.matmul(down, pixels.reshape(batch, rows, -1), precision="high")
-    planes = high.reshape(batch, height, columns, channels).transpose(0, 3, 1, 2)
-    planes = planes.reshape(batch, channels * height, columns)
-    out = jnp.matmul(planes, across.swapaxes(1, 2), precision="high")
+    channel_first = high.reshape(batch, height, columns, channels).transpose(0, 3, 1, 2)
+    flat = channel_first.reshape(batch, channels * height, columns)
+    out = jnp.matmul(flat, across.swapaxes(1, 2), precision="high")
     return out.reshape(batch, channels, height, width)
 
 
@@ -87,23 +122,36 @@ def resize_matrix(
     filter: Filter = "bilinear",
     flipped: Bool[Array, " batch"] | None = None,
 ) -> Float[Array, "batch out length"]:
-    """Weights of an image's rows (or columns) in those of its part from `start` on, resized to `out`.
+    """Makes the matrices that resize a part of an axis of the images, with an antialiasing filter.
 
-    The filter's width grows with the scale where the part shrinks; rows outside the part have no weight.
+    Entry (k, r) is the weight of row r of the image in row k of the result. Where the part shrinks,
+    the filter is widened by the same factor. Rows outside the part have weight 0.
+
+    Args:
+      start: First row of the part, int `[batch]`.
+      size: Number of rows of the part, int `[batch]`.
+      length: Number of rows of the image.
+      out: Number of rows of the result.
+      filter: "bilinear" or "bicubic".
+      flipped: For which images the order of the rows of the result is reversed, bool `[batch]`, or
+        `None`.
+
+    Returns:
+      Matrices whose rows add up to one, float32 `[batch, out, length]`.
     """
     scale = size.astype(jnp.float32)[:, None, None] / out
-    place = jnp.arange(out, dtype=jnp.float32)[None, :, None]
+    position = jnp.arange(out, dtype=jnp.float32)[None, :, None]
     if flipped is not None:
-        place = jnp.where(flipped[:, None, None], out - 1 - place, place)
+        position = jnp.where(flipped[:, None, None], out - 1 - position, position)
     row = jnp.arange(length)[None, None] - start[:, None, None]
-    distance = jnp.abs(row + 0.5 - (place + 0.5) * scale) / jnp.maximum(scale, 1.0)
+    distance = jnp.abs(row + 0.5 - (position + 0.5) * scale) / jnp.maximum(scale, 1.0)
     weights = jnp.maximum(1 - distance, 0.0) if filter == "bilinear" else _cubic(distance)
     weights = jnp.where((row >= 0) & (row < size[:, None, None]), weights, 0.0)
     return weights / weights.sum(axis=2, keepdims=True)
 
 
 def _cubic(t: Array, a: float = -0.5) -> Array:
-    """Keys' filter (1981), as Pillow has it."""
+    """Keys' cubic convolution filter (1981) with a = -0.5, as in Pillow."""
     near = ((a + 2) * t - (a + 3)) * t * t + 1
     far = (((t - 5) * t + 8) * t - 4) * a
     return jnp.where(t < 1, near, jnp.where(t < 2, far, 0.0))

@@ -1,10 +1,11 @@
 """Colour jitter: brightness, contrast, saturation and hue, each changed at random, in random order.
 
     brightness   f x                           contrast     f x + (1 - f) mean(gray(x))
-    saturation   f x + (1 - f) gray(x)         hue          turned by a part of the circle, in HSV
+    saturation   f x + (1 - f) gray(x)         hue          rotated on the colour circle, in HSV
 
-Each result is cut to 0 to 1, as in torchvision. The first three are one formula with another target, so
-that any order costs the same: three of them before the hue and three behind it, some of which do nothing.
+Each result is clipped to 0 to 1, as in torchvision. The first three are one formula with different
+targets, so every order has the same program: three blends before the hue and three after it, of
+which those that are not due have the factor 1.
 """
 
 from dataclasses import dataclass
@@ -22,27 +23,47 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """Factors between 1 - s and 1 + s of a strength s; the hue by at most so much of the circle."""
+    """Changes brightness, contrast, saturation and hue of an image at random, in random order.
+
+    A strength s of one of the first three draws a factor uniformly between max(0, 1 - s) and 1 + s.
+    """
 
     brightness: float = 0.4
+    """Strength of the change of brightness; 0 leaves it as it is."""
     contrast: float = 0.4
+    """Strength of the change of contrast; 0 leaves it as it is."""
     saturation: float = 0.4
+    """Strength of the change of saturation; 0 leaves it as it is."""
     hue: float = 0.1
+    """Greatest rotation of the hue in both directions, as a share of the colour circle, 0 to 0.5."""
     probability: float = 0.8
-    shuffled: bool = True  # else in the order of the fields
+    """Probability that an image is changed at all."""
+    shuffled: bool = True
+    """Whether the order is drawn for every image. If not, it is brightness, contrast, saturation, hue."""
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative")
         if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue={self.hue} must lie between 0 and 0.5, half the circle")
+            raise ValueError(f"hue={self.hue} must be between 0 and 0.5, half the colour circle")
         if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability={self.probability} must lie between 0 and 1")
+            raise ValueError(f"probability={self.probability} must be between 0 and 1")
 
 
 def jitter(images: ChannelFirst, keys: Array, config: ColorJitter) -> ChannelFirst:
-    """Images with their colours changed; those with one channel in brightness and contrast alone."""
+    """Changes the colours of images at random.
+
+    Images with one channel are changed in brightness and contrast alone.
+
+    Args:
+      images: Images from 0 to 1, `[batch, channel, height, width]`.
+      keys: Random keys, `[batch]`.
+      config: Strengths of the changes.
+
+    Returns:
+      Images of the same shape, from 0 to 1.
+    """
     shares = uniform(keys, JITTER, 9)
     strengths = (config.brightness, config.contrast, config.saturation)
     changed = shares[:, 8] < config.probability
@@ -63,30 +84,61 @@ def jitter(images: ChannelFirst, keys: Array, config: ColorJitter) -> ChannelFir
 def orders(
     shares: Float[Array, "batch 9"], config: ColorJitter
 ) -> tuple[Int[Array, "batch 3"], Int[Array, " batch"]]:
-    """The order of brightness, contrast and saturation, and how many of them come before the hue."""
+    """Draws the order of the four changes for every image.
+
+    Args:
+      shares: Random numbers from 0 to 1, `[batch, 9]`, of which numbers 4 to 7 are sorted.
+      config: Whether the order is random.
+
+    Returns:
+      The order of brightness, contrast and saturation (0, 1, 2), `[batch, 3]`, and how many of them
+      come before the hue, `[batch]`.
+    """
     if not config.shuffled:
         return jnp.tile(jnp.arange(3), (len(shares), 1)), jnp.full(len(shares), 3)
-    order = jnp.argsort(shares[:, 4:8], axis=1)  # what is done first, second, third and last
+    order = jnp.argsort(
+        shares[:, 4:8], axis=1
+    )  # the changes that come first, second, third and last
     return jnp.argsort(shares[:, 4:7], axis=1), jnp.argmax(order == HUE, axis=1)
 
 
 def blend_all(
-    images: ChannelFirst, factors: Float[Array, "batch place"], kinds: Int[Array, "batch place"]
+    images: ChannelFirst, factors: Float[Array, "batch blends"], kinds: Int[Array, "batch blends"]
 ) -> ChannelFirst:
-    """One `blend` after another.
+    """Applies several `blend`s one after another.
 
-    A loop, because a compiler may work out again whatever lies before for every use of it: of six
-    blends in a row, the last would have cost as much as all of them.
+    It is a loop, because a compiler that fuses six blends in a row may compute the earlier ones
+    again for each use, so that the last one costs as much as all of them.
+
+    Args:
+      images: Images, `[batch, channel, height, width]`.
+      factors: Factor of every blend, `[batch, blends]`; 1 changes nothing.
+      kinds: Kind of every blend (BRIGHTNESS, CONTRAST or SATURATION), int `[batch, blends]`.
+
+    Returns:
+      Images of the same shape, from 0 to 1.
     """
 
-    def step(images: ChannelFirst, place: tuple[Array, Array]) -> tuple[ChannelFirst, None]:
-        return blend(images, *place), None
+    def step(images: ChannelFirst, blending: tuple[Array, Array]) -> tuple[ChannelFirst, None]:
+        return blend(images, *blending), None
 
     return jax.lax.scan(step, images, (factors.T, kinds.T))[0]
 
 
 def blend(images: ChannelFirst, factor: Float[Array, " batch"], kind: Array) -> ChannelFirst:
-    """f x + (1 - f) target, cut to 0 to 1; the target by the kind: black, the mean of gray, gray."""
+    """Blends images with a target: factor * images + (1 - factor) * target, clipped to 0 to 1.
+
+    The target is black for BRIGHTNESS, the mean of the gray image for CONTRAST, and the gray image
+    for SATURATION.
+
+    Args:
+      images: Images from 0 to 1, `[batch, channel, height, width]`.
+      factor: Factor for each image, `[batch]`.
+      kind: Kind of the change for each image, int `[batch]`.
+
+    Returns:
+      Images of the same shape, from 0 to 1.
+    """
     gray = to_gray(images)
     mean = gray.mean(axis=(1, 2, 3), keepdims=True)
     kind, factor = (array[:, None, None, None] for array in (kind, factor))
@@ -95,7 +147,16 @@ def blend(images: ChannelFirst, factor: Float[Array, " batch"], kind: Array) -> 
 
 
 def turn_hue(images: ChannelFirst, turn: Float[Array, " batch"]) -> ChannelFirst:
-    """The hue turned by a part (-1/2 to 1/2) of the circle; gray and what is not turned stay exactly."""
+    """Rotates the hue of images; gray pixels and images that are not rotated stay exactly as they are.
+
+    Args:
+      images: Images from 0 to 1, `[batch, channel, height, width]`. Those with one channel are
+        returned unchanged.
+      turn: Rotation for each image, as a share of the colour circle from -1/2 to 1/2, `[batch]`.
+
+    Returns:
+      Images of the same shape.
+    """
     if images.shape[1] == 1:
         return images
     hue, chroma, value = hue_chroma_value(*(images[:, i] for i in range(3)))
@@ -107,7 +168,7 @@ def turn_hue(images: ChannelFirst, turn: Float[Array, " batch"]) -> ChannelFirst
 
 
 def to_gray(images: ChannelFirst) -> Float[Array, "batch 1 height width"]:
-    """Gray of red, green and blue; one channel as it is."""
+    """Returns the luma of `images`, `[batch, channel, height, width]`, as one channel."""
     if images.shape[1] == 1:
         return images
     return gray_of(*(images[:, i : i + 1] for i in range(3)))

@@ -1,15 +1,16 @@
-"""Views of images, made on the device inside the step, by pure functions of (images, keys).
-
-    keys  = example_keys(key, batch)                 # one an image, by its number in the global batch
-    views = Augmentation(flip=0.5, jitter=ColorJitter(), grayscale=0.2, blur=GaussianBlur())
-    first, second = views(pixels, fold(keys, 0)), views(pixels, fold(keys, 1))
+"""Augmentation of images: random views, made on the device inside the jitted step.
 
     batch, height, width, channel     uint8 images as they were read; views are float32 from 0 to 1
-    planes                            within a view: [batch, channel, height, width]
+    ChannelFirst                      within a view: [batch, channel, height, width]
 
-The transforms come in the order of SimCLR and BYOL (Chen et al. 2020, appendix A; Grill et al. 2020,
-appendix B), cutout last (DeVries & Taylor 2017). Keys have a leading batch axis, so `corrupt` may hand
-uint8 images and keys on, and a microbatch makes its own views: they are the same.
+A view is a pure function of (images, keys), with one key for each image. The transformations come
+in the order of SimCLR and BYOL, cutout last. Since keys have a leading batch axis, uint8 images and
+keys can be split into microbatches, and each microbatch makes its own views: they are the same as
+those of the whole batch.
+
+Chen et al. 2020, "A simple framework for contrastive learning of visual representations",
+appendix A; Grill et al. 2020, "Bootstrap your own latent", appendix B; DeVries & Taylor 2017
+(cutout).
 """
 
 from dataclasses import dataclass
@@ -29,49 +30,84 @@ View = Float[Array, "batch height width channel"]
 
 @dataclass(frozen=True)
 class Cutout:
-    """A square with its middle anywhere in the image, cut off at the edges, of one value."""
+    """Fills a square of the image with one value; its middle is anywhere, and the edges of the image clip it.
 
-    size: int = 8  # pixels
+    DeVries & Taylor 2017, "Improved regularization of convolutional neural networks with cutout".
+    """
+
+    size: int = 8
+    """Side of the square, in pixels."""
     probability: float = 1.0
+    """Probability that an image has a square."""
     fill: float = 0.5
+    """Value of the filled pixels, in all channels, from 0 to 1."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"size={self.size} must be at least 1")
         if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability={self.probability} must lie between 0 and 1")
+            raise ValueError(f"probability={self.probability} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a view is made. What is None, or has probability 0, is left out."""
+    """A random view of each image: a function of (pixels, keys), whose fields are the transformations.
 
-    size: tuple[int, int] | None = None  # height and width of a view; those of the images if None
+    Transformations that are None or have the probability 0 are left out.
+
+    >>> import jax, jax.numpy as jnp
+    >>> pixels = jnp.zeros((4, 32, 32, 3), jnp.uint8)
+    >>> views = Augmentation(size=(24, 24), jitter=ColorJitter(), grayscale=0.2)
+    >>> views(pixels, jax.random.split(jax.random.key(0), 4)).shape
+    (4, 24, 24, 3)
+    """
+
+    size: tuple[int, int] | None = None
+    """Height and width of a view, in pixels. None keeps the size of the images."""
     crop: RandomResizedCrop | None = RandomResizedCrop()
-    flip: float = 0.5  # probability, from left to right
+    """Random resized crop. None takes the whole image."""
+    flip: float = 0.5
+    """Probability that an image is mirrored from left to right."""
     jitter: ColorJitter | None = None
-    grayscale: float = 0.0  # probability
+    """Random change of the colours. None leaves them as they are."""
+    grayscale: float = 0.0
+    """Probability that an image is made gray."""
     blur: GaussianBlur | None = None
-    solarize: float = 0.0  # probability: what is at least the threshold is inverted
+    """Random Gaussian blur. None leaves it out."""
+    solarize: float = 0.0
+    """Probability that an image is solarized: values of at least `threshold` are inverted."""
     threshold: float = 0.5
+    """Value from 0 to 1 from which solarizing inverts."""
     cutout: Cutout | None = None
-    mean: tuple[float, ...] = ()  # of the channels, taken off at the end; none if empty
-    std: tuple[float, ...] = ()  # of the channels, divided by
+    """Square that is filled with one value. None leaves it out."""
+    mean: tuple[float, ...] = ()
+    """Mean of every channel, subtracted at the end. An empty tuple subtracts none."""
+    std: tuple[float, ...] = ()
+    """Standard deviation of every channel, by which the result is divided. As many numbers as `mean`."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "grayscale", "solarize"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
+                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1")
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"size={self.size} must be at least 1 x 1")
         if len(self.mean) != len(self.std) or 0 in self.std:
             raise ValueError(
-                f"mean={self.mean} and std={self.std} must have a number each for every "
+                f"mean={self.mean} and std={self.std} must both have one number for every "
                 "channel, and no std may be 0"
             )
 
     def __call__(self, pixels: Pixels, keys: Key[Array, " batch"]) -> View:
-        """A view of each image, float32 [batch, *size, channel]: from 0 to 1 before `mean` is taken off."""
+        """Makes a view of each image.
+
+        Args:
+          pixels: Images, uint8 `[batch, height, width, channel]`.
+          keys: Random keys, `[batch]`.
+
+        Returns:
+          Views, float32 `[batch, *size, channel]`: from 0 to 1, before `mean` and `std` are
+          applied.
+        """
         images = self._cropped(pixels, keys)
         if self.jitter is not None:
             images = jitter(images, keys, self.jitter)
@@ -92,37 +128,56 @@ class Augmentation:
         return images.transpose(0, 2, 3, 1)
 
     def _cropped(self, pixels: Pixels, keys: Key[Array, " batch"]) -> ChannelFirst:
-        """Crop, flip and resizing in one, as planes from 0 to 1."""
+        """Crops, mirrors and resizes in one step; images from 0 to 1, `[batch, channel, height, width]`."""
         batch, rows, columns, _ = pixels.shape
         height, width = self.size or (rows, columns)
         flipped = happens(keys, FLIP, self.flip)[:, 0, 0, 0] if self.flip else None
         images = pixels.astype(jnp.float32) / 255
         if self.crop is None and (height, width) == (rows, columns):
-            planes = images.transpose(0, 3, 1, 2)
+            cropped = images.transpose(0, 3, 1, 2)
             if flipped is not None:
-                planes = jnp.where(flipped[:, None, None, None], planes[..., ::-1], planes)
-            return planes
+                cropped = jnp.where(flipped[:, None, None, None], cropped[..., ::-1], cropped)
+            return cropped
         if self.crop is None:
             boxes = jnp.broadcast_to(jnp.array([0, 0, rows, columns]), (batch, 4))
             return resample(images, boxes, flipped, height, width)
         boxes = draw_boxes(keys, self.crop, rows, columns)
-        planes = resample(images, boxes, flipped, height, width, self.crop.filter)
-        return jnp.clip(planes, 0.0, 1.0) if self.crop.filter == "bicubic" else planes
+        cropped = resample(images, boxes, flipped, height, width, self.crop.filter)
+        return jnp.clip(cropped, 0.0, 1.0) if self.crop.filter == "bicubic" else cropped
 
 
 def happens(keys: Key[Array, " batch"], transform: int, probability: float) -> Array:
-    """Whether a transform is done, bool [batch, 1, 1, 1]."""
+    """Draws for every image whether a transformation is applied.
+
+    Args:
+      keys: Random keys, `[batch]`.
+      transform: Number of the transformation, which is folded into the keys.
+      probability: Probability that it is applied.
+
+    Returns:
+      Mask, bool `[batch, 1, 1, 1]`.
+    """
     return uniform(keys, transform, 1)[:, :, None, None] < probability
 
 
 def cut_out(images: ChannelFirst, keys: Key[Array, " batch"], config: Cutout) -> ChannelFirst:
-    """A square of each image, or of some, filled with one value."""
+    """Fills a random square of each image, or of some of them, with one value.
+
+    Args:
+      images: Images, `[batch, channel, height, width]`.
+      keys: Random keys, `[batch]`.
+      config: Size, probability and value.
+
+    Returns:
+      Images of the same shape.
+    """
     shares = uniform(keys, CUTOUT, 3)
 
     def inside(share: Array, length: int) -> Array:
+        """Which rows (or columns) are in the square, bool `[batch, length]`."""
         first = jnp.floor(share * length)[:, None] - config.size // 2
-        place = jnp.arange(length)[None]
-        return (place >= first) & (place < first + config.size)
+        position = jnp.arange(length)[None]
+        return (position >= first) & (position < first + config.size)
 
     down, across = (inside(shares[:, i], images.shape[2 + i]) for i in range(2))
     square = down[:, None, :, None] & across[:, None, None, :]
@@ -133,27 +188,56 @@ def cut_out(images: ChannelFirst, keys: Key[Array, " batch"], config: Cutout) ->
 def many_views(
     pixels: Pixels, keys: Key[Array, " batch"], views: Augmentation, count: int, first: int = 0
 ) -> Float[Array, "batch count height width channel"]:
-    """Views number `first` to `first + count` of each image, each from keys of its own."""
+    """Makes several views of each image, those with the numbers `first` to `first + count - 1`.
+
+    Args:
+      pixels: Images, uint8 `[batch, height, width, channel]`.
+      keys: Random keys, `[batch]`. View number k is made from `fold(keys, k)`.
+      views: How a view is made.
+      count: Number of views.
+      first: Number of the first view.
+
+    Returns:
+      Views, float32 `[batch, count, height, width, channel]`.
+    """
     made = jax.lax.map(lambda number: views(pixels, fold(keys, number)), first + jnp.arange(count))
     return jnp.moveaxis(made, 0, 1)
 
 
 @dataclass(frozen=True)
 class MultiCrop:
-    """Large crops, and small ones that cost little (Caron et al. 2020, section 3.3)."""
+    """Makes a few large views of each image and several small ones, which cost little.
+
+    Caron et al. 2020, "Unsupervised learning of visual features by contrasting cluster
+    assignments", section 3.3.
+    """
 
     large: Augmentation = Augmentation(crop=RandomResizedCrop(scale=(0.4, 1.0)))
+    """How a large view is made."""
     small: Augmentation = Augmentation(size=(96, 96), crop=RandomResizedCrop(scale=(0.05, 0.4)))
+    """How a small view is made."""
     large_count: int = 2
+    """Number of large views, at least 1."""
     small_count: int = 6
+    """Number of small views; 0 makes none."""
 
     def __post_init__(self) -> None:
         if self.large_count < 1 or self.small_count < 0:
             raise ValueError(
-                f"{self.large_count} large and {self.small_count} small crops: take at least 1 and 0"
+                f"large_count={self.large_count} must be at least 1, and "
+                f"small_count={self.small_count} at least 0"
             )
 
     def __call__(self, pixels: Pixels, keys: Key[Array, " batch"]) -> tuple[Array, Array]:
-        """float32 [batch, large_count, …] and [batch, small_count, …]."""
+        """Makes the views of each image.
+
+        Args:
+          pixels: Images, uint8 `[batch, height, width, channel]`.
+          keys: Random keys, `[batch]`.
+
+        Returns:
+          Large views, float32 `[batch, large_count, ...]`, and small views, float32
+          `[batch, small_count, ...]`.
+        """
         large = many_views(pixels, keys, self.large, self.large_count)
         return large, many_views(pixels, keys, self.small, self.small_count, self.large_count)

@@ -1,11 +1,13 @@
-"""The views of papers. Change single fields with `dataclasses.replace`."""
+"""Augmentations of published methods. Change single fields with `dataclasses.replace`."""
 
 from jaxssl.augment.blur import GaussianBlur
 from jaxssl.augment.crop import RandomResizedCrop
 from jaxssl.augment.jitter import ColorJitter
 from jaxssl.augment.pipeline import Augmentation, MultiCrop
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
+# Statistics of ImageNet's red, green and blue channels, from 0 to 1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def simclr_views(
@@ -15,9 +17,21 @@ def simclr_views(
     blurred: bool = True,
     smallest: float = 0.08,
 ) -> Augmentation:
-    """Chen et al. 2020, appendix A; on CIFAR-10 of strength 0.5 and not blurred (appendix B.9).
+    """Returns the augmentation of SimCLR.
 
-    The smallest crops have so much of the area; a short run learns more from larger ones.
+    Args:
+      size: Side of a view, in pixels. None keeps the size of the images.
+      strength: Factor of the strengths of the colour jitter; 1 for ImageNet, 0.5 for CIFAR-10.
+      blurred: Whether views are blurred (with probability 0.5); not for CIFAR-10.
+      smallest: Least area of a crop, as a share of the image. 0.08 in the paper; short runs learn
+        more from larger crops.
+
+    Returns:
+      The augmentation, without `mean` and `std`.
+
+    References:
+      Chen et al. 2020, "A simple framework for contrastive learning of visual representations",
+      appendix A, and appendix B.9 for CIFAR-10.
     """
     return Augmentation(
         size=_square(size),
@@ -31,9 +45,21 @@ def simclr_views(
 def byol_views(
     size: int | None = None, *, blurred: bool = True
 ) -> tuple[Augmentation, Augmentation]:
-    """The two kinds of BYOL, Barlow Twins and VICReg (Grill et al. 2020, table 6).
+    """Returns the two augmentations of BYOL, Barlow Twins and VICReg, normalised by ImageNet's statistics.
 
-    The first is always blurred, the second seldom; the second is solarized now and then.
+    The first view is always blurred and never solarized, the second is seldom blurred and sometimes
+    solarized.
+
+    Args:
+      size: Side of a view, in pixels. None keeps the size of the images.
+      blurred: Whether views are blurred at all.
+
+    Returns:
+      The augmentations of the first and of the second view.
+
+    References:
+      Grill et al. 2020, "Bootstrap your own latent: A new approach to self-supervised learning",
+      table 6.
     """
     first, second = (1.0, 0.1) if blurred else (0.0, 0.0)
     return _byol_view(size, first, 0.0), _byol_view(size, second, 0.2)
@@ -42,9 +68,23 @@ def byol_views(
 def dino_views(
     large: int = 224, small: int = 96, *, large_count: int = 2, small_count: int = 8
 ) -> MultiCrop:
-    """Caron et al. 2021: crops above and below 0.25 of the area for ViT-S (appendix E).
+    """Returns the multi-crop augmentation of DINO for ViT-S: crops of more and of less than 0.25 of the area.
 
-    Theirs blur the first large crop always, the second seldom and solarize it; here all large ones alike.
+    The authors blur the first large view always, and the second seldom, which they also solarize.
+    Here all large views are made alike: blurred with probability 0.5 and solarized with probability
+    0.1.
+
+    Args:
+      large: Side of a large view, in pixels.
+      small: Side of a small view, in pixels.
+      large_count: Number of large views.
+      small_count: Number of small views.
+
+    Returns:
+      The augmentation, normalised by ImageNet's statistics.
+
+    References:
+      Caron et al. 2021, "Emerging properties in self-supervised vision transformers", appendix E.
     """
     return MultiCrop(
         large=_byol_view(large, 0.5, 0.1, (0.25, 1.0)),
@@ -60,6 +100,7 @@ def _byol_view(
     solarized: float,
     scale: tuple[float, float] = (0.08, 1.0),
 ) -> Augmentation:
+    """A view of BYOL with these probabilities of blurring and solarizing."""
     return Augmentation(
         size=_square(size),
         crop=RandomResizedCrop(scale, filter="bicubic"),
@@ -73,4 +114,5 @@ def _byol_view(
 
 
 def _square(size: int | None) -> tuple[int, int] | None:
+    """Height and width of a square view; None stays None."""
     return None if size is None else (size, size)

@@ -165,7 +165,7 @@ def group_of(text: str, devices: int) -> tuple[int, ...]:
         return _mesh_group(found[1], found[2], found[3], found[4])
     if found := IOTA.search(text):
         groups, sizes, order = (_numbers(part) for part in found.groups(""))
-        return tuple(int(place) for place in _grid(sizes, order).reshape(groups)[0])
+        return tuple(int(device) for device in _grid(sizes, order).reshape(groups)[0])
     if found := LISTED.search(text):
         return tuple(_numbers(found[1].split("}")[0].lstrip("{")))
     if found := PAIRS.search(text):
@@ -188,7 +188,7 @@ def _mesh_group(axes: str, ids: str | None, order: str | None, taken: str) -> tu
     )
     names = {name.strip() for name in taken.split(",")}
     first = tuple(slice(None) if name in names else 0 for name in sizes)
-    return tuple(int(place) for place in grid.reshape(list(sizes.values()))[first].reshape(-1))
+    return tuple(int(device) for device in grid.reshape(list(sizes.values()))[first].reshape(-1))
 
 
 def _grid(sizes: list[int], order: list[int]) -> np.ndarray:

@@ -75,9 +75,8 @@ def make_plan(
     refusals.check_heads(config, sizes)
     refusals.check_slices(sizes, target)
     if target.chip is None:
-        target_devices(
-            target
-        )  # before anything is computed, since JAX makes its CPU devices only once
+        # Before anything is computed, since JAX makes its CPU devices only once
+        target_devices(target)
     counts = count(config, spec, sizes)
     refusals.check_state(counts.state_per_device, config, sizes, target)
     measured, reason = None, ""

@@ -114,8 +114,8 @@ def _with_columns(
     records: Iterator[tuple[str, Record]], columns: Sequence[str]
 ) -> Iterator[tuple[str, Record]]:
     """Passes the records on, and refuses one that lacks a column."""
-    for place, record in records:
+    for where, record in records:
         for column in columns:
             if column not in record:
-                raise InputError(f"{place} has no column {column!r}; it has {', '.join(record)}")
-        yield place, record
+                raise InputError(f"{where} has no column {column!r}; it has {', '.join(record)}")
+        yield where, record

@@ -126,37 +126,37 @@ def read_table(path: str, split: str, config: Labelled) -> Table:
         return Table("stdlib", list(texts), None, list(packages))
     columns = [config.text, config.label] + ([config.second] if config.second else [])
     first, second, labels = [], [], []
-    for place, record in read_records(path, split, columns):
-        first.append(_text(record[config.text], place, config.text))
-        labels.append(_label(record[config.label], place, config.label))
+    for where, record in read_records(path, split, columns):
+        first.append(_text(record[config.text], where, config.text))
+        labels.append(_label(record[config.label], where, config.label))
         if config.second:
-            second.append(_text(record[config.second], place, config.second))
+            second.append(_text(record[config.second], where, config.second))
     if not first:
         raise InputError(f"{path} contains no example")
     return Table(path, first, second if config.second else None, labels)
 
 
-def _text(value: Any, place: str, column: str) -> str:
+def _text(value: Any, where: str, column: str) -> str:
     """Returns the text of a value; refuses other types."""
     if isinstance(value, bytes):
         value = value.decode("utf8")
     if not isinstance(value, str):
-        raise InputError(f"{place}: column {column!r} contains {value!r}, which is not text")
+        raise InputError(f"{where}: column {column!r} contains {value!r}, which is not text")
     return value
 
 
-def _label(value: Any, place: str, column: str) -> str:
+def _label(value: Any, where: str, column: str) -> str:
     """Returns the label of a value as a string; refuses fractions and blank values."""
     if isinstance(value, bytes):
         value = value.decode("utf8")
     if isinstance(value, float) and not value.is_integer():
         raise InputError(
-            f"{place}: label {value} of column {column!r} is a measurement, not a class; set label to "
+            f"{where}: label {value} of column {column!r} is a measurement, not a class; set label to "
             "the name of another column"
         )
     label = "" if value is None else str(int(value) if isinstance(value, float) else value).strip()
     if not label:
-        raise InputError(f"{place}: column {column!r} is empty; every example needs a label")
+        raise InputError(f"{where}: column {column!r} is empty; every example needs a label")
     return label
 
 

@@ -79,7 +79,7 @@ def _make_there(
     if (manifest := _already_there(store, description, read)) is not None:
         return manifest
     with locked(work.with_name(f"{work.name}.upload"), report):
-        manifest = _already_there(store, description, read)  # by whoever held the lock
+        manifest = _already_there(store, description, read)  # another process may have made it
         if manifest is None:
             manifest = make_folder(work, description, report, read=read, write=write)
             report.say(f"copying {work} to {store.url}")

@@ -105,10 +105,10 @@ class ImageJob:
             captions.append(loaded.caption or "")
         records = records[: len(names)]
         cut = self._encode(captions, records) if self.length else 0
-        places = np.arange(len(names) + 1)
+        offsets = np.arange(len(names) + 1)
         note = self.note(unit)
         shard = ImageShard(
-            **write_files(note, records, names, places, places[:-1]),
+            **write_files(note, records, names, offsets, offsets[:-1]),
             rows=len(names),
             skipped=tuple(skipped),
             cut=cut,

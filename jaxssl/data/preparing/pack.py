@@ -73,8 +73,8 @@ def pack(documents: Sequence[np.ndarray], *, length: int, begin: int, end: int, 
     by_row = np.argsort(row, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(row))])
     filled = np.cumsum(size[by_row] + 1) - (size[by_row] + 1)
-    place = np.empty(len(row), np.int64)  # position of the piece's `begin` in the flat rows
-    place[by_row] = row[by_row] * length + filled - filled[offsets[:-1]][row[by_row]]
+    position = np.empty(len(row), np.int64)  # position of the piece's `begin` in the flat rows
+    position[by_row] = row[by_row] * length + filled - filled[offsets[:-1]][row[by_row]]
 
     # All documents, each with its `end`, joined, are also all pieces joined: one scatter fills the rows
     stream = np.empty(with_end.sum(), np.int32)
@@ -84,8 +84,8 @@ def pack(documents: Sequence[np.ndarray], *, length: int, begin: int, end: int, 
     stream[~is_end] = np.concatenate(documents)
     start = np.cumsum(size) - size
     flat = np.full(len(offsets[:-1]) * length, pad, np.int32)
-    flat[np.arange(len(stream)) + np.repeat(place + 1 - start, size)] = stream
-    flat[place] = begin
+    flat[np.arange(len(stream)) + np.repeat(position + 1 - start, size)] = stream
+    flat[position] = begin
     return Packed(flat.reshape(-1, length), offsets, document[by_row].astype(np.int32))
 
 

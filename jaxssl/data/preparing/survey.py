@@ -80,9 +80,7 @@ def survey_sources(
         report.begin("reading, for the tokenizer")
         found = train_sentencepiece(reading.train_texts, tokenizer)
     survey = reading.finish(config)
-    shutil.rmtree(
-        partial / TOKENIZER, ignore_errors=True
-    )  # an earlier run may have been killed here
+    shutil.rmtree(partial / TOKENIZER, ignore_errors=True)  # from a run that was killed here
     found.save(partial / TOKENIZER)
     write_json(partial / SURVEY, dataclasses.asdict(survey))
     return survey

@@ -101,14 +101,14 @@ class CaptionedImages:
     def pictures(self) -> Iterator[Picture]:
         """Yields one picture for each line; raises InputError for a missing image or caption."""
         known = dict(list_images(self.images))
-        for place, record in read_json_lines(self.path):
-            name = str(value_of(record, self.image_column, place))
-            caption = value_of(record, self.caption_column, place)
+        for where, record in read_json_lines(self.path):
+            name = str(value_of(record, self.image_column, where))
+            caption = value_of(record, self.caption_column, where)
             if name not in known:
-                raise InputError(f"{place} names image {name!r}, which is not in {self.images}")
+                raise InputError(f"{where} names image {name!r}, which is not in {self.images}")
             if not isinstance(caption, str) or not caption.strip():
-                raise InputError(f"{place}: {self.caption_column!r} contains no caption")
-            yield Picture(f"{place}:{name}", known[name], caption=caption, group=name)
+                raise InputError(f"{where}: {self.caption_column!r} contains no caption")
+            yield Picture(f"{where}:{name}", known[name], caption=caption, group=name)
 
 
 @dataclass(frozen=True)
@@ -154,13 +154,13 @@ class TensorflowImages:
         kind = dict(builder.info.features).get(self.label_column)
         names = getattr(kind, "names", None)  # only a ClassLabel has them
         for number in range(len(records)):
-            place = f"{builder.info.full_name}/{self.split}#{number}"
+            where = f"{builder.info.full_name}/{self.split}#{number}"
             record = records[number]
-            image = value_of(record, self.image_column, place)
+            image = value_of(record, self.image_column, where)
             label = record.get(self.label_column)
             if label is not None:
                 label = names[int(label)] if names else str(label)
-            yield Picture(place, partial(_same, image), label)
+            yield Picture(where, partial(_same, image), label)
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,9 @@ class Decoder:
             try:
                 value.encode("utf-8")  # JSON can contain lone surrogates, which UTF-8 cannot
             except UnicodeEncodeError as error:
-                place = f"{value[error.start]!r} at character {error.start} of {column!r}"
+                position = f"{value[error.start]!r} at character {error.start} of {column!r}"
                 self._refuse(
-                    where, f" contains a lone surrogate (half a character), {place}; fix it"
+                    where, f" contains a lone surrogate (half a character), {position}; fix it"
                 )
                 return None
         return value
@@ -132,23 +132,23 @@ def files_of(path: str, suffixes: tuple[str, ...] = ()) -> list[tuple[str, Path]
     Raises:
       InputError: There is no such file.
     """
-    place = Path(path)
-    if place.is_file():
-        return [(place.name, place)]
-    if place.is_dir():
-        root, found = place, list(place.rglob("*"))
+    given = Path(path)
+    if given.is_file():
+        return [(given.name, given)]
+    if given.is_dir():
+        root, found = given, list(given.rglob("*"))
     else:
-        root, found = _fixed_part(place), [Path(p) for p in glob.glob(path, recursive=True)]
+        root, found = _fixed_part(given), [Path(p) for p in glob.glob(path, recursive=True)]
     files = []
     for file in found:
         name = file.relative_to(root)
         hidden = any(part.startswith(".") for part in name.parts)
-        wanted = not (place.is_dir() and suffixes) or plain_suffix(file) in suffixes
+        wanted = not (given.is_dir() and suffixes) or plain_suffix(file) in suffixes
         if wanted and not hidden and file.is_file() and file.stat().st_size:
             files.append((name.as_posix(), file))
     if files:
         return sorted(files)
-    if place.is_dir():
+    if given.is_dir():
         raise InputError(f"{path} is a folder without {' or '.join(suffixes) or 'any'} file")
     if GLOB & set(path):
         raise InputError(f"no file matches {path}, or all that match are empty")

@@ -106,11 +106,11 @@ class Tokenizer(ABC):
         `names` lists the usual spellings by role; `declared` holds the ids that the model's own
         file names by role, -1 for none, and has priority.
         """
-        places = {piece: i for i, piece in reversed(list(enumerate(pieces)))}
+        ids = {piece: i for i, piece in reversed(list(enumerate(pieces)))}
         taken: set[int] = set()
         for role, known in names.items():
             said = (declared or {}).get(role, -1)
-            found = [said] if said >= 0 else [places[name] for name in known if name in places]
+            found = [said] if said >= 0 else [ids[name] for name in known if name in ids]
             id = next((i for i in found if i not in taken), len(pieces))
             if id == len(pieces):
                 pieces.append(known[0])

@@ -160,9 +160,9 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         for line in text.split("\n"):
             while len(line) > LONGEST_LINE:
-                cut = line.rfind(" ", 1, LONGEST_LINE)
-                cut = LONGEST_LINE if cut < 0 else cut
-                yield line[:cut]
-                line = line[cut:]
+                end = line.rfind(" ", 1, LONGEST_LINE)
+                end = LONGEST_LINE if end < 0 else end
+                yield line[:end]
+                line = line[end:]
             if line.strip():
                 yield line

@@ -21,7 +21,7 @@ from jaxssl.models.layers.dense import Embedding
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.packing import positions_of
 from jaxssl.models.layers.stack import run_layers, stack_layers
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.models.transformer_layers import (
     LAYER_LAYOUT,
     Attention,
@@ -104,6 +104,7 @@ class Decoder(nnx.Module):
     def __call__(self, x: Rows, segments: Ids, memory: Memory, *, key: Array | None = None) -> Rows:
         """States in `compute_dtype`. No `key`: no dropout."""
         config = self.config
+        check_length(config, x.shape[1], network="decoder")
         first, second, third = (None,) * 3 if key is None else jax.random.split(key, 3)
         positions = positions_of(segments)
         x = x if self.positions is None else x + self.positions(positions)
@@ -161,6 +162,11 @@ def check_pair(encoder: TransformerConfig, decoder: TransformerConfig) -> None:
             raise InputError(
                 f"{name}.embedding_width={network.embedding_width} is not the width "
                 f"{network.width}, and the shared table is the head; pass None"
+            )
+        if not network.tied_head:
+            raise InputError(
+                f"{name}.tied_head=False: encoder and decoder share one table, which is the head too; set "
+                f"{name}.tied_head to True"
             )
     if decoder.segment_types:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Residual networks for images of any size: ResNet 10, 18, 34 and 50 (He et al. 2016, table 1).
+"""Residual networks for images of any size: ResNet 10, 18, 34, 50, 101 and 152 (He et al. 2016, table 1).
 
     stem -> four stages of blocks, each after the first half as high and wide and twice as many channels
 
@@ -34,6 +34,8 @@ DEPTHS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
     18: ((2, 2, 2, 2), False),
     34: ((3, 4, 6, 3), False),
     50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
 }
 WIDER = 4  # a bottleneck's outputs beside its inner channels
 
@@ -42,7 +44,7 @@ WIDER = 4  # a bottleneck's outputs beside its inner channels
 class ResNetConfig:
     """The shape of a residual network; ResNet-50 on ImageNet is `ResNetConfig(50, stem="imagenet")`."""
 
-    depth: Literal[10, 18, 34, 50] = 18
+    depth: Literal[10, 18, 34, 50, 101, 152] = 18
     width: int = 64  # channels of the first stage
     stem: Literal["cifar", "imagenet"] = "cifar"
     norm: Norm = "group"  # or batch, over the global batch
@@ -57,9 +59,13 @@ class ResNetConfig:
         ):
             if getattr(self, name) not in allowed:
                 choice = ", ".join(map(str, allowed))
-                raise InputError(f"{name} {getattr(self, name)!r} is not one of {choice}")
+                raise InputError(
+                    f"{name}={getattr(self, name)!r} is not one of {choice}; set {name} to one of these"
+                )
         if self.width < 1:
-            raise InputError(f"width {self.width} is below 1; pass a number of channels, e.g. 64")
+            raise InputError(
+                f"width={self.width} is below 1; set width to a number of channels, such as 64"
+            )
 
     def make(self, key: Array, channels: int) -> "ResNet":
         """The network with fresh parameters, for images of so many channels."""

@@ -19,7 +19,7 @@ from jaxssl.models.layers.dense import Embedding, Linear, standardize
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.packing import positions_of
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.models.transformer_layers import (
     Ids,
     Layer,
@@ -209,12 +209,7 @@ class Transformer(nnx.Module):
         return x if self.embedding_norm is None else self.embedding_norm(x)
 
     def _check(self, tokens: Ids, segments: Ids, types: Ids | None) -> None:
-        length, limit = tokens.shape[-1], self.config.max_length
-        if length > limit:
-            raise InputError(
-                f"rows of length {length} exceed max_length {limit} of the model; "
-                f"prepare rows of at most {limit}, or make the model with max_length={length}"
-            )
+        check_length(self.config, tokens.shape[-1])
         if tokens.shape != segments.shape:
             raise InputError(
                 f"segments of shape {segments.shape} beside tokens of shape {tokens.shape}; "

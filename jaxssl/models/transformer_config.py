@@ -13,65 +13,115 @@ from jaxssl.models.layers.attention_choice import Wish
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """The shape of a network; `recipes.py` has BERT's, GPT-2's and the modern one."""
+    """The shape of a transformer and how it is computed; `recipes.py` has BERT's, GPT-2's and the modern one.
+
+    Raises `InputError` for fields that no network can have.
+    """
 
     depth: int = 4
+    """Number of layers."""
     width: int = 256
-    embedding_width: int | None = None  # of the tables, which a dense layer widens; None: width
+    """Width of the states (of the residual stream)."""
+    embedding_width: int | None = None
+    """Width of the embedding tables, whose rows a dense layer then widens (ELECTRA-Small). None: `width`."""
     heads: int = 4
-    kv_heads: int | None = None  # key and value heads, shared by query heads; None: heads
-    mlp: int | None = None  # inner width of the feed-forward part; None: 4 * width
-    max_length: int = 512  # longest row that the model takes
+    """Number of query heads of attention."""
+    kv_heads: int | None = None
+    """Number of key and value heads, shared by the query heads (Ainslie et al. 2023, GQA). None: `heads`."""
+    head_width: int | None = None
+    """Width of a head; all heads together may be wider than the states (T5-11B). None: `width / heads`."""
+    qk_norm: bool = False
+    """Normalise the queries and keys of each head before rotary positions (ViT-22B, Qwen3); see `norm`."""
+    mlp: int | None = None
+    """Inner width of the feed-forward part. None: `4 * width`."""
+    max_length: int = 512
+    """Longest row in tokens that the network takes; the number of learned positions."""
+    longer_rows: bool = False
+    """Take rows longer than `max_length` too, which rotary positions can be computed for."""
     positions: Literal["learned", "rotary"] = "learned"
+    """Positions: a learned table (BERT), or rotations of queries and keys (Su et al. 2021, RoFormer)."""
     rotary_base: float = 10_000.0
-    rotary_base_local: float | None = None  # base of the local layers; None: rotary_base
+    """Base of the rotary frequencies; a larger one is for longer rows."""
+    rotary_base_local: float | None = None
+    """Base of the rotary frequencies in local layers (ModernBERT). None: `rotary_base`."""
     norm: Literal["layer", "rms"] = "layer"
-    norm_first: bool = False  # True: x + f(norm(x)) (GPT-2); False: norm(x + f(x)) (BERT)
-    norm_before_first: bool = True  # False: the first attention reads x itself (ModernBERT)
+    """Norm: LayerNorm (Ba et al. 2016) or RMSNorm (Zhang & Sennrich 2019)."""
+    norm_first: bool = False
+    """Normalise what a part reads, `x + f(norm(x))` (GPT-2), instead of the sum, `norm(x + f(x))` (BERT)."""
+    norm_before_first: bool = True
+    """Normalise what the first attention reads, too, if `norm_first` is set. False: ModernBERT."""
     norm_epsilon: float = 1e-12
-    activation: Literal["gelu", "gelu_tanh", "swiglu", "geglu"] = "gelu"
-    causal: bool = False  # True: a place sees none that come later
-    segment_types: int = 2  # rows of the table of types (sentence A, sentence B); 0: no table
+    """Number added to the variance (or mean square) in every norm."""
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu", "swiglu", "geglu"] = "gelu"
+    """Function inside the feed-forward part; swiglu and geglu are gated by another kernel (Shazeer 2020)."""
+    causal: bool = False
+    """Whether a position sees no later ones (a decoder, GPT)."""
+    segment_types: int = 2
+    """Number of segment types, such as sentence A and sentence B (BERT). 0: no table of types."""
     bias: bool = True
+    """Whether dense layers and layer norms have biases."""
     embedding_norm: bool = True
+    """Normalise the embeddings before the first layer (BERT)."""
     final_norm: bool = False
-    window: int | None = None  # places on either side that a local layer sees; None: all global
-    global_every: int = 1  # layer i is global if i % global_every == 0; 0: none is
-    dropout: float = 0.1  # after the embedding and after each part of a layer
-    attention_dropout: float | None = None  # on the attention weights; None: dropout
-    initializer_range: float = 0.02  # standard deviation of every initial kernel and table
-    scale_residual: bool = False  # kernels that write to x start smaller by sqrt(2 depth) (GPT-2)
-    attention: Wish = "auto"  # a fused kernel where one can, XLA elsewhere; or one of them
-    remat: Literal["none", "dots", "full"] = "none"  # what is computed twice: see stack.py
-    sequence_parallel: bool = (
-        False  # for long rows: see `stream`; only a mesh with tensor > 1 knows it
-    )
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters are float32 always
+    """Normalise the states after the last layer; networks with `norm_first` need it."""
+    tied_head: bool = True
+    """Predict tokens with the embedding table (Press & Wolf 2017). False: masked and causal language models
+    have an output kernel of their own."""
+    window: int | None = None
+    """Positions on either side that a local layer sees (Beltagy et al. 2020, Longformer). None: all layers
+    are global."""
+    global_every: int = 1
+    """Every layer whose number is a multiple of this is global, from 0 on (ModernBERT: 3). 0: none is."""
+    dropout: float = 0.1
+    """Dropout rate behind the embedding and behind each part of a layer (Srivastava et al. 2014)."""
+    attention_dropout: float | None = None
+    """Dropout rate of the attention weights. None: `dropout`."""
+    initializer_range: float = 0.02
+    """Standard deviation of initial kernels and tables."""
+    scale_residual: bool = False
+    """Divide initial kernels that write to the residual stream by `sqrt(2 * depth)` (GPT-2)."""
+    attention: Wish = "auto"
+    """What computes attention: a fused kernel where one can (auto), never (xla), or always (fused)."""
+    remat: Literal["none", "dots", "full"] = "none"
+    """What the backward pass computes again (Chen et al. 2016): none keeps all matrix products, dots keeps
+    those outside of attention, full keeps the input of each layer alone."""
+    sequence_parallel: bool = False
+    """Shard the states between the parts of layers by length, over the mesh axis `tensor`, for long rows
+    (Korthikanti et al. 2022)."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type that states are computed in; parameters are float32 always."""
 
-    network: ClassVar[Callable[..., Any]]  # set by transformer.py, which imports this file
+    network: ClassVar[Callable[..., Any]]
+    """Class of the network, `Transformer`; set by transformer.py, which imports this file."""
 
     def __post_init__(self) -> None:
-        check(self)
+        _check_names(self)
+        _check_numbers(self)
+        _check_heads(self)
+        _check_positions(self)
 
     def make(self, key: Array, vocab_size: int) -> Any:
-        """The network with fresh parameters, a `Transformer`."""
+        """Returns a `Transformer` with parameters drawn from `key`, for token ids below `vocab_size`."""
         return self.network(self, key, vocab_size)
 
     @property
     def table_width(self) -> int:
+        """Width of the embedding tables."""
         return self.width if self.embedding_width is None else self.embedding_width
 
     @property
     def head_dim(self) -> int:
-        return self.width // self.heads
+        """Width of a head."""
+        return self.width // self.heads if self.head_width is None else self.head_width
 
     @property
     def inner(self) -> int:
+        """Inner width of the feed-forward part."""
         return 4 * self.width if self.mlp is None else self.mlp
 
     @property
     def residual_deviation(self) -> float:
-        """Standard deviation of the kernels that write to the residual stream."""
+        """Standard deviation of the initial kernels that write to the residual stream."""
         return self.initializer_range / ((2 * self.depth) ** 0.5 if self.scale_residual else 1)
 
     @property
@@ -83,59 +133,91 @@ class TransformerConfig:
         return tuple(every == 0 or layer % every != 0 for layer in range(self.depth))
 
 
-def check(config: TransformerConfig) -> None:
-    """Raise `InputError` for fields that no network can have."""
-    check_names(config)
-    check_numbers(config)
-    check_heads(config)
-    if config.window is not None and config.global_every == 1:
-        raise InputError(
-            f"window {config.window} has no effect with global_every 1 (all layers are global); "
-            "pass global_every=3 for every third layer, or 0 for none"
-        )
+def check_length(
+    config: TransformerConfig, length: int, *, network: str = "model", rows: str = "rows"
+) -> None:
+    """Checks that a network takes rows of `length` tokens.
+
+    Args:
+      config: The network's configuration.
+      length: Tokens of a row.
+      network: Name of the network in the message, best the field that holds its configuration, such as
+        "encoder" or "decoder".
+      rows: What the rows are, such as "captions", for the message.
+
+    Raises:
+      InputError: The rows are longer than `max_length` and `longer_rows` is not set.
+    """
+    limit = config.max_length
+    if length <= limit or config.longer_rows:
+        return
+    field = "" if network == "model" else f"{network}."
+    longer = f", or {field}longer_rows to True" if config.positions == "rotary" else ""
+    raise InputError(
+        f"{rows} of {length} tokens exceed max_length {limit} of the {network}; prepare {rows} of at most "
+        f"{limit} tokens, or set {field}max_length to {length}{longer}"
+    )
 
 
-def check_names(config: TransformerConfig) -> None:
+def _check_names(config: TransformerConfig) -> None:
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, allowed = getattr(config, field.name), get_args(hints[field.name])
         if isinstance(value, str) and value not in allowed:
             raise InputError(
-                f"{field.name} {value!r} is not one of {', '.join(allowed)}; pass one of these"
+                f"{field.name}={value!r} is not one of {', '.join(allowed)}; set {field.name} to one of these"
             )
 
 
-def check_numbers(config: TransformerConfig) -> None:
-    positive = ("depth", "width", "embedding_width", "heads", "max_length", "kv_heads", "mlp")
-    for name in (*positive, "window"):
+def _check_numbers(config: TransformerConfig) -> None:
+    positive = ("depth", "width", "embedding_width", "heads", "kv_heads", "head_width", "mlp")
+    for name in (*positive, "max_length", "window"):
         value = getattr(config, name)
         if value is not None and value < 1:
-            raise InputError(f"{name} {value} is below 1; pass a positive whole number")
+            raise InputError(f"{name}={value} is below 1; set {name} to a positive whole number")
     for name in ("segment_types", "global_every"):
-        if getattr(config, name) < 0:
+        value = getattr(config, name)
+        if value < 0:
             raise InputError(
-                f"{name} {getattr(config, name)} is below 0; pass 0 for none or a positive number"
+                f"{name}={value} is below 0; set {name} to a positive whole number, or 0 for none"
             )
     for name in ("dropout", "attention_dropout"):
         rate = getattr(config, name)
         if rate is not None and not 0 <= rate < 1:
             raise InputError(
-                f"{name} {rate} is not in [0, 1); pass a rate such as 0.1, or 0 for none"
+                f"{name}={rate} is not in [0, 1); set {name} to a rate such as 0.1, or 0 for none"
             )
 
 
-def check_heads(config: TransformerConfig) -> None:
+def _check_heads(config: TransformerConfig) -> None:
     width, heads, kv_heads = config.width, config.heads, config.kv_heads
-    if width % heads:
+    if config.head_width is None and width % heads:
         divisors = (h for h in range(1, width + 1) if width % h == 0)
         near = min(divisors, key=lambda h: abs(h - heads))
-        raise InputError(f"heads {heads} does not divide width {width}; pass {near} heads")
+        raise InputError(
+            f"heads={heads} does not divide width={width}; set heads to {near}, or head_width to the width "
+            "of a head"
+        )
     if kv_heads is not None and heads % kv_heads:
         raise InputError(
-            f"kv_heads {kv_heads} does not divide heads {heads}; pass a divisor of {heads}"
+            f"kv_heads={kv_heads} does not divide heads={heads}; set kv_heads to a divisor of {heads}"
         )
     if config.positions == "rotary" and config.head_dim % 2:
+        own = f"width={width} / heads={heads}" if config.head_width is None else "head_width"
         raise InputError(
-            f"width {width} / heads {heads} = {config.head_dim} is odd, and rotary positions turn "
-            "pairs of numbers; change width or heads"
+            f"{own} = {config.head_dim} is odd, and rotary positions rotate pairs of numbers; set head_width "
+            f"to an even number such as {config.head_dim + 1}"
+        )
+
+
+def _check_positions(config: TransformerConfig) -> None:
+    if config.window is not None and config.global_every == 1:
+        raise InputError(
+            f"window={config.window} has no effect with global_every=1 (all layers are global); set "
+            "global_every to 3 for every third layer, or to 0 for none"
+        )
+    if config.longer_rows and config.positions == "learned":
+        raise InputError(
+            f"longer_rows=True needs positions that can be computed, and positions='learned' has a table of "
+            f"max_length={config.max_length} rows; set positions to 'rotary', or raise max_length"
         )

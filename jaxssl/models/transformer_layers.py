@@ -28,6 +28,7 @@ LAYER_LAYOUT: Table = (
     (r"(attention|cross)/query/bias", ("layers", "heads")),
     (r"(attention|cross)/(key|value)/kernel", ("layers", "embed", "kv_heads")),
     (r"(attention|cross)/(key|value)/bias", ("layers", "kv_heads")),
+    (r"(attention|cross)/(query_norm|key_norm)/(scale|bias)", ("layers", None)),
     (r"(attention|cross)/output/kernel", ("layers", "heads", "embed")),
     (r"mlp/(up|gate)/kernel", ("layers", "embed", "mlp")),
     (r"mlp/(up|gate)/bias", ("layers", "mlp")),
@@ -68,11 +69,13 @@ def per_layer_inputs(config: TransformerConfig, key: Array | None) -> PerLayerIn
     """The per-layer inputs of the scan."""
     local = jnp.array(config.local_layers)
     windowed = any(config.local_layers)
+    # The window of global layers: no row is longer, unless it may be of any length.
+    everywhere = jnp.iinfo(jnp.int32).max if config.longer_rows else config.max_length
     two_bases = windowed and config.positions == "rotary" and config.rotary_base_local is not None
     skips_norm = config.norm_first and not config.norm_before_first
     return PerLayerInputs(
         keys=None if key is None else jax.random.split(key, (config.depth, 3)),
-        window=jnp.where(local, config.window or 0, config.max_length) if windowed else None,
+        window=jnp.where(local, config.window or 0, everywhere) if windowed else None,
         local=local if two_bases else None,
         raw_input=jnp.arange(config.depth) == 0 if skips_norm else None,
     )
@@ -84,7 +87,8 @@ class Attention(nnx.Module):
     def __init__(self, config: TransformerConfig, key: Array):
         keys = jax.random.split(key, 4)
         self.config = config
-        inner, kv_inner = config.width, (config.kv_heads or config.heads) * config.head_dim
+        inner = config.heads * config.head_dim
+        kv_inner = (config.kv_heads or config.heads) * config.head_dim
         sd, bias = config.initializer_range, config.bias
         self.query = Linear(keys[0], config.width, inner, deviation=sd, bias=bias)
         self.key = Linear(keys[1], config.width, kv_inner, deviation=sd, bias=bias)
@@ -92,6 +96,8 @@ class Attention(nnx.Module):
         self.output = Linear(
             keys[3], inner, config.width, deviation=config.residual_deviation, bias=bias
         )
+        self.query_norm = norm_of(config, config.head_dim) if config.qk_norm else None
+        self.key_norm = norm_of(config, config.head_dim) if config.qk_norm else None
 
     def __call__(self, x: Rows, each: PerLayerInputs, every: SharedLayerInputs) -> Rows:
         """To itself."""
@@ -130,12 +136,19 @@ class Attention(nnx.Module):
         return self.output(mixed.reshape(*x.shape[:2], -1))
 
     def _heads(self, x: Rows, source: Rows) -> tuple[Array, Array, Array]:
-        """Queries of x, keys and values of the source: [batch, places, heads, head_dim]."""
+        """Queries of x, keys and values of the source: [batch, positions, heads, head_dim]."""
 
-        def cut(y: Array) -> Array:
+        def split(y: Array) -> Array:
             return y.reshape(*y.shape[:2], -1, self.config.head_dim)
 
-        return cut(self.query(x)), cut(self.key(source)), cut(self.value(source))
+        queries, keys, values = (
+            split(self.query(x)),
+            split(self.key(source)),
+            split(self.value(source)),
+        )
+        if self.query_norm is not None and self.key_norm is not None:
+            queries, keys = self.query_norm(queries), self.key_norm(keys)
+        return queries, keys, values
 
     @property
     def _rate(self) -> float:

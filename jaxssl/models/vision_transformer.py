@@ -1,12 +1,13 @@
-"""Vision transformer (Dosovitskiy et al. 2021): an image as a row of patches, through the blocks of text.
+"""Vision transformer (Dosovitskiy et al. 2021): an image as a row of patches, through the layers of text.
 
-    patches -> linear + 2-D sine and cosine positions -> [class token, registers,] patches -> blocks -> norm
+    patches -> linear + positions -> [class token, registers,] patches -> layers -> norm
 
-Positions are fixed (Chen, Xie & He 2021, MoCo v3; He et al. 2022, MAE) and made for the size at hand, so that
-small crops need no table of their own. Registers are tokens that carry nothing out (Darcet et al. 2024).
+Positions are sines and cosines of two axes (Chen, Xie & He 2021, MoCo v3; He et al. 2022, MAE), computed for
+the size at hand, or a learned table for one image size, which is interpolated for others. Registers are
+tokens whose states nothing reads (Darcet et al. 2024).
 
-    batch, height, width, channels    images          places     patches of an image, row by row
-    first    class token and registers                features   width of the states
+    batch, height, width, channels    images          patches     of an image, row by row
+    first    class token and registers                features    width of the states
 """
 
 from dataclasses import dataclass
@@ -18,42 +19,58 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
-from jaxssl.models.layers.dense import Linear
+from jaxssl.models.layers.dense import Embedding, Linear
+from jaxssl.models.layers.patches import resize_positions, sine_positions, split_patches
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.models.transformer_layers import (
     Layer,
+    PerLayerInputs,
     SharedLayerInputs,
     norm_of,
     per_layer_inputs,
     stream,
 )
 
-States = Float[Array, "batch places width"]
+States = Float[Array, "batch positions width"]
+
+# Above the number of keys of any jax.random.split of the same key: fold_in(key, i) can be its i-th key.
+POSITIONS_KEY = 1_000
 
 
 @dataclass(frozen=True)
 class VisionTransformerConfig:
-    """The shape of a vision transformer; `recipes.vit` has its usual blocks."""
+    """The shape of a vision transformer; `recipes.vit` has its usual blocks.
+
+    Raises `InputError` for fields that no network can have.
+    """
 
     blocks: TransformerConfig
-    patch: int = 16  # pixels of its side
-    pooling: Literal["token", "mean"] = (
-        "token"  # features: the class token's state, or the patches' mean
-    )
+    """The layers. `causal`, `window` and rotary positions are refused; what tokens need is not read."""
+    patch: int = 16
+    """Side of a patch in pixels."""
+    pooling: Literal["token", "mean"] = "token"
+    """Features of an image: the state of a class token, or the mean over the patches, without a token."""
     registers: int = 0
+    """Number of learned tokens beside the patches whose states are not read (Darcet et al. 2024)."""
+    positions: Literal["sine", "learned"] = "sine"
+    """Positions of patches: sines and cosines of row and column (MoCo v3, MAE), or a learned table (ViT)."""
+    positions_size: tuple[int, int] | None = None
+    """Height and width in pixels of the images that learned positions are made for; they are interpolated
+    for other sizes. None: positions are not learned."""
 
     def __post_init__(self) -> None:
         if self.patch < 1 or self.registers < 0:
             raise InputError(
-                f"patch {self.patch} must be at least 1 and registers {self.registers} at least 0"
+                f"patch={self.patch} must be at least 1 and registers={self.registers} at least 0"
             )
-        if self.pooling not in ("token", "mean"):
-            raise InputError(f"pooling {self.pooling!r} is unknown; use token or mean")
-        if self.blocks.width % 4:
-            raise InputError(
-                f"width {self.blocks.width} is no multiple of 4: positions are sine and cosine of two axes"
-            )
+        for name, allowed in (("pooling", ("token", "mean")), ("positions", ("sine", "learned"))):
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}; set {name} to one "
+                    "of these"
+                )
+        _check_positions(self)
         if (
             self.blocks.causal
             or self.blocks.positions == "rotary"
@@ -65,31 +82,70 @@ class VisionTransformerConfig:
             )
 
     def make(self, key: Array, channels: int) -> "VisionTransformer":
-        """The network with fresh parameters, for images of so many channels."""
+        """Returns the network with parameters drawn from `key`, for images of `channels` channels."""
         return VisionTransformer(self, key, channels)
 
     @property
     def features(self) -> int:
-        """How many numbers describe an image."""
+        """Number of features of an image."""
         return self.blocks.width
 
     @property
     def stride(self) -> int:
-        """Pixels of an image, along a side, to one place of its maps."""
+        """Pixels of an image, along a side, to one position of its maps."""
         return self.patch
 
     @property
     def compute_dtype(self) -> str:
+        """Type that states are computed in."""
         return self.blocks.compute_dtype
 
     @property
     def first(self) -> int:
-        """States before those of the patches."""
+        """Number of states before those of the patches: class token, if there is one, and registers."""
         return (self.pooling == "token") + self.registers
+
+    @property
+    def positions_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches that learned positions are made for; (0, 0) without them."""
+        height, width = self.positions_size or (0, 0)
+        return height // self.patch, width // self.patch
+
+
+def _check_positions(config: VisionTransformerConfig) -> None:
+    size, patch, width = config.positions_size, config.patch, config.blocks.width
+    if config.positions == "sine":
+        if width % 4:
+            raise InputError(
+                f"blocks.width={width} is no multiple of 4, and positions are sine and cosine of two axes; "
+                f"set blocks.width to {-(-width // 4) * 4}, or positions to 'learned'"
+            )
+        if size is not None:
+            raise InputError(
+                f"positions_size={size} has no effect with positions='sine', which are computed for the "
+                "size at hand; set positions to 'learned', or positions_size to None"
+            )
+        return
+    if size is None:
+        raise InputError(
+            "positions='learned' needs the size of the images in pixels; set positions_size to "
+            "(height, width), such as (224, 224)"
+        )
+    if min(size) < 1 or size[0] % patch or size[1] % patch:
+        near = tuple(max(-(-side // patch), 1) * patch for side in size)
+        raise InputError(
+            f"positions_size={size} is not made of patches of {patch}x{patch}; set positions_size to {near}, "
+            "or patch to a divisor of both sides"
+        )
 
 
 class Blocks(nnx.Module):
-    """Layers of a transformer over states that all see each other, and the norm behind them."""
+    """Layers of a transformer over states that all see each other, and the final norm.
+
+    Args:
+      config: Configuration of the layers.
+      key: Random key of the initial parameters.
+    """
 
     layout = ((r"final_norm/(scale|bias)", (None,)),)
 
@@ -103,12 +159,11 @@ class Blocks(nnx.Module):
 
         The result is in `compute_dtype`. `key` is that of dropout; `None`: no dropout.
         """
-        every = SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)
+        every, each = self._shared(x), per_layer_inputs(self.config, key)
 
-        def apply(layer: Layer, x: States, one: Any) -> States:
+        def apply(layer: Layer, x: States, one: PerLayerInputs) -> States:
             return layer(stream(self.config, x), one, every)
 
-        each = per_layer_inputs(self.config, key)
         x = x.astype(self.config.compute_dtype)
         x = run_layers(self.layers, x, each, apply, remat=self.config.remat)
         return x if self.final_norm is None else self.final_norm(x)
@@ -125,25 +180,35 @@ class Blocks(nnx.Module):
         Returns:
           States `[layers + 1, batch, positions, width]` in `compute_dtype`.
         """
-        every = SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)
+        every, each = self._shared(x), per_layer_inputs(self.config, key)
 
-        def apply(layer: Layer, x: States, one: Any) -> tuple[States, States]:
+        def apply(layer: Layer, x: States, one: PerLayerInputs) -> tuple[States, States]:
             x = stream(self.config, layer(stream(self.config, x), one, every))
             return x, x
 
-        each = per_layer_inputs(self.config, key)
         x = x.astype(self.config.compute_dtype)
         _, states = scan_layers(self.layers, x, each, apply, remat=self.config.remat)
         return jnp.concatenate([stream(self.config, x)[None], states])
 
+    def _shared(self, x: States) -> SharedLayerInputs:
+        """One segment, and no rotary positions."""
+        return SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)
+
 
 class VisionTransformer(nnx.Module):
-    """Images to features: a plain pytree of float32 parameters, with `config` as static data."""
+    """Images to features: a plain pytree of float32 parameters, with `config` as static data.
 
-    # The lines of the blocks are in transformer.py.
+    Args:
+      config: Shape of the network.
+      key: Random key of the initial parameters.
+      channels: Channels of the images.
+    """
+
+    # The lines of the blocks are in transformer_layers.py.
     layout = (
         (r"embedding/kernel", (None, "embed")),
         (r"embedding/bias", (None,)),
+        (r"positions/embedding", (None, "embed")),
         (r"token|registers", (None, "embed")),
     )
 
@@ -160,6 +225,9 @@ class VisionTransformer(nnx.Module):
             if config.registers
             else None
         )
+        own, (rows, columns) = jax.random.fold_in(key, POSITIONS_KEY), config.positions_grid
+        learned = config.positions == "learned"
+        self.positions = Embedding(own, rows * columns, width, deviation=sd) if learned else None
         self.blocks = Blocks(config.blocks, blocks)
 
     def __call__(
@@ -169,7 +237,19 @@ class VisionTransformer(nnx.Module):
         key: Array | None = None,
         statistics: Any = None,
     ) -> tuple[Float[Array, "batch features"], Any]:
-        """Features in float32, and no moments: there is no batch norm here. No `key`: no dropout."""
+        """Computes the features of images.
+
+        Args:
+          pixels: Images, `[batch, height, width, channels]`.
+          key: Random key of dropout. `None`: no dropout.
+          statistics: Not read; residual networks have running statistics of batch norms here.
+
+        Returns:
+          Features, float32 `[batch, features]`, and `()`, since there are no batch norms.
+
+        Raises:
+          InputError: The patch does not divide the height or the width.
+        """
         states = self.run(self.embed(pixels), key).astype(jnp.float32)
         if self.config.pooling == "token":
             return states[:, 0], ()
@@ -182,7 +262,19 @@ class VisionTransformer(nnx.Module):
         key: Array | None = None,
         statistics: Any = None,
     ) -> tuple[Float[Array, "batch rows columns features"], Any]:
-        """The states of the patches, where they lie in the image."""
+        """Computes the states of the patches, arranged as the patches are in the image.
+
+        Args:
+          pixels: Images, `[batch, height, width, channels]`.
+          key: Random key of dropout. `None`: no dropout.
+          statistics: Not read.
+
+        Returns:
+          States in `compute_dtype`, `[batch, rows, columns, features]`, and `()`.
+
+        Raises:
+          InputError: The patch does not divide the height or the width.
+        """
         batch, height, width, _ = pixels.shape
         states = self.run(self.embed(pixels), key)[:, self.config.first :]
         return states.reshape(
@@ -196,7 +288,7 @@ class VisionTransformer(nnx.Module):
 
         The positions are the class token (with `pooling="token"`), the registers and then the patches, row
         by row: `hidden_states(pixels)[:, :, config.first:]` are those of the patches. The final norm is in
-        no entry, also not in the last; `output_hidden_states` of transformers leaves it out too for ViT.
+        no entry, also not in the last (as in transformers' ViT, unlike its language models).
 
         Args:
           pixels: Images, `[batch, height, width, channels]`.
@@ -211,14 +303,20 @@ class VisionTransformer(nnx.Module):
         return self.blocks.hidden_states(self._with_first(self.embed(pixels)), key)
 
     def embed(self, pixels: Float[Array, "batch height width channels"]) -> States:
-        """Patches as the blocks read them: embedded, with positions, in `compute_dtype`.
+        """Embeds the patches of images and adds their positions.
 
-        Raises `InputError` for sizes that the patch does not divide.
+        Args:
+          pixels: Images, `[batch, height, width, channels]`.
+
+        Returns:
+          What `run` takes, `[batch, patches, features]` in `compute_dtype`.
+
+        Raises:
+          InputError: The patch does not divide the height or the width.
         """
-        patches = cut_patches(pixels.astype(self.config.compute_dtype), self.config.patch)
+        patches = split_patches(pixels.astype(self.config.compute_dtype), self.config.patch)
         rows, columns = (side // self.config.patch for side in pixels.shape[1:3])
-        positions = sine_positions(rows, columns, self.config.features)
-        return self.embedding(patches) + positions[None].astype(patches.dtype)
+        return self.embedding(patches) + self._positions(rows, columns)[None].astype(patches.dtype)
 
     def run(self, states: States, key: Array | None = None) -> States:
         """Puts class token and registers before states `[batch, patches, width]` and runs the blocks.
@@ -226,6 +324,10 @@ class VisionTransformer(nnx.Module):
         `key` is that of dropout; `None`: no dropout. The result has `config.first` positions more.
         """
         return self.blocks(self._with_first(states), key)
+
+    def first_statistics(self) -> Any:
+        """Returns `()`: there are no batch norms."""
+        return ()
 
     def _with_first(self, states: States) -> States:
         """Class token and registers, if there are any, before the states."""
@@ -237,46 +339,12 @@ class VisionTransformer(nnx.Module):
         ]
         return jnp.concatenate([*before, states], axis=1)
 
-    def first_statistics(self) -> Any:
-        """It has no batch norms."""
-        return ()
-
-
-def cut_patches(
-    pixels: Float[Array, "batch height width channels"], patch: int
-) -> Float[Array, "batch places numbers"]:
-    """The pixels of every patch, row by row, in the order patch row, patch column, row, column, channel."""
-    batch, height, width, channels = pixels.shape
-    if height % patch or width % patch:
-        raise InputError(
-            f"images of {height}x{width} are not made of patches of {patch}x{patch}; pass a patch that "
-            "divides both sides, or views of another size"
-        )
-    grid = pixels.reshape(batch, height // patch, patch, width // patch, patch, channels)
-    return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, patch * patch * channels)
-
-
-def join_patches(
-    patches: Float[Array, "batch places numbers"], patch: int, height: int, width: int
-) -> Float[Array, "batch height width channels"]:
-    """The image that `cut_patches` has cut."""
-    batch = patches.shape[0]
-    grid = patches.reshape(batch, height // patch, width // patch, patch, patch, -1)
-    return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, -1)
-
-
-def sine_positions(rows: int, columns: int, width: int) -> Float[Array, "places width"]:
-    """Half of the width for a patch's column, half for its row: sines, then cosines (He et al. 2022).
-
-    Of a place p the i-th of width / 4 is sin(p / 10000^(i / (width / 4))).
-    """
-    quarter = width // 4
-    speed = 1.0 / 10_000 ** (jnp.arange(quarter, dtype=jnp.float32) / quarter)
-
-    def along(count: int) -> Float[Array, "count half"]:
-        angles = jnp.arange(count, dtype=jnp.float32)[:, None] * speed[None]
-        return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
-
-    across = jnp.broadcast_to(along(columns)[None], (rows, columns, 2 * quarter))
-    down = jnp.broadcast_to(along(rows)[:, None], (rows, columns, 2 * quarter))
-    return jnp.concatenate([across, down], axis=2).reshape(rows * columns, width)
+    def _positions(self, rows: int, columns: int) -> Float[Array, "patches features"]:
+        """Positions of rows x columns patches, float32."""
+        width, grid = self.config.features, self.config.positions_grid
+        if self.positions is None:
+            return sine_positions(rows, columns, width)
+        table = self.positions.embedding[...]
+        if (rows, columns) == grid:
+            return table
+        return resize_positions(table.reshape(*grid, width), rows, columns).reshape(-1, width)

@@ -1,11 +1,15 @@
-"""Causal language modelling: predict every token from those before it in its document.
+"""Causal language modelling: predict every token from the tokens before it in its document.
 
-    loss = - sum over places i of w_i log p(x_(i+1) | x_1 … x_i)
+    loss = - sum over positions i of w_i log p(x_(i+1) | x_1 … x_i)
 
-Radford et al. 2018, "GPT", section 3.1. The end of a document is predicted, its begin is not.
+The end token of a document is predicted, its begin token is not.
 
-With `prefix`, a prefix LM: every document is cut at a random place; what stands before it is seen from
-both sides and not predicted (Raffel et al. 2020, "T5", sections 3.2.1 and 3.2.3).
+With `prefix=True` it is a prefix LM: every document is split at a random position. Its first part is seen
+from both sides and not predicted; the second part is predicted token by token.
+
+References:
+  Radford et al. 2018, "Improving language understanding by generative pre-training" (GPT), section 3.1;
+  Radford et al. 2019 (GPT-2); Raffel et al. 2020, "T5", sections 3.2.1 and 3.2.3 (prefix LM).
 
     batch    rows                       vocab    size of the vocabulary
     length   tokens of a row
@@ -21,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxssl.errors import InputError
 from jaxssl.models.layers.packing import positions_of, segments_of
 from jaxssl.models.pretraining.causal_language_model import CausalLanguageModel
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives.batches.batch import (
     Ratio,
     Text,
@@ -35,25 +39,36 @@ from jaxssl.objectives.prediction.token_losses import token_losses
 
 
 class Examples(NamedTuple):
-    """Rows, the token that follows each place, and weights that add up to one."""
+    """Rows and what is predicted at each position."""
 
     inputs: Int[Array, "batch length"]
+    """Tokens of the rows."""
     segments: Int[Array, "batch length"]
+    """Number of the document of each token, from 1; 0 for padding."""
     targets: Int[Array, "batch length"]
+    """The token that follows each token."""
     weights: Float[Array, "batch length"]
+    """Weights of the targets; they add up to one over the global batch."""
     byte_lengths: Int[Array, "batch length"]
-    prefix: Bool[Array, "batch length"]  # places that are seen by all of their document
-    total: Float[Array, " batch"]  # predicted tokens of the global batch, the same in every row
+    """UTF-8 bytes that each target stands for."""
+    prefix: Bool[Array, "batch length"]
+    """Whether the whole document sees the token (prefix LM)."""
+    total: Float[Array, " batch"]
+    """Number of predicted tokens of the global batch, the same in every row."""
 
 
 @dataclass(frozen=True)
 class CausalLM(Objective):
-    """Predict the next token (Radford et al. 2018, section 3.1)."""
+    """Predicts the next token (Radford et al. 2018, section 3.1)."""
 
     decoder: TransformerConfig
-    prefix: bool = False  # a random prefix of every document is seen from both sides
+    """Causal network; its head is tied to its token embeddings."""
+    prefix: bool = False
+    """Whether a random prefix of every document is seen from both sides and not predicted (prefix LM)."""
     label_smoothing: float = 0.0
-    z_loss: float = 0.0  # weight of log^2 Z, which keeps logits small (Chowdhery et al. 2022, 5)
+    """Share of the target's probability that is spread over the vocabulary, from 0 to below 1."""
+    z_loss: float = 0.0
+    """Weight of log^2 Z, which keeps logits small (Chowdhery et al. 2022, "PaLM", section 5)."""
 
     def __post_init__(self) -> None:
         if not self.decoder.causal:
@@ -65,24 +80,25 @@ class CausalLM(Objective):
             )
 
     def network(self, model: CausalLanguageModel) -> Any:
-        """Gives the decoder, which finetuning and embedding take over."""
+        """Returns the decoder of `model`, which finetuning and embedding take over."""
         return model.decoder
 
     def finetuning_config(self, model: CausalLanguageModel) -> TransformerConfig:
-        """Gives the decoder's configuration; after a prefix LM it may see all of a text from both sides."""
+        """Returns the decoder's configuration (`model` is unused); after a prefix LM it is not causal."""
         return replace(self.decoder, causal=False) if self.prefix else self.decoder
 
     def init(self, key: Array, spec: Any) -> CausalLanguageModel:
-        """The decoder; its head is tied to the embedding."""
-        if spec.length > self.decoder.max_length:
-            raise InputError(
-                f"rows of {spec.length} tokens exceed max_length {self.decoder.max_length} of the "
-                "model; prepare shorter rows or raise --objective.decoder.max-length"
-            )
+        """Makes the decoder for rows as in `spec`, with parameters drawn by `key`."""
+        check_length(self.decoder, spec.length, network="decoder")
         return CausalLanguageModel(key, self.decoder, spec.vocab_size)
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Nothing is hidden: shifts, and normalises weights over the global batch."""
+        """Finds the token that follows each position, and normalises weights over the global batch.
+
+        Args:
+          batch: Rows as they were read, tokens `[batch, length]`.
+          key: Random key, which a prefix LM needs.
+        """
         tokens, vocabulary = batch
         segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
         targets, is_predicted = following_tokens(tokens, vocabulary)
@@ -104,12 +120,22 @@ class CausalLM(Objective):
     def loss(
         self, model: CausalLanguageModel, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
-        """The weighted sum over these examples; logits are never held whole."""
+        """Computes the weighted sum of the losses of these examples; logits are never held for a whole row.
+
+        Args:
+          model: The decoder.
+          state: Returned as it is.
+          examples: Rows, `[batch, length]`.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          The loss in nats, a scalar, and (the state, metrics by name).
+        """
         prefix = examples.prefix if self.prefix else None
         states = model.decoder(examples.inputs, examples.segments, prefix=prefix, key=key)
         nats, correct = token_losses(
             states,
-            model.decoder.tokens.embedding[...],
+            model.output_embedding(),
             examples.targets,
             examples.weights,
             label_smoothing=self.label_smoothing,
@@ -122,8 +148,16 @@ class CausalLM(Objective):
 
 
 def random_prefix(key: Array, segments: Int[Array, "batch length"]) -> Bool[Array, "batch length"]:
-    """The first 1 to size - 1 places of every document, all sizes alike likely."""
+    """Chooses a prefix of 1 to size - 1 tokens of every document, all lengths equally likely.
+
+    Args:
+      key: Random key.
+      segments: Number of the document of each token, from 1, `[batch, length]`; 0 for padding.
+
+    Returns:
+      Whether a token belongs to the prefix of its document, `[batch, length]`.
+    """
     length = segments.shape[1]
     sizes = count_at(segments, length + 1, segments > 0)
-    cuts = 1 + jnp.floor(jax.random.uniform(key, sizes.shape) * (sizes - 1)).astype(jnp.int32)
-    return (segments > 0) & (positions_of(segments) < read_at(cuts, segments))
+    prefixes = 1 + jnp.floor(jax.random.uniform(key, sizes.shape) * (sizes - 1)).astype(jnp.int32)
+    return (segments > 0) & (positions_of(segments) < read_at(prefixes, segments))

@@ -1,14 +1,17 @@
-"""ELECTRA: a small masked LM puts in plausible tokens, and the encoder tells which were replaced.
+"""ELECTRA: a small masked LM replaces tokens by plausible ones, and the encoder detects which were replaced.
 
-    loss = - sum over hidden places i of w_i log p_G(x_i | masked row)
-           + 50 sum over places j that are not padding of v_j bce(D(row with G's tokens), j replaced?)
+    loss = - sum over hidden positions i of w_i log p_G(x_i | masked row)
+           + 50 sum over positions j that are not padding of v_j bce(D(row with G's tokens), was j replaced?)
 
-Clark et al. 2020, "ELECTRA", section 2. The generator G is the discriminator D made narrower, and reads
-and predicts with D's embeddings. Its tokens are drawn (Gumbel-max) in the same pass over the vocabulary as
-its loss, so that D's loss reaches G through the shared embeddings alone. A token that G guesses right counts
-as original.
+The generator G is a narrower copy of the discriminator D's shape, and shares D's embeddings. Its tokens are
+drawn (Gumbel-max) in the same pass over the vocabulary as its loss. D's loss has no gradient with respect to
+the drawn tokens: it reaches G only through the shared embeddings. A token that G guesses right counts as
+original.
 
-    batch    rows                       masked   places of a row that are predicted, static
+References:
+  Clark et al. 2020, "ELECTRA: pre-training text encoders as discriminators rather than generators", section 2.
+
+    batch    rows                       masked   positions of a row that are predicted, static
     length   tokens of a row            vocab    size of the vocabulary
 """
 
@@ -20,10 +23,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxssl import losses
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_above, check_at_least, check_share
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.replaced_tokens import ReplacedTokenModel, generator_of
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives.batches.batch import (
     Metric,
     Ratio,
@@ -44,70 +47,81 @@ from jaxssl.objectives.prediction.token_losses import token_losses_and_samples
 
 
 class Examples(NamedTuple):
-    """Masked rows for the generator, and the rows as they were; the weights of each part add up to one."""
+    """Masked rows for the generator, and the rows as they were."""
 
     inputs: Int[Array, "batch length"]
+    """Masked rows."""
     tokens: Int[Array, "batch length"]
+    """Rows as they were."""
     segments: Int[Array, "batch length"]
+    """Number of the document of each token, from 1; 0 for padding."""
     positions: Int[Array, "batch masked"]
-    weights: Float[Array, "batch masked"]  # 0 where a row has fewer hidden tokens
-    words: UInt32[Array, "batch masked 2"]  # of the key with which a place draws its token
+    """Positions at which the generator predicts."""
+    weights: Float[Array, "batch masked"]
+    """Weights of these positions, 0 where a row has fewer; they add up to one over the global batch."""
+    words: UInt32[Array, "batch masked 2"]
+    """The two words of the random key with which each position draws its token."""
     byte_lengths: Int[Array, "batch masked"]
-    total: Float[Array, " batch"]  # hidden tokens of the global batch, the same in every row
-    real: Bool[Array, "batch length"]  # no padding
+    """UTF-8 bytes that each hidden token stands for."""
+    total: Float[Array, " batch"]
+    """Number of hidden tokens of the global batch, the same in every row."""
+    real: Bool[Array, "batch length"]
+    """Whether a position is not padding."""
     real_weights: Float[Array, "batch length"]
+    """Weights of the positions that are not padding; they add up to one over the global batch."""
 
 
 @dataclass(frozen=True)
 class Electra(Objective):
-    """Tell which tokens a small generator has replaced (Clark et al. 2020, section 2)."""
+    """Detects which tokens a small generator has replaced (Clark et al. 2020, section 2)."""
 
     discriminator: TransformerConfig
-    generator_size: float = 0.25  # heads and width of the generator, as a share
-    rate: float = 0.15  # share of a row's text tokens that the generator predicts
-    shares: tuple[float, float, float] = (0.85, 0.0, 0.15)  # of them: masked, random, unchanged
-    masking: Masking = "tokens"  # or whole words, or spans of words
-    temperature: float = 1.0  # of the generator's draws
-    disallow_correct: bool = False  # True: the generator never draws the original token
+    """Network that detects replaced tokens, and that is used afterwards."""
+    generator_size: float = 0.25
+    """Heads and width of the generator as a share of the discriminator's, above 0 and at most 1."""
+    rate: float = 0.15
+    """Fraction of the text tokens of each row that the generator predicts."""
+    shares: tuple[float, float, float] = (0.85, 0.0, 0.15)
+    """Fractions of these tokens that become the mask token, a random token, and stay unchanged."""
+    masking: Masking = "tokens"
+    """Whether single tokens, whole words or spans of words are predicted."""
+    temperature: float = 1.0
+    """Temperature at which the generator draws tokens, above 0."""
+    disallow_correct: bool = False
+    """Whether the generator never draws the original token."""
     discriminator_weight: float = 50.0
+    """Weight of the discriminator's loss."""
 
     def __post_init__(self) -> None:
         if self.discriminator.causal:
             raise InputError("ELECTRA reads from both sides; set discriminator.causal to False")
-        if not 0 < self.generator_size <= 1:
-            raise InputError(
-                f"generator_size={self.generator_size} must lie in (0, 1]: a share of the discriminator"
-            )
-        check_masking(self.rate, self.shares, self.masking)
-        if self.temperature <= 0:
-            raise InputError(f"temperature={self.temperature} must be above 0")
-        if self.discriminator_weight < 0:
-            raise InputError(
-                f"discriminator_weight={self.discriminator_weight} must not be negative"
-            )
+        check_share(self, "generator_size", zero=False, one=True)
+        check_masking(self)
+        check_above(self, 0, "temperature")
+        check_at_least(self, 0, "discriminator_weight")
 
     @property
     def generator(self) -> TransformerConfig:
-        """The discriminator, narrower."""
+        """Configuration of the generator: the discriminator's, narrower by `generator_size`."""
         return generator_of(self.discriminator, self.generator_size)
 
     def network(self, model: Any) -> Any:
-        """Gives the discriminator, which finetuning and embedding take over."""
+        """Returns the discriminator of `model`, which finetuning and embedding take over."""
         return model.discriminator
 
     def init(self, key: Array, spec: Any) -> ReplacedTokenModel:
-        """Both networks with their heads, for rows as `spec` describes them."""
-        if spec.length > self.discriminator.max_length:
-            raise InputError(
-                f"rows of {spec.length} tokens exceed max_length {self.discriminator.max_length} of "
-                "the model; prepare shorter rows or raise --objective.discriminator.max-length"
-            )
+        """Makes both networks with their heads for rows as in `spec`, with parameters drawn by `key`."""
+        check_length(self.discriminator, spec.length, network="discriminator")
         return ReplacedTokenModel(key, self.discriminator, self.generator, spec.vocab_size)
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Hides tokens, gives every hidden one a key of its own, and normalises weights.
+        """Hides tokens, gives every hidden token a random key of its own, and normalises weights.
 
         With these keys a row draws the same tokens on any device and in any microbatch.
+
+        Args:
+          batch: Rows as they were read, tokens `[batch, length]`.
+          key: Random key.
         """
         choice_key, replacement_key, draw_key = jax.random.split(key, 3)
         tokens, vocabulary = batch
@@ -130,7 +144,17 @@ class Electra(Objective):
     def loss(
         self, model: ReplacedTokenModel, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Metric]]]:
-        """The weighted sum over these examples. Without a key no dropout; tokens are drawn all the same."""
+        """Computes the weighted sum of both losses of these examples.
+
+        Args:
+          model: Generator and discriminator with their heads.
+          state: Returned as it is.
+          examples: Masked rows, `[batch, length]`.
+          key: Random key of dropout; None for no dropout. The generator draws the same tokens with and without.
+
+        Returns:
+          The loss, a scalar, and (the state, metrics by name).
+        """
         first, second = (None, None) if key is None else jax.random.split(key)
         nats, correct, drawn = self.generate(model, examples, first)
         inputs = write_at(examples.tokens, examples.positions, drawn)
@@ -157,13 +181,23 @@ class Electra(Objective):
     def generate(
         self, model: ReplacedTokenModel, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], Float[Array, ""], Int[Array, "batch masked"]]:
-        """The generator's loss, what it gets right, and the tokens that it puts at the hidden places."""
+        """Runs the generator and draws tokens from it.
+
+        Args:
+          model: Generator and discriminator with their heads.
+          examples: Masked rows, `[batch, length]`.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          The weighted sums of its losses and of the tokens that it predicts right, scalars, and the tokens that
+          replace the hidden ones, `[batch, masked]`.
+        """
         generator = model.whole_generator()
         states = generator.encoder(examples.inputs, examples.segments, key=key)
         originals = read_at(examples.tokens, examples.positions)
         nats, correct, drawn = token_losses_and_samples(
             generator.token_head(read_at(states, examples.positions)),
-            generator.encoder.tokens.embedding[...],
+            generator.output_embedding(),
             originals,
             examples.weights,
             generator.output_bias[...],
@@ -179,7 +213,18 @@ def detection_metrics(
     replaced: Bool[Array, "batch length"],
     real: Bool[Array, "batch length"],
 ) -> dict[str, Metric]:
-    """How the discriminator tells replaced tokens; accuracy would be high for one that calls none so."""
+    """Measures how well the discriminator detects replaced tokens.
+
+    Accuracy is not among the metrics: it would be high for a discriminator that detects none.
+
+    Args:
+      logits: Scores, `[batch, length]`, positive where it takes a token for replaced.
+      replaced: Whether a token was replaced, `[batch, length]`.
+      real: Whether a position counts, `[batch, length]`.
+
+    Returns:
+      Metrics by name: the share of replaced tokens, precision, recall and area under the ROC curve.
+    """
 
     def count(which: Array) -> Float[Array, ""]:
         return (which & real).sum().astype(jnp.float32)

@@ -21,9 +21,10 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, fold
 from jaxssl.errors import InputError
+from jaxssl.models.layers.patches import split_patches
 from jaxssl.models.pretraining.masked_patches import MaskedPatchModel
 from jaxssl.models.transformer_config import TransformerConfig
-from jaxssl.models.vision_transformer import States, VisionTransformerConfig, cut_patches
+from jaxssl.models.vision_transformer import States, VisionTransformerConfig
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import (
     KeyedImages,
@@ -74,7 +75,7 @@ class MaskedAutoencoder(Objective):
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
         """The weighted sum over these images."""
         views = self.views(examples.pixels, fold(examples.keys, VIEW))
-        targets = cut_patches(views, self.encoder.patch)
+        targets = split_patches(views, self.encoder.patch)
         places = targets.shape[1]
         order, ranks = random_order(fold(examples.keys, HIDDEN), places)
         seen = self.seen(places)

@@ -1,11 +1,15 @@
-"""Masked language modelling: predict hidden tokens from both sides.
+"""Masked language modelling: predict hidden tokens from the tokens on both sides.
 
-    loss = - sum over hidden places i of w_i log p(x_i | corrupted row)  [+ second task]
+    loss = - sum over hidden positions i of w_i log p(x_i | corrupted row)  [+ second task]
 
-Devlin et al. 2019, "BERT", section 3.1. A share `rate` of the tokens of every row is hidden, anew at
-every step, on the device. The second task is in `sentence_pairs.py`.
+A fraction `rate` of the text tokens of every row is hidden, newly drawn at every step, on the device. The
+second task, next-sentence prediction or sentence order, is in `sentence_pairs.py`.
 
-    batch    rows                       masked   places of a row that are predicted, static
+References:
+  Devlin et al. 2019, "BERT", section 3.1; Liu et al. 2019, "RoBERTa" (no second task); Joshi et al. 2020,
+  "SpanBERT" (`masking="spans"`); Warner et al. 2024, "ModernBERT" (the network of `modernbert()`).
+
+    batch    rows                       masked   positions of a row that are predicted, static
     length   tokens of a row            vocab    size of the vocabulary
 """
 
@@ -20,7 +24,7 @@ from jaxssl import losses
 from jaxssl.errors import InputError
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, share_evenly, token_metrics
 from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.masking import (
@@ -35,55 +39,76 @@ from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
 
 
 class Examples(NamedTuple):
-    """Corrupted rows and what is to be predicted; the weights of each task add up to one."""
+    """Corrupted rows and what is to be predicted."""
 
     inputs: Int[Array, "batch length"]
+    """Corrupted tokens."""
     segments: Int[Array, "batch length"]
+    """Number of the document of each token, from 1; 0 for padding."""
     types: Int[Array, "batch length"]
+    """1 for the second text of a pair, else 0."""
     positions: Int[Array, "batch masked"]
+    """Positions that are predicted."""
     targets: Int[Array, "batch masked"]
+    """True tokens at these positions."""
     weights: Float[Array, "batch masked"]
+    """Weights of the targets, 0 where a row has fewer; they add up to one over the global batch."""
     byte_lengths: Int[Array, "batch masked"]
-    total: Float[Array, " batch"]  # hidden tokens of the global batch, the same in every row
+    """UTF-8 bytes that each target stands for."""
+    total: Float[Array, " batch"]
+    """Number of predicted tokens of the global batch, the same in every row."""
     pair_positions: Int[Array, " batch"]
+    """Position of the begin token of each row's pair."""
     pair_labels: Int[Array, " batch"]
+    """0 where the texts of the pair follow each other, 1 where they do not."""
     pair_weights: Float[Array, " batch"]
+    """Weights of the pairs, 0 for a row without one; they add up to one over the global batch."""
     pair_total: Float[Array, " batch"]
+    """Number of pairs of the global batch, the same in every row."""
 
 
 @dataclass(frozen=True)
 class MaskedLM(Objective):
-    """Predict hidden tokens from both sides (Devlin et al. 2019, section 3.1)."""
+    """Predicts hidden tokens from both sides (Devlin et al. 2019, section 3.1)."""
 
     encoder: TransformerConfig
-    rate: float = 0.15  # share of a row's text tokens that are predicted
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)  # of them: masked, random, unchanged
-    masking: Masking = "tokens"  # or whole words, or spans of words
-    span_stop: float = 0.2  # spans: probability that a span ends after a word
-    span_limit: int = 10  # spans: most words of a span
+    """Network that sees a row from both sides; the head is tied to its token embeddings."""
+    rate: float = 0.15
+    """Fraction of the text tokens of each row that are hidden and predicted."""
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Fractions of the hidden tokens that become the mask token, a random token, and stay unchanged."""
+    masking: Masking = "tokens"
+    """Whether single tokens, whole words or spans of words are hidden."""
+    span_stop: float = 0.2
+    """Probability that a span ends after a word; for `masking="spans"`."""
+    span_limit: int = 10
+    """Largest number of words of a span; for `masking="spans"`."""
     second_task: NextSentence | SentenceOrder | None = None
+    """Task on pairs of texts beside masked LM; None for none."""
     label_smoothing: float = 0.0
+    """Share of the target's probability that is spread over the vocabulary, from 0 to below 1."""
 
     def __post_init__(self) -> None:
-        check_masking(self.rate, self.shares, self.masking)
+        check_masking(self)
         if self.encoder.causal:
             raise InputError("masked LM reads from both sides; set encoder.causal to False")
         if self.second_task is not None and self.encoder.segment_types < 2:
             raise InputError("a second task needs encoder.segment_types=2, one for each text")
 
     def init(self, key: Array, spec: Any) -> MaskedLanguageModel:
-        """The encoder with its heads, for rows as `spec` describes them."""
-        if spec.length > self.encoder.max_length:
-            raise InputError(
-                f"rows of {spec.length} tokens exceed max_length {self.encoder.max_length} of the "
-                "model; prepare shorter rows or raise --objective.encoder.max-length"
-            )
+        """Makes the encoder with its heads for rows as in `spec`, with parameters drawn by `key`."""
+        check_length(self.encoder, spec.length, network="encoder")
         return MaskedLanguageModel(
             key, self.encoder, spec.vocab_size, with_pairs=self.second_task is not None
         )
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Makes pairs, hides tokens, and normalises weights over the global batch."""
+        """Makes pairs, hides tokens, and normalises weights over the global batch.
+
+        Args:
+          batch: Rows as they were read, tokens `[batch, length]`.
+          key: Random key.
+        """
         pair_key, choice_key, replacement_key = jax.random.split(key, 3)
         tokens, vocabulary = batch
         rows = tokens.shape[0]
@@ -123,13 +148,25 @@ class MaskedLM(Objective):
     def loss(
         self, model: MaskedLanguageModel, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
-        """The weighted sum over these examples; only places that are predicted reach the vocabulary."""
+        """Computes the weighted sum of the losses of these examples.
+
+        Only the states at predicted positions are multiplied with the vocabulary.
+
+        Args:
+          model: The encoder with its heads.
+          state: Returned as it is.
+          examples: Corrupted rows, `[batch, length]`.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          The loss in nats, a scalar, and (the state, metrics by name).
+        """
         types = None if self.second_task is None else examples.types
         states = model.encoder(examples.inputs, examples.segments, types=types, key=key)
         hidden = read_at(states, examples.positions)
         nats, correct = token_losses(
             model.token_head(hidden),
-            model.encoder.tokens.embedding[...],
+            model.output_embedding(),
             examples.targets,
             examples.weights,
             bias=model.output_bias[...],
@@ -161,11 +198,22 @@ def guess(
     positions: Int[Array, " batch"],
     count: int = 5,
 ) -> tuple[Float[Array, "batch count"], Int[Array, "batch count"]]:
-    """The most probable tokens, and their probabilities, at one masked place of every row."""
+    """Returns the most probable tokens at one masked position of every row.
+
+    Args:
+      model: A model that masked LM has trained.
+      tokens: Rows with a mask token, `[batch, length]`.
+      vocabulary: Which tokens are special; those are never returned.
+      positions: Position of the mask token of each row, `[batch]`.
+      count: How many tokens are returned.
+
+    Returns:
+      Probabilities in falling order, `[batch, count]`, and ids of the tokens, `[batch, count]`.
+    """
     segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
     states = model.encoder(tokens, segments, types=None, key=None)
     hidden = read_at(states, positions[:, None])[:, 0]
-    kernel = model.encoder.tokens.embedding[...].astype(hidden.dtype)
+    kernel = model.output_embedding().astype(hidden.dtype)
     logits = model.token_head(hidden) @ kernel.T + model.output_bias[...][None]
     logits = jnp.where(vocabulary.special[None], -jnp.inf, logits.astype(jnp.float32))
     return jax.lax.top_k(jax.nn.softmax(logits), count)

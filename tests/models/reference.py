@@ -56,10 +56,13 @@ def layer(config: TransformerConfig, w: dict[str, Any], i: int, x: np.ndarray) -
 
 
 def attend(config: TransformerConfig, w: dict[str, Any], i: int, x: np.ndarray) -> np.ndarray:
-    size, kv_heads = config.width // config.heads, config.kv_heads or config.heads
+    size, kv_heads = head_width(config), config.kv_heads or config.heads
     local = config.window is not None and (config.global_every == 0 or i % config.global_every != 0)
     base = config.rotary_base_local if local and config.rotary_base_local else config.rotary_base
     query, key, value = (linear(w[name], x) for name in ("query", "key", "value"))
+    if config.qk_norm:
+        query = norm_heads(config, w["query_norm"], query)
+        key = norm_heads(config, w["key_norm"], key)
     mixed = np.zeros((len(x), config.heads * size))
     for head in range(config.heads):
         mine = slice(head * size, (head + 1) * size)
@@ -83,6 +86,16 @@ def attend(config: TransformerConfig, w: dict[str, Any], i: int, x: np.ndarray) 
     return linear(w["output"], mixed)
 
 
+def head_width(config: TransformerConfig) -> int:
+    return config.width // config.heads if config.head_width is None else config.head_width
+
+
+def norm_heads(config: TransformerConfig, w: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    """Every head by itself, one after another."""
+    heads = np.split(x, x.shape[-1] // head_width(config), axis=-1)
+    return np.concatenate([norm(config, w, head) for head in heads], axis=-1)
+
+
 def turn(x: np.ndarray, position: int, base: float) -> np.ndarray:
     """Each pair (x[i], x[i + half]) is a complex number, turned by position * base^(-2i/size)."""
     half = len(x) // 2
@@ -101,6 +114,10 @@ def feed_forward(config: TransformerConfig, w: dict[str, Any], x: np.ndarray) ->
     if config.activation == "gelu_tanh":
         cubic = math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)
         return linear(w["down"], 0.5 * up * (1 + np.tanh(cubic)))
+    if config.activation == "relu":
+        return linear(w["down"], np.maximum(up, 0))
+    if config.activation == "silu":
+        return linear(w["down"], up / (1 + np.exp(-up)))
     gate = linear(w["gate"], x)
     gate = gelu(gate) if config.activation == "geglu" else gate / (1 + np.exp(-gate))
     return linear(w["down"], gate * up)

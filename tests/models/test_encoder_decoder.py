@@ -21,6 +21,7 @@ SHAPE = {"depth": 3, "width": 16, "heads": 4, "max_length": 16}
 PAIRS = {
     "t5": (t5(**SHAPE, kv_heads=2), t5(**SHAPE, kv_heads=2, causal=True)),
     "bart": (bart(**SHAPE), bart(**SHAPE, causal=True)),
+    "wide heads": tuple(t5(**SHAPE, head_width=6, qk_norm=True, causal=c) for c in (False, True)),
 }
 ALL = pytest.mark.parametrize("recipe", PAIRS)
 # The second document of the first row has no target; those of the second row have short ones.
@@ -79,10 +80,13 @@ def slow_document(config, weights, x, memory):
 
 def slow_cross(config, w, x, memory):
     """Every place looks at every place of the memory, one head at a time; no positions."""
-    size, kv_heads = config.width // config.heads, config.kv_heads or config.heads
+    size, kv_heads = reference.head_width(config), config.kv_heads or config.heads
     query = reference.linear(w["query"], x)
     key, value = (reference.linear(w[name], memory) for name in ("key", "value"))
-    mixed = np.zeros((len(x), config.width))
+    if config.qk_norm:
+        query = reference.norm_heads(config, w["query_norm"], query)
+        key = reference.norm_heads(config, w["key_norm"], key)
+    mixed = np.zeros((len(x), config.heads * size))
     for head in range(config.heads):
         shared = head // (config.heads // kv_heads)
         mine, theirs = (slice(h * size, (h + 1) * size) for h in (head, shared))
@@ -133,6 +137,14 @@ def test_a_document_without_a_memory_reads_zeros():
     assert np.isfinite(first).all()
     np.testing.assert_array_equal(first[1, 3:6], second[1, 3:6])
     assert np.abs(first[1, :3] - second[1, :3]).max() > 1e-2
+
+
+def test_targets_longer_than_the_decoder_takes_are_refused():
+    model = lively("bart", max_length=16)
+    memory = Memory(jnp.zeros((1, 4, 16)), jnp.ones((1, 4), int))
+    targets = jnp.ones((1, 17), int)
+    with pytest.raises(InputError, match="17 tokens exceed max_length 16 of the decoder"):
+        model.decode(targets, targets, memory)
 
 
 def test_dropout_and_bfloat16(key):
@@ -191,6 +203,7 @@ KEY = jax.random.key(0)
         (({}, {"causal": False}), "decoder.causal=False"),
         (({"width": 32}, {}), "encoder.width=32 and decoder.width=16"),
         (({}, {"segment_types": 2}), "decoder.segment_types=2"),
+        (({"tied_head": False}, {}), "encoder.tied_head=False"),
     ],
 )
 def test_networks_that_make_no_pair(changes, line):

@@ -9,10 +9,10 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models.layers.dense import ACTIVATIONS
-from jaxssl.models.plain import to_dict
-from jaxssl.models.recipes import bert, gpt2, modern, modernbert
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.plain import from_dict, to_dict
+from jaxssl.models.recipes import bert, gpt2, modern
 from jaxssl.models.transformer_layers import SharedLayerInputs, per_layer_inputs, rotary_tables
+from jaxssl.sharding.layout import axes_of
 from tests.models import reference
 from tests.models.small_models import RECIPES, SEGMENTS, TOKENS, VOCABULARY, lively, states_of
 
@@ -38,6 +38,49 @@ def test_every_activation_causal_or_not(activation, causal):
     model = lively(config)
     slow = reference.states(config, to_dict(model), TOKENS, SEGMENTS)[REAL]
     np.testing.assert_allclose(np.asarray(states_of(model))[REAL], slow, atol=2e-5)
+
+
+# Heads that are not as wide as the states, queries and keys that are normalised, with either norm.
+SHAPES = {
+    "wide heads": bert(2, 16, 3, head_width=8, max_length=16),
+    "narrow heads": modern(2, 16, 4, kv_heads=2, head_width=2, max_length=16),
+    "normalised": bert(2, 16, 2, qk_norm=True, max_length=16),
+    "both": modern(3, 16, 3, kv_heads=1, head_width=6, qk_norm=True, window=2, global_every=2),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_head_width_and_norm_of_queries_and_keys(shape):
+    config = SHAPES[shape]
+    model = lively(config)
+    assert model.layers.attention.query.kernel.shape[-1] == config.heads * config.head_dim
+    slow = reference.states(config, to_dict(model), TOKENS, SEGMENTS)[REAL]
+    np.testing.assert_allclose(np.asarray(states_of(model))[REAL], slow, atol=2e-5)
+    axes = axes_of(model)
+    assert None not in axes.values()
+    assert ("layers/attention/query_norm/scale" in axes) == config.qk_norm
+
+
+def test_normalised_queries_and_keys_have_no_size(key):
+    """Kernels that are larger by any factor give the same states."""
+    config = modern(2, 16, 2, qk_norm=True, norm_epsilon=1e-12, max_length=16)
+    model, parameters = lively(config), to_dict(lively(config))
+    for name in ("query", "key"):
+        kernel = parameters["layers"]["attention"][name]["kernel"]
+        parameters["layers"]["attention"][name]["kernel"] = 7 * kernel
+    np.testing.assert_allclose(states_of(from_dict(model, parameters)), states_of(model), atol=1e-5)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_longer_rows(local):
+    """Rows of twice max_length: a global layer sees all of their 24 positions."""
+    window = {"window": 2, "global_every": 2} if local else {}
+    config = modern(3, 16, 2, max_length=12, longer_rows=True, **window)
+    model = lively(config)
+    tokens = np.concatenate([TOKENS, TOKENS], axis=1)
+    segments = np.ones_like(tokens)
+    slow = reference.states(config, to_dict(model), tokens, segments)
+    np.testing.assert_allclose(states_of(model, tokens, segments), slow, atol=2e-5)
 
 
 @ALL
@@ -158,37 +201,11 @@ def test_an_empty_row_gives_finite_states_and_gradients(recipe):
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((gradients, states)))
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"width": 100, "heads": 3}, ["heads 3", "width 100", "pass 2 heads"]),
-        ({"heads": 4, "kv_heads": 3}, ["kv_heads 3", "heads 4"]),
-        ({"width": 12, "heads": 4, "positions": "rotary"}, ["12 / heads 4 = 3 is odd"]),
-        ({"activation": "relu"}, ["'relu'", "gelu, gelu_tanh, swiglu, geglu"]),
-        ({"remat": "some"}, ["'some'", "none, dots, full"]),
-        ({"depth": 0}, ["depth 0"]),
-        ({"dropout": 1.0}, ["dropout 1.0", "[0, 1)"]),
-        ({"segment_types": -1}, ["segment_types -1"]),
-        ({"window": 8}, ["window 8", "global_every 1", "global_every=3"]),
-    ],
-)
-def test_impossible_fields_are_named(fields, words):
-    with pytest.raises(InputError) as error:
-        TransformerConfig(**fields)
-    assert all(word in str(error.value) for word in words)
-
-
 def test_wrong_input_is_named():
     model = lively(gpt2(1, 8, 1, max_length=8))
-    with pytest.raises(InputError, match="length 12 exceed max_length 8"):
+    with pytest.raises(InputError, match="rows of 12 tokens exceed max_length 8"):
         states_of(model)
     with pytest.raises(InputError, match="segment_types 0"):
         states_of(model, TOKENS[:, :8], SEGMENTS[:, :8], types=jnp.zeros((2, 8), int))
     with pytest.raises(InputError, match=r"\(2, 8\).*\(2, 7\)|\(2, 7\).*\(2, 8\)"):
         states_of(model, TOKENS[:, :8], SEGMENTS[:, :7])
-
-
-def test_local_layers():
-    assert modernbert(7).local_layers == (False, True, True, False, True, True, False)
-    assert bert(2).local_layers == (False, False)
-    assert modern(2, window=4, global_every=0).local_layers == (True, True)

@@ -107,6 +107,8 @@ def gelu(x: Array) -> Array:
 ACTIVATIONS = {  # name -> (function, whether a second kernel gates it)
     "gelu": (gelu, False),
     "gelu_tanh": (lambda x: jax.nn.gelu(x, approximate=True), False),
+    "relu": (jax.nn.relu, False),
+    "silu": (jax.nn.silu, False),
     "swiglu": (jax.nn.silu, True),
     "geglu": (gelu, True),
 }

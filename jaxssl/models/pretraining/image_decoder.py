@@ -31,8 +31,8 @@ class ImageDecoder(nnx.Module):
     def __init__(self, key: Array, inputs: int, width: int, outputs: int, *, doublings: int):
         if min(inputs, width, outputs) < 1 or doublings < 0:
             raise InputError(
-                f"a decoder from {inputs} channels by {width} to {outputs}, doubled {doublings} times: "
-                "channels must be at least 1 and doublings at least 0"
+                f"inputs={inputs}, width={width} and outputs={outputs} must be at least 1, and "
+                f"doublings={doublings} at least 0"
             )
         keys = jax.random.split(key, doublings + 1)
         stages = stages_of(inputs, width, doublings)

@@ -6,7 +6,6 @@ Chen et al. 2020 (projector); Grill et al. 2020 (predictor); Caron et al. 2021 (
 encoder is used after training.
 """
 
-
 import jax
 from flax import nnx
 from jaxtyping import Array

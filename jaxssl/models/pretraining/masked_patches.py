@@ -14,8 +14,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.models.layers.dense import Linear
+from jaxssl.models.layers.patches import sine_positions
 from jaxssl.models.transformer_config import TransformerConfig
-from jaxssl.models.vision_transformer import Blocks, States, VisionTransformerConfig, sine_positions
+from jaxssl.models.vision_transformer import Blocks, States, VisionTransformerConfig
 
 
 class MaskedPatchModel(nnx.Module):

@@ -22,6 +22,9 @@ def generator_of(discriminator: TransformerConfig, size: float) -> TransformerCo
     """
     heads = max(1, round(size * discriminator.heads))
     width = heads * discriminator.head_dim
+    if discriminator.head_width is not None:  # then heads do not add up to the width
+        share = -(-discriminator.width * heads // discriminator.heads // 8) * 8
+        width = min(share, discriminator.width)
     inner = discriminator.inner * heads // discriminator.heads
     return replace(
         discriminator,

@@ -1,0 +1,34 @@
+"""Projectors and predictors by hand."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.models.layers.mlp import MLP
+from jaxssl.sharding.layout import axes_of
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
+def test_heads(norm, key):
+    head = MLP(key, (4, 6, 3), norm=norm)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    out, moments = head(x)
+    hidden = x @ np.asarray(head.layers[0].kernel[...])
+    if norm != "none":
+        axis, epsilon = (1, 1e-6) if norm == "layer" else (0, 1e-5)
+        centred = hidden - hidden.mean(axis=axis, keepdims=True)
+        hidden = centred / np.sqrt(hidden.var(axis=axis, keepdims=True) + epsilon)
+    expected = np.maximum(hidden, 0) @ np.asarray(head.layers[1].kernel[...])
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    assert jax.tree.structure(moments) == jax.tree.structure(head.first_statistics())
+
+
+def test_one_width_is_no_perceptron(key):
+    with pytest.raises(InputError, match="at least inputs and outputs"):
+        MLP(key, (4,))
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
+def test_every_parameter_has_a_line(norm, key):
+    assert None not in axes_of({"projector": MLP(key, (8, 8, 4), norm=norm)}).values()

@@ -111,13 +111,13 @@ def prepare_images(
     If the folder has already been prepared with the same configuration, nothing is read or written.
 
     Args:
-      config: The sources and settings.
-      folder: Folder of the prepared set, or a URL of an object store; the latter is prepared in the
-        local cache and uploaded.
+      config: Where the images are, and how they are decoded and split.
+      folder: Folder of the prepared images, or a URL of an object store; the latter is prepared in
+        the local cache and uploaded.
       progress: Where progress is shown; None means standard error.
 
     Returns:
-      The manifest of the set.
+      The manifest of the images.
 
     Raises:
       InputError: The input is missing or broken; or the folder was prepared, or begun, with another

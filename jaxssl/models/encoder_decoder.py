@@ -30,8 +30,8 @@ from jaxssl.models.transformer_layers import (
     Rows,
     SharedLayerInputs,
     add_part,
-    feed_forward_of,
-    norm_of,
+    make_feed_forward_for,
+    make_norm_for,
     per_layer_inputs,
     rotary_tables,
     stream,
@@ -54,11 +54,11 @@ class DecoderLayer(nnx.Module):
         first, second, third = jax.random.split(key, 3)
         self.config = config
         self.attention = Attention(config, first)
-        self.attention_norm = norm_of(config)
+        self.attention_norm = make_norm_for(config)
         self.cross = Attention(config, second)
-        self.cross_norm = norm_of(config)
-        self.mlp = feed_forward_of(config, third)
-        self.mlp_norm = norm_of(config)
+        self.cross_norm = make_norm_for(config)
+        self.mlp = make_feed_forward_for(config, third)
+        self.mlp_norm = make_norm_for(config)
 
     def __call__(
         self,
@@ -95,11 +95,11 @@ class Decoder(nnx.Module):
         learned, sd = config.positions == "learned", config.initializer_range
         self.config = config
         self.positions = (
-            Embedding(positions, config.max_length, config.width, deviation=sd) if learned else None
+            Embedding(positions, config.max_length, config.width, stddev=sd) if learned else None
         )
-        self.embedding_norm = norm_of(config) if config.embedding_norm else None
+        self.embedding_norm = make_norm_for(config) if config.embedding_norm else None
         self.layers = stack_layers(lambda one: DecoderLayer(config, one), layers, config.depth)
-        self.final_norm = norm_of(config) if config.final_norm else None
+        self.final_norm = make_norm_for(config) if config.final_norm else None
 
     def __call__(self, x: Rows, segments: Ids, memory: Memory, *, key: Array | None = None) -> Rows:
         """States in `compute_dtype`. No `key`: no dropout."""

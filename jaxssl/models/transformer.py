@@ -26,7 +26,7 @@ from jaxssl.models.transformer_layers import (
     PerLayerInputs,
     Rows,
     SharedLayerInputs,
-    norm_of,
+    make_norm_for,
     per_layer_inputs,
     rotary_tables,
     stream,
@@ -51,21 +51,21 @@ class Transformer(nnx.Module):
             raise InputError(f"vocab_size {vocab_size} is below 1; pass the tokenizer's")
 
         def table(key: Array, size: int) -> Embedding:
-            return Embedding(key, size, narrow, deviation=config.initializer_range)
+            return Embedding(key, size, narrow, stddev=config.initializer_range)
 
         narrow, learned = config.table_width, config.positions == "learned"
         self.config = config
         self.tokens = table(tokens, vocab_size)
         self.positions = table(positions, config.max_length) if learned else None
         self.types = table(types, config.segment_types) if config.segment_types else None
-        self.embedding_norm = norm_of(config, narrow) if config.embedding_norm else None
+        self.embedding_norm = make_norm_for(config, narrow) if config.embedding_norm else None
         self.widen = (
-            Linear(widen, narrow, config.width, deviation=config.initializer_range)
+            Linear(widen, narrow, config.width, stddev=config.initializer_range)
             if narrow != config.width
             else None
         )
         self.layers = stack_layers(lambda one: Layer(config, one), layers, config.depth)
-        self.final_norm = norm_of(config) if config.final_norm else None
+        self.final_norm = make_norm_for(config) if config.final_norm else None
 
     def __call__(
         self,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 from jaxtyping import Array
 
 from jaxssl.errors import InputError
-from jaxssl.models.layers.attention_choice import Wish
+from jaxssl.models.layers.attention_choice import AttentionImplementation
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class TransformerConfig:
     """Standard deviation of initial kernels and tables."""
     scale_residual: bool = False
     """Divide initial kernels that write to the residual stream by `sqrt(2 * depth)` (GPT-2)."""
-    attention: Wish = "auto"
+    attention: AttentionImplementation = "auto"
     """What computes attention: a fused kernel where one can (auto), never (xla), or always (fused)."""
     remat: Literal["none", "dots", "full"] = "none"
     """What the backward pass computes again (Chen et al. 2016): none keeps all matrix products, dots keeps
@@ -120,7 +120,7 @@ class TransformerConfig:
         return 4 * self.width if self.mlp is None else self.mlp
 
     @property
-    def residual_deviation(self) -> float:
+    def residual_stddev(self) -> float:
         """Standard deviation of the initial kernels that write to the residual stream."""
         return self.initializer_range / ((2 * self.depth) ** 0.5 if self.scale_residual else 1)
 

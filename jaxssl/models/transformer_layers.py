@@ -90,14 +90,12 @@ class Attention(nnx.Module):
         inner = config.heads * config.head_dim
         kv_inner = (config.kv_heads or config.heads) * config.head_dim
         sd, bias = config.initializer_range, config.bias
-        self.query = Linear(keys[0], config.width, inner, deviation=sd, bias=bias)
-        self.key = Linear(keys[1], config.width, kv_inner, deviation=sd, bias=bias)
-        self.value = Linear(keys[2], config.width, kv_inner, deviation=sd, bias=bias)
-        self.output = Linear(
-            keys[3], inner, config.width, deviation=config.residual_deviation, bias=bias
-        )
-        self.query_norm = norm_of(config, config.head_dim) if config.qk_norm else None
-        self.key_norm = norm_of(config, config.head_dim) if config.qk_norm else None
+        self.query = Linear(keys[0], config.width, inner, stddev=sd, bias=bias)
+        self.key = Linear(keys[1], config.width, kv_inner, stddev=sd, bias=bias)
+        self.value = Linear(keys[2], config.width, kv_inner, stddev=sd, bias=bias)
+        self.output = Linear(keys[3], inner, config.width, stddev=config.residual_stddev, bias=bias)
+        self.query_norm = make_norm_for(config, config.head_dim) if config.qk_norm else None
+        self.key_norm = make_norm_for(config, config.head_dim) if config.qk_norm else None
 
     def __call__(self, x: Rows, each: PerLayerInputs, every: SharedLayerInputs) -> Rows:
         """To itself."""
@@ -117,7 +115,7 @@ class Attention(nnx.Module):
             window=each.window,
             dropout_rate=self._rate,
             key=None if each.keys is None else each.keys[0],
-            wish=self.config.attention,
+            implementation=self.config.attention,
         )
         return self.output(mixed.reshape(*x.shape[:2], -1))
 
@@ -131,7 +129,7 @@ class Attention(nnx.Module):
             key_segments=other_segments,
             dropout_rate=self._rate,
             key=key,
-            wish=self.config.attention,
+            implementation=self.config.attention,
         )
         return self.output(mixed.reshape(*x.shape[:2], -1))
 
@@ -165,9 +163,9 @@ class Layer(nnx.Module):
         first, second = jax.random.split(key)
         self.config = config
         self.attention = Attention(config, first)
-        self.attention_norm = norm_of(config)
-        self.mlp = feed_forward_of(config, second)
-        self.mlp_norm = norm_of(config)
+        self.attention_norm = make_norm_for(config)
+        self.mlp = make_feed_forward_for(config, second)
+        self.mlp_norm = make_norm_for(config)
 
     def __call__(self, x: Rows, each: PerLayerInputs, every: SharedLayerInputs) -> Rows:
         _, after_attention, after_mlp = (None,) * 3 if each.keys is None else each.keys
@@ -213,18 +211,18 @@ def gathered(config: TransformerConfig, part: Callable[[Rows], Rows]) -> Callabl
     return lambda x: stream(config, part(constrain(x, "batch", None, None)))
 
 
-def norm_of(config: TransformerConfig, width: int | None = None) -> LayerNorm | RMSNorm:
+def make_norm_for(config: TransformerConfig, width: int | None = None) -> LayerNorm | RMSNorm:
     width = config.width if width is None else width
     return make_norm(config.norm, width, epsilon=config.norm_epsilon, bias=config.bias)
 
 
-def feed_forward_of(config: TransformerConfig, key: Array) -> FeedForward:
+def make_feed_forward_for(config: TransformerConfig, key: Array) -> FeedForward:
     return FeedForward(
         key,
         config.width,
         config.inner,
         activation=config.activation,
         bias=config.bias,
-        deviation=config.initializer_range,
-        out_deviation=config.residual_deviation,
+        stddev=config.initializer_range,
+        out_stddev=config.residual_stddev,
     )

@@ -27,7 +27,7 @@ from jaxssl.models.transformer_layers import (
     Layer,
     PerLayerInputs,
     SharedLayerInputs,
-    norm_of,
+    make_norm_for,
     per_layer_inputs,
     stream,
 )
@@ -152,7 +152,7 @@ class Blocks(nnx.Module):
     def __init__(self, config: TransformerConfig, key: Array):
         self.config = config
         self.layers = stack_layers(lambda one: Layer(config, one), key, config.depth)
-        self.final_norm = norm_of(config) if config.final_norm else None
+        self.final_norm = make_norm_for(config) if config.final_norm else None
 
     def __call__(self, x: States, key: Array | None = None) -> States:
         """Runs states `x` `[batch, positions, width]` through the layers and the final norm.
@@ -217,7 +217,7 @@ class VisionTransformer(nnx.Module):
         width, sd = config.blocks.width, config.blocks.initializer_range
         inputs = config.patch**2 * channels
         self.config = config
-        self.embedding = Linear(embedding, inputs, width, deviation=(1 / inputs) ** 0.5)
+        self.embedding = Linear(embedding, inputs, width, stddev=(1 / inputs) ** 0.5)
         has_token = config.pooling == "token"
         self.token = nnx.Param(sd * jax.random.normal(token, (1, width))) if has_token else None
         self.registers = (
@@ -227,7 +227,7 @@ class VisionTransformer(nnx.Module):
         )
         own, (rows, columns) = jax.random.fold_in(key, POSITIONS_KEY), config.positions_grid
         learned = config.positions == "learned"
-        self.positions = Embedding(own, rows * columns, width, deviation=sd) if learned else None
+        self.positions = Embedding(own, rows * columns, width, stddev=sd) if learned else None
         self.blocks = Blocks(config.blocks, blocks)
 
     def __call__(
@@ -316,7 +316,8 @@ class VisionTransformer(nnx.Module):
         """
         patches = split_patches(pixels.astype(self.config.compute_dtype), self.config.patch)
         rows, columns = (side // self.config.patch for side in pixels.shape[1:3])
-        return self.embedding(patches) + self._positions(rows, columns)[None].astype(patches.dtype)
+        positions = self._positions(rows, columns)
+        return self.embedding(patches) + positions[None].astype(patches.dtype)
 
     def run(self, states: States, key: Array | None = None) -> States:
         """Puts class token and registers before states `[batch, patches, width]` and runs the blocks.

@@ -95,8 +95,8 @@ class Classifier(nnx.Module):
         encoder, pooler, classifier = jax.random.split(key, 3)
         width, sd = network.width, network.initializer_range
         self.encoder = network.make(encoder, spec.vocab_size)
-        self.pooler = Linear(pooler, width, width, deviation=sd) if with_pooler else None
-        self.classifier = Linear(classifier, width, spec.classes, deviation=sd)
+        self.pooler = Linear(pooler, width, width, stddev=sd) if with_pooler else None
+        self.classifier = Linear(classifier, width, spec.classes, stddev=sd)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ def test_local_layers():
 
 
 def test_residual_kernels_are_smaller_where_asked_for():
-    assert gpt2(8).residual_deviation == pytest.approx(0.02 / 4)
-    assert bert(8).residual_deviation == 0.02
+    assert gpt2(8).residual_stddev == pytest.approx(0.02 / 4)
+    assert bert(8).residual_stddev == 0.02
 
 
 def test_the_longest_row():

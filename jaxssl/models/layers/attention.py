@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.models.layers.attention_choice import Choice, Wish, choose
+from jaxssl.models.layers.attention_choice import Choice, AttentionImplementation, choose
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.fused_attention import cudnn_attention, on_mesh, splash_attention
 
@@ -33,7 +33,7 @@ def attention(
     window: int | Array | None = None,
     dropout_rate: float = 0.0,
     key: Array | None = None,
-    wish: Wish = "auto",
+    implementation: AttentionImplementation = "auto",
 ) -> Queries:
     """softmax(q k / sqrt(head_dim)) v over the places that a query may see (Vaswani et al. 2017).
 
@@ -44,11 +44,11 @@ def attention(
     all of segment 0 (padding), gets zeros. Dropout acts on the weights.
 
     A fused kernel computes it where there is one that can, by the platform of the surrounding mesh
-    (attention_choice.py); `wish` "xla" never takes one, and "fused" raises `InputError` without one.
+    (attention_choice.py); `implementation` "xla" never takes one, and "fused" raises `InputError` without one.
     """
     dropped = key is not None and dropout_rate > 0
     choice = choose(
-        wish,
+        implementation,
         queries,
         keys,
         dropped=dropped,

@@ -16,7 +16,7 @@ from jaxtyping import Array
 from jaxssl.errors import InputError
 from jaxssl.sharding.layout import mesh_axes
 
-Wish = Literal["auto", "xla", "fused"]  # what a configuration asks for
+AttentionImplementation = Literal["auto", "xla", "fused"]  # what a configuration asks for
 KERNELS = {"tpu": "splash", "gpu": "cudnn"}
 SHORTEST = 128  # places of a block of splash; shorter rows have small scores
 
@@ -58,7 +58,7 @@ def plain_attention() -> Iterator[None]:
 
 
 def choose(
-    wish: Wish,
+    implementation: AttentionImplementation,
     queries: Array,
     keys: Array,
     *,
@@ -66,18 +66,18 @@ def choose(
     windowed: bool,
     prefixed: bool,
 ) -> Choice:
-    """Raises InputError where the wish is a fused kernel and none can do this."""
+    """Raises InputError where the implementation is a fused kernel and none can do this."""
     if _plain.get():
         return Choice("xla", "its products are counted")
     platform = platform_of_mesh()
     reason = "as asked for"
-    if wish != "xla":
+    if implementation != "xla":
         reason = (
             _no_kernel(platform, dropped, windowed, prefixed)
             or _no_shape(platform, queries, keys)
             or _no_mesh(platform, queries, keys)
         )
-    if wish == "fused" and reason:
+    if implementation == "fused" and reason:
         raise InputError(f"attention 'fused': {reason}; pass 'auto', which takes XLA here")
     choice = Choice("xla" if reason else KERNELS[platform], reason)
     made = _made.get()

@@ -41,13 +41,13 @@ class Convolution(nnx.Module):
         size: int,
         *,
         stride: int = 1,
-        deviation: float | None = None,
+        stddev: float | None = None,
     ):
         self.stride = stride
         shape = (size, size, inputs, outputs)
-        if deviation is None:  # He et al. 2015, of the backward pass
-            deviation = (2 / (size * size * outputs)) ** 0.5
-        self.kernel = nnx.Param(deviation * jax.random.normal(key, shape))
+        if stddev is None:  # He et al. 2015, of the backward pass
+            stddev = (2 / (size * size * outputs)) ** 0.5
+        self.kernel = nnx.Param(stddev * jax.random.normal(key, shape))
 
     def __call__(self, x: Maps) -> Maps:
         on_cpu = platform_of_mesh() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1

@@ -22,10 +22,8 @@ def along_last(vector: Array, like: Array) -> Array:
 class Linear(nnx.Module):
     """x @ kernel + bias."""
 
-    def __init__(
-        self, key: Array, inputs: int, outputs: int, *, deviation: float, bias: bool = True
-    ):
-        self.kernel = nnx.Param(deviation * jax.random.normal(key, (inputs, outputs)))
+    def __init__(self, key: Array, inputs: int, outputs: int, *, stddev: float, bias: bool = True):
+        self.kernel = nnx.Param(stddev * jax.random.normal(key, (inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
@@ -38,8 +36,8 @@ class Linear(nnx.Module):
 class Embedding(nnx.Module):
     """Row `id` of a table [size, width]."""
 
-    def __init__(self, key: Array, size: int, width: int, *, deviation: float):
-        self.embedding = nnx.Param(deviation * jax.random.normal(key, (size, width)))
+    def __init__(self, key: Array, size: int, width: int, *, stddev: float):
+        self.embedding = nnx.Param(stddev * jax.random.normal(key, (size, width)))
 
     def __call__(
         self, ids: Int[Array, "batch length"], axis: str | None = None
@@ -125,15 +123,15 @@ class FeedForward(nnx.Module):
         *,
         activation: str,
         bias: bool,
-        deviation: float,
-        out_deviation: float,
+        stddev: float,
+        out_stddev: float,
     ):
         first, second, third = jax.random.split(key, 3)
         self.activation = activation
-        self.up = Linear(first, width, inner, deviation=deviation, bias=bias)
-        self.down = Linear(second, inner, width, deviation=out_deviation, bias=bias)
+        self.up = Linear(first, width, inner, stddev=stddev, bias=bias)
+        self.down = Linear(second, inner, width, stddev=out_stddev, bias=bias)
         gated = ACTIVATIONS[activation][1]
-        self.gate = Linear(third, width, inner, deviation=deviation, bias=bias) if gated else None
+        self.gate = Linear(third, width, inner, stddev=stddev, bias=bias) if gated else None
 
     def __call__(self, x: Rows) -> Rows:
         function = ACTIVATIONS[self.activation][0]

@@ -29,7 +29,7 @@ class MLP(nnx.Module):
         keys = jax.random.split(key, len(widths) - 1)
         sizes = list(zip(widths[:-1], widths[1:], strict=True))
         self.layers = nnx.List(
-            Linear(one, inputs, outputs, deviation=(2 / inputs) ** 0.5)
+            Linear(one, inputs, outputs, stddev=(2 / inputs) ** 0.5)
             for one, (inputs, outputs) in zip(keys, sizes, strict=True)
         )
         self.norms = nnx.List(_norm(norm, outputs) for _, outputs in sizes[:-1] if norm != "none")

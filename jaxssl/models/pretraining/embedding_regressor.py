@@ -29,6 +29,6 @@ class EmbeddingRegressor(nnx.Module):
             2 * config.width,
             activation="gelu",
             bias=True,
-            deviation=sd,
-            out_deviation=sd,
+            stddev=sd,
+            out_stddev=sd,
         )

@@ -44,8 +44,8 @@ class ImageAutoencoderModel(nnx.Module):
         self.map_shape = (rows, columns, maps)
         self.encoder = encoder.make(keys[0], channels)
         features, places = encoder.features, rows * columns * maps
-        self.code = Linear(keys[1], features, code, deviation=features**-0.5)
-        self.maps = Linear(keys[2], code, places, deviation=code**-0.5)
+        self.code = Linear(keys[1], features, code, stddev=features**-0.5)
+        self.maps = Linear(keys[2], code, places, stddev=code**-0.5)
         self.decoder = ImageDecoder(keys[3], maps, decoder_width, channels, doublings=DOUBLINGS)
 
     def decode(

@@ -42,7 +42,7 @@ class ImageDecoder(nnx.Module):
         )
         self.norms = nnx.List(GroupNorm(after) for _, after in stages)
         last = stages[-1][1] if stages else inputs
-        self.pixels = Convolution(keys[-1], last, outputs, 3, deviation=0.1 * (9 * last) ** -0.5)
+        self.pixels = Convolution(keys[-1], last, outputs, 3, stddev=0.1 * (9 * last) ** -0.5)
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(

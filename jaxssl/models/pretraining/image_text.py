@@ -37,7 +37,7 @@ class ImageTextModel(nnx.Module):
         self.encoder = encoder.make(keys[0], channels)
         self.text = text.make(keys[1], vocab_size)
         self.image_projection, self.text_projection = (
-            Linear(one, inputs, width, deviation=inputs**-0.5, bias=False)
+            Linear(one, inputs, width, stddev=inputs**-0.5, bias=False)
             for one, inputs in ((keys[2], encoder.features), (keys[3], text.width))
         )
         self.logit_scale = nnx.Param(jnp.array(math.log(1 / temperature)))

@@ -54,15 +54,15 @@ class MaskedLanguageModel(nnx.Module):
         width, sd = config.width, config.initializer_range
         outputs = config.table_width if config.tied_head else width
         self.encoder = config.make(encoder, vocab_size)
-        self.transform = Linear(transform, width, outputs, deviation=sd)
+        self.transform = Linear(transform, width, outputs, stddev=sd)
         self.transform_norm = make_norm(
             config.norm, outputs, epsilon=config.norm_epsilon, bias=config.bias
         )
         self.output_kernel = make_output_kernel(key, config, vocab_size)
         self.output_bias = nnx.Param(jnp.zeros(vocab_size))
         with_pooler = with_pooler or with_pairs
-        self.pooler = Linear(pooler, width, width, deviation=sd) if with_pooler else None
-        self.pair_classifier = Linear(pairs, width, 2, deviation=sd) if with_pairs else None
+        self.pooler = Linear(pooler, width, width, stddev=sd) if with_pooler else None
+        self.pair_classifier = Linear(pairs, width, 2, stddev=sd) if with_pairs else None
 
     def output_embedding(self) -> Float[Array, "vocab outputs"]:
         """Returns the kernel of the token head, `[vocab, outputs]`: the embedding table or its own."""

@@ -41,10 +41,10 @@ class MaskedPatchModel(nnx.Module):
         keys = jax.random.split(key, 5)
         width, sd = decoder.width, decoder.initializer_range
         self.encoder = encoder.make(keys[0], channels)
-        self.narrow = Linear(keys[1], encoder.features, width, deviation=sd)
+        self.narrow = Linear(keys[1], encoder.features, width, stddev=sd)
         self.mask = nnx.Param(sd * jax.random.normal(keys[2], (1, width)))
         self.decoder = Blocks(decoder, keys[3])
-        self.patches = Linear(keys[4], width, encoder.patch**2 * channels, deviation=sd)
+        self.patches = Linear(keys[4], width, encoder.patch**2 * channels, stddev=sd)
 
     def masks(self, like: States, count: int) -> States:
         """So many mask tokens for every row of `like`, in its type."""

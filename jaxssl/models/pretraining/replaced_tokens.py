@@ -56,8 +56,8 @@ class ReplacedTokenModel(nnx.Module):
         first, second, third, fourth = jax.random.split(key, 4)
         width, sd = discriminator.width, discriminator.initializer_range
         self.discriminator = discriminator.make(first, vocab_size)
-        self.transform = Linear(second, width, width, deviation=sd)
-        self.classifier = Linear(third, width, 1, deviation=sd)
+        self.transform = Linear(second, width, width, stddev=sd)
+        self.classifier = Linear(third, width, 1, stddev=sd)
         self.generator = MaskedLanguageModel(fourth, generator, vocab_size, with_pairs=False)
         for name in TABLES:
             setattr(self.generator.encoder, name, None)

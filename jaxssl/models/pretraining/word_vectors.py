@@ -14,5 +14,5 @@ class WordVectorModel(nnx.Module):
 
     def __init__(self, key: Array, width: int, vocab_size: int):
         # word2vec draws from -0.5 / width … 0.5 / width: this is that variance.
-        self.words = Embedding(key, vocab_size, width, deviation=1 / (width * 12**0.5))
-        self.contexts = Embedding(jax.random.key(0), vocab_size, width, deviation=0.0)
+        self.words = Embedding(key, vocab_size, width, stddev=1 / (width * 12**0.5))
+        self.contexts = Embedding(jax.random.key(0), vocab_size, width, stddev=0.0)

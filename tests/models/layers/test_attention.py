@@ -134,16 +134,16 @@ def test_splash_is_the_formula_on_a_mesh(kind, monkeypatch):
     theirs = jnp.asarray(np.stack([1 + (counts > 50), 3 * np.ones(length, int)])[:, :places])
     form = {"causal": True} if kind == "causal" else {"key_segments": theirs}
 
-    def total(parts, wish):
-        out = attention(*parts, segments, wish=wish, **form)
+    def total(parts, implementation):
+        out = attention(*parts, segments, implementation=implementation, **form)
         return (out * random(*out.shape, seed=9)).sum(), out
 
     mesh = Mesh(2, 1, 2).make(jax.devices()[:4])
 
     @partial(jax.jit, static_argnums=1)
-    def both(parts, wish):
+    def both(parts, implementation):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return jax.value_and_grad(total, has_aux=True)(parts, wish)
+            return jax.value_and_grad(total, has_aux=True)(parts, implementation)
 
     cut = jax.device_put(parts, NamedSharding(mesh, PartitionSpec("data", None, "tensor")))
     with choices_made() as made:

@@ -167,19 +167,23 @@ def _of_class(flops: float, kind: int) -> StepFlops:
     )
 
 
+def _shape(variable: Any) -> tuple[int, ...]:
+    return tuple(variable.aval.shape)
+
+
 def _matrix_product(equation: JaxprEqn) -> float:
     """Two FLOPs for each number of the result and each number that is summed for it."""
     (contracted, _), _ = equation.params["dimension_numbers"]
-    left = equation.invars[0].aval.shape
-    return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+    left = _shape(equation.invars[0])
+    return 2.0 * math.prod(_shape(equation.outvars[0])) * math.prod(left[i] for i in contracted)
 
 
 def _convolution(equation: JaxprEqn) -> float:
     """Two FLOPs for each number of the result and each number of one output channel of the kernel."""
-    kernel, numbers = equation.invars[1].aval.shape, equation.params["dimension_numbers"]
+    kernel, numbers = _shape(equation.invars[1]), equation.params["dimension_numbers"]
     window = math.prod(kernel) // kernel[numbers.rhs_spec[0]]
     zeros = math.prod(equation.params["lhs_dilation"])  # of as many inputs all but one are zero
-    return 2.0 * math.prod(equation.outvars[0].aval.shape) * window / zeros
+    return 2.0 * math.prod(_shape(equation.outvars[0])) * window / zeros
 
 
 def _scan(equation: JaxprEqn, inputs: Classes) -> tuple[Classes, StepFlops]:

@@ -9,6 +9,8 @@ from jaxssl.data.prepared.manifest import read_manifest
 from jaxssl.data.preparing.texts import Prepare
 from jaxssl.data.rows import Rows
 from jaxssl.errors import InputError
+from jaxssl.models import bert
+from jaxssl.objectives import MaskedLM
 from jaxssl.runs.hosts import Hosts
 from jaxssl.training import prepare_once as module
 from jaxssl.training.config import Pretraining
@@ -20,7 +22,7 @@ def config(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PAUSE", 0.01)
     how = Prepare(Words(), length=16, tokenizer=write_vocabulary(tmp_path), workers=1)
     rows = Rows(str(tmp_path / "rows"), prepare=how)
-    return Pretraining(rows, objective=None, run=str(tmp_path / "run"))
+    return Pretraining(rows, objective=MaskedLM(bert(1, 8, 1)), run=str(tmp_path / "run"))
 
 
 def test_the_first_host_prepares_and_the_second_waits(config, monkeypatch, capfd):

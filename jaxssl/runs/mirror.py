@@ -147,25 +147,25 @@ def synchronize(stored: StoredRun, folder: Path) -> Mirror:
     Raises:
       InputError: The store has files that no run has written, or the local folder is of another run.
     """
-    store, there, here = stored.store, None, None
+    store, stored_id, local_id = stored.store, None, None
     if IDENTITY in stored.sizes:
-        there = store.read_json(IDENTITY)["id"]
+        stored_id = store.read_json(IDENTITY)["id"]
     elif stored.sizes:
         raise InputError(
             f"{store.url} holds files that no run has put there; set run to another URL, and start to "
             f"{store.url} to begin with the parameters that are there"
         )
     if (folder / IDENTITY).is_file():
-        here = json.loads((folder / IDENTITY).read_text(encoding="utf8"))["id"]
-    if here is not None and here != there:
+        local_id = json.loads((folder / IDENTITY).read_text(encoding="utf8"))["id"]
+    if local_id is not None and local_id != stored_id:
         raise InputError(
-            f"{folder} is what another run has left that was at {store.url}, with its checkpoints; "
+            f"{folder} belongs to another run, which was at {store.url} before, and has its checkpoints; "
             "remove that folder to go on, or set run to another URL"
         )
-    identity = {"id": there or uuid.uuid4().hex, "url": store.url}
-    if there is None:
+    identity = {"id": stored_id or uuid.uuid4().hex, "url": store.url}
+    if stored_id is None:
         store.write_json(IDENTITY, identity)
-    if here is None or _is_behind(folder, stored):
+    if local_id is None or _is_behind(folder, stored):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         stored.download([name for name in stored.others if name != IDENTITY], folder)

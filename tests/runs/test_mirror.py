@@ -90,7 +90,7 @@ def test_other_runs_and_other_files_are_left_alone(url):
     with mirrored(url):
         write_step(url, 2)
     Store(url).write_json(IDENTITY, {"id": "another"})
-    with pytest.raises(InputError, match="is what another run has left"), mirrored(url):
+    with pytest.raises(InputError, match="belongs to another run"), mirrored(url):
         pass
     Store("memory://bucket/notes").write_json("mine", 1)
     with (

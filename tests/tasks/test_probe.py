@@ -91,7 +91,7 @@ def test_neighbours_vote_as_in_a_loop():
         (lambda rows, labels: probe_linear(rows * np.nan, labels, 3), "are not finite"),
         (
             lambda rows, labels: probe_neighbours(rows[:9], labels[:9], rows, 3, counts=(10,)),
-            "counts=(10,) must lie between 1 and the 9 known images",
+            r"counts=\(10,\) must lie between 1 and the 9 known images",
         ),
     ],
 )

@@ -1,0 +1,71 @@
+"""Embeddings of texts: pooling by hand, in the order of the texts, of any number and length."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxssl.data.rows import Rows
+from jaxssl.errors import InputError
+from jaxssl.models.recipes import bert, gpt2
+from jaxssl.objectives import CausalLM, MaskedLM, SimCSE
+from jaxssl.pretrained.texts import Embedder, cosines, load_embedder
+from jaxssl.training.config import Pretraining
+from tests.pretrained.hand_made import new_model, save_run, state_of
+
+SHAPE = {"depth": 1, "width": 16, "heads": 2, "max_length": 32}
+
+
+@pytest.fixture(scope="module")
+def runs(word_rows, tmp_path_factory):
+    """A run of a bidirectional network, one of a causal network, and one of SimCSE."""
+    folder = tmp_path_factory.mktemp("runs")
+    objectives = {
+        "masked": MaskedLM(encoder=bert(**SHAPE)),
+        "causal": CausalLM(decoder=gpt2(**SHAPE)),
+        "simcse": SimCSE(bert(**SHAPE), pooling="projector"),
+    }
+    for name, objective in objectives.items():
+        config = Pretraining(Rows(word_rows, batch=4), objective, run=str(folder / name))
+        save_run(config, [(state_of(1, new_model(config)), None)])
+    return folder
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_states_are_pooled(runs, pooling):
+    embed = load_embedder(runs / "masked", pooling)
+    text = "bat den kit"
+    ids = [embed.tokenizer.begin, *embed.tokenizer.encode([text])[0], embed.tokenizer.end]
+    tokens = jnp.array([ids])
+    states = np.asarray(embed.network(tokens, jnp.ones_like(tokens)))[0]
+    expected = states.mean(axis=0) if pooling == "mean" else states[0]
+    np.testing.assert_allclose(embed([text])[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_vectors_come_in_the_order_of_the_texts(runs):
+    """Texts of many lengths, one empty and one too long, three at a time."""
+    embed = load_embedder(runs / "masked")
+    texts = ["bat " * count for count in (3, 40, 1, 0, 7, 12, 2)]
+    together = Embedder(embed.network, embed.tokenizer, "mean", batch=3)(texts)
+    assert together.shape == (7, 16)
+    assert together.dtype == np.float32
+    for text, vector in zip(texts, together, strict=True):
+        np.testing.assert_allclose(embed([text])[0], vector, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(embed(["bat " * 30])[0], together[1], rtol=1e-4, atol=1e-5)
+    assert embed([]).shape == (0, 16)
+
+
+def test_the_pooling_is_that_of_the_objective(runs):
+    assert load_embedder(runs / "masked").pooling == "mean"
+    assert load_embedder(runs / "masked", "cls").pooling == "cls"
+    assert load_embedder(runs / "simcse").pooling == "cls"
+    assert load_embedder(runs / "causal").pooling == "mean"
+    with pytest.raises(InputError, match="has seen no text; set pooling to"):
+        load_embedder(runs / "causal", "cls")
+    with pytest.raises(InputError, match="is no run"):
+        load_embedder(runs / "none")
+
+
+def test_cosines_by_hand():
+    first = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    second = np.array([[4.0, 3.0], [0.0, 5.0], [1.0, 2.0], [-2.0, -2.0]])
+    np.testing.assert_allclose(cosines(first, second), [24 / 25, 0.0, 0.0, -1.0], atol=1e-12)

@@ -75,7 +75,7 @@ BROKEN = [  # options, and what the one line says
     ("--on cpu:8 --optimizer.host-moments", "a cpu has no pinned_host memory beside its own"),
     (
         "--on cpu:8 --objective.encoder.attention fused",
-        "attention 'fused': there is no fused kernel for cpu; pass 'auto', which takes XLA here",
+        "attention='fused': there is no fused kernel for cpu; set attention to 'auto', which takes XLA here",
     ),
     ("--on cpu:8 --optimizer.peak -1", "peak=-1.0,? must be above 0"),
     ("--on cpu:8 --average 2", "average=2.0 must lie between 0 and 1"),

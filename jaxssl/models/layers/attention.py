@@ -1,8 +1,10 @@
-"""Attention within documents: the formula, and the choice of what computes it.
+"""Attention within documents: the formula, and the dispatch to what computes it.
 
-Shapes: queries [batch, length, heads, head_dim]; keys and values [batch, places, kv_heads,
-head_dim], where places is length but in cross-attention. kv_heads divides heads; query head i reads
-key head i // (heads / kv_heads).
+    queries           [batch, length, heads, head_dim]
+    keys and values   [batch, key_length, kv_heads, head_dim]
+
+`key_length` is `length` in self-attention. `kv_heads` divides `heads`: query head i reads key head
+i // (heads / kv_heads) (grouped-query attention, Ainslie et al. 2023).
 """
 
 from functools import partial
@@ -11,13 +13,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.models.layers.attention_choice import Choice, AttentionImplementation, choose
+from jaxssl.models.layers.attention_choice import AttentionImplementation, Choice, choose
 from jaxssl.models.layers.dropout import dropout
-from jaxssl.models.layers.fused_attention import cudnn_attention, on_mesh, splash_attention
+from jaxssl.models.layers.fused_attention import cudnn_attention, run_on_mesh, splash_attention
 
 Queries = Float[Array, "batch length heads head_dim"]
-Keys = Float[Array, "batch places kv_heads head_dim"]
+Keys = Float[Array, "batch key_length kv_heads head_dim"]
 Segments = Int[Array, "batch length"]
+KeySegments = Int[Array, "batch key_length"]
 Prefix = Bool[Array, "batch length"]
 
 
@@ -27,7 +30,7 @@ def attention(
     values: Keys,
     segments: Segments,
     *,
-    key_segments: Int[Array, "batch places"] | None = None,
+    key_segments: KeySegments | None = None,
     causal: bool = False,
     prefix: Prefix | None = None,
     window: int | Array | None = None,
@@ -35,16 +38,36 @@ def attention(
     key: Array | None = None,
     implementation: AttentionImplementation = "auto",
 ) -> Queries:
-    """softmax(q k / sqrt(head_dim)) v over the places that a query may see (Vaswani et al. 2017).
+    """Computes scaled dot-product attention within documents.
 
-    A place sees those of its own segment, none of them later if `causal` (but those of the `prefix`,
-    which all of the segment see; Raffel et al. 2020, section 3.2.1), and none more than `window`
-    places away on either side (a number, or a traced scalar where layers differ). `key_segments`
-    are those of keys that are of another sequence: cross-attention. A place that sees nothing, as
-    all of segment 0 (padding), gets zeros. Dropout acts on the weights.
+        softmax(q k^T / sqrt(head_dim)) v    over the keys that a query may see (`visible`)
 
-    A fused kernel computes it where there is one that can, by the platform of the surrounding mesh
-    (attention_choice.py); `implementation` "xla" never takes one, and "fused" raises `InputError` without one.
+    Args:
+      queries: Queries, `[batch, length, heads, head_dim]`.
+      keys: Keys, `[batch, key_length, kv_heads, head_dim]`.
+      values: Values, of the shape of the keys.
+      segments: Document number of every query, `[batch, length]`; 0 is padding.
+      key_segments: Document number of every key of another sequence (cross-attention), `[batch, key_length]`.
+        `None`: keys and queries are of one sequence.
+      causal: Whether a position sees no later ones.
+      prefix: Positions that all of their document see even if `causal`, bool `[batch, length]` (prefix LM,
+        Raffel et al. 2020, section 3.2.1).
+      window: Positions on either side that a position sees; a scalar may be traced, where layers differ.
+        `None`: all.
+      dropout_rate: Dropout rate of the attention weights.
+      key: Random key of dropout. `None`: no dropout.
+      implementation: "auto" takes a fused kernel where one can compute this, "xla" never takes one, "fused"
+        always does (attention_choice.py). The platform is that of the surrounding mesh.
+
+    Returns:
+      The mixed values in the type of the values, `[batch, length, heads, head_dim]`; zeros where a query
+      sees no key, as in padding.
+
+    Raises:
+      InputError: `implementation` is "fused" and no fused kernel can compute this.
+
+    References:
+      Vaswani et al. 2017, "Attention is all you need", section 3.2.1.
     """
     dropped = key is not None and dropout_rate > 0
     choice = choose(
@@ -77,12 +100,12 @@ def _fused(
     keys: Keys,
     values: Keys,
     segments: Segments,
-    key_segments: Int[Array, "batch places"] | None,
+    key_segments: KeySegments | None,
     causal: bool,
 ) -> Queries:
     kernel = {"splash": splash_attention, "cudnn": cudnn_attention}[choice.kernel]
     theirs = segments if key_segments is None else key_segments
-    mixed = on_mesh(partial(kernel, causal=causal), queries, keys, values, segments, theirs)
+    mixed = run_on_mesh(partial(kernel, causal=causal), queries, keys, values, segments, theirs)
     sees = segments != 0
     if key_segments is not None:
         sees = visible(segments, key_segments, causal=False, window=None).any(axis=2)
@@ -91,13 +114,24 @@ def _fused(
 
 def visible(
     segments: Segments,
-    key_segments: Int[Array, "batch places"] | None = None,
+    key_segments: KeySegments | None = None,
     *,
     causal: bool,
     prefix: Prefix | None = None,
     window: int | Array | None,
-) -> Bool[Array, "batch length places"]:
-    """Whether the place of axis 1 may look at the place of axis 2."""
+) -> Bool[Array, "batch length key_length"]:
+    """Computes which keys each query sees: those of its own document, less what the options exclude.
+
+    Args:
+      segments: Document number of every query, `[batch, length]`; 0 is padding, which sees nothing.
+      key_segments: Document number of every key, `[batch, key_length]`. `None`: the same as `segments`.
+      causal: Whether a query sees no later keys.
+      prefix: Keys that all queries of their document see even if `causal`, bool `[batch, key_length]`.
+      window: Positions on either side that a query sees. `None`: all.
+
+    Returns:
+      True where the query of axis 1 sees the key of axis 2, bool `[batch, length, key_length]`.
+    """
     theirs = segments if key_segments is None else key_segments
     same = (segments[:, :, None] == theirs[:, None, :]) & (segments[:, :, None] != 0)
     shape = (1, segments.shape[1], theirs.shape[1])
@@ -118,18 +152,36 @@ def xla_attention(
     values: Keys,
     segments: Segments,
     *,
-    key_segments: Int[Array, "batch places"] | None,
+    key_segments: KeySegments | None,
     causal: bool,
     prefix: Prefix | None,
     window: int | Array | None,
     dropout_rate: float,
     key: Array | None,
 ) -> Queries:
-    """The plain formula; the weights [batch, heads, length, places] exist. Softmax in float32."""
+    """Computes attention by the plain formula, with weights `[batch, heads, length, key_length]` in memory.
+
+    The softmax is computed in float32. Arguments and result are those of `attention`.
+
+    Args:
+      queries: Queries, `[batch, length, heads, head_dim]`.
+      keys: Keys, `[batch, key_length, kv_heads, head_dim]`.
+      values: Values, of the shape of the keys.
+      segments: Document number of every query, `[batch, length]`.
+      key_segments: Document number of every key, `[batch, key_length]`, or `None`.
+      causal: Whether a position sees no later ones.
+      prefix: Positions that all of their document see, `[batch, length]`, or `None`.
+      window: Positions on either side that a position sees, or `None`.
+      dropout_rate: Dropout rate of the attention weights.
+      key: Random key of dropout, or `None`.
+
+    Returns:
+      The mixed values, `[batch, length, heads, head_dim]`.
+    """
     batch, length, heads, head_dim = queries.shape
     kv_heads = keys.shape[2]
     groups = heads // kv_heads
-    # Heads before places: every product is then a plain batched matrix product (10 % of a small
+    # Heads before positions: every product is then a plain batched matrix product (10 % of a small
     # model's step on a CPU against leaving the order to einsum).
     queries = (queries * head_dim**-0.5).reshape(batch, length, kv_heads, groups, head_dim)
     queries = queries.transpose(0, 2, 3, 1, 4)
@@ -138,7 +190,8 @@ def xla_attention(
     seen = visible(segments, key_segments, causal=causal, prefix=prefix, window=window)
     sees = segments != 0 if key_segments is None else seen.any(axis=2)
     seen = seen[:, None, None]
-    # A finite floor: a place that sees nothing gets equal weights, not 0 / 0, and is zeroed below.
+    # A finite floor: a query that sees nothing gets equal weights, not 0 / 0, and its result is set
+    # to zero below.
     weights = jax.nn.softmax(jnp.where(seen, scores, jnp.finfo(jnp.float32).min), axis=-1)
     weights = dropout(weights, dropout_rate, key).astype(values.dtype)
     mixed = jnp.einsum("bkgts,bksd->bkgtd", weights, values).transpose(0, 3, 1, 2, 4)

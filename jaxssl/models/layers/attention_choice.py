@@ -1,6 +1,7 @@
-"""Which attention computes: a fused kernel where there is one that can, XLA elsewhere, and why.
+"""Chooses what computes attention: a fused kernel where one can, XLA elsewhere, with the reason.
 
-Decided while tracing, by the platform of the mesh that the step is for, which need not be here.
+The choice is made while tracing, by the platform of the surrounding mesh, whose devices need not be present
+(`jaxssl plan` compiles for others).
 """
 
 from collections.abc import Iterator
@@ -16,17 +17,19 @@ from jaxtyping import Array
 from jaxssl.errors import InputError
 from jaxssl.sharding.layout import mesh_axes
 
-AttentionImplementation = Literal["auto", "xla", "fused"]  # what a configuration asks for
+AttentionImplementation = Literal["auto", "xla", "fused"]
 KERNELS = {"tpu": "splash", "gpu": "cudnn"}
-SHORTEST = 128  # places of a block of splash; shorter rows have small scores
+SHORTEST = 128  # positions of a block of splash attention; the scores of shorter rows are small
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What computes an attention."""
+    """What computes an attention, and why."""
 
-    kernel: str  # "xla", "splash" or "cudnn"
-    reason: str  # why none that is fused; "" for these
+    kernel: str
+    """"xla", "splash" or "cudnn"."""
+    reason: str
+    """Why no fused kernel computes it; empty where one does."""
 
 
 _made: ContextVar[list[Choice] | None] = ContextVar("choices", default=None)
@@ -35,7 +38,7 @@ _plain: ContextVar[bool] = ContextVar("plain", default=False)
 
 @contextmanager
 def choices_made() -> Iterator[list[Choice]]:
-    """The list fills with the choices made while tracing in this context, each once."""
+    """Yields a list that fills with the choices made while tracing in this context, each once."""
     choices: list[Choice] = []
     token = _made.set(choices)
     try:
@@ -46,7 +49,7 @@ def choices_made() -> Iterator[list[Choice]]:
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """While tracing in this context, XLA computes every attention, whatever was asked for.
+    """Makes XLA compute every attention that is traced in this context, whatever was asked for.
 
     Its matrix products can then be counted (`jaxssl/training/flops.py`); a fused kernel hides them.
     """
@@ -66,7 +69,22 @@ def choose(
     windowed: bool,
     prefixed: bool,
 ) -> Choice:
-    """Raises InputError where the implementation is a fused kernel and none can do this."""
+    """Chooses what computes an attention on the platform of the surrounding mesh.
+
+    Args:
+      implementation: What the configuration asks for: "auto", "xla" or "fused".
+      queries: Queries (or their shapes), `[batch, length, heads, head_dim]`.
+      keys: Keys (or their shapes), `[batch, key_length, kv_heads, head_dim]`.
+      dropped: Whether dropout acts on the attention weights.
+      windowed: Whether positions see only a window.
+      prefixed: Whether a prefix is seen in spite of causality.
+
+    Returns:
+      The kernel, and the reason if it is none that is fused.
+
+    Raises:
+      InputError: `implementation` is "fused" and no fused kernel can compute this.
+    """
     if _plain.get():
         return Choice("xla", "its products are counted")
     platform = platform_of_mesh()
@@ -78,7 +96,9 @@ def choose(
             or _no_mesh(platform, queries, keys)
         )
     if implementation == "fused" and reason:
-        raise InputError(f"attention 'fused': {reason}; pass 'auto', which takes XLA here")
+        raise InputError(
+            f"attention='fused': {reason}; set attention to 'auto', which takes XLA here"
+        )
     choice = Choice("xla" if reason else KERNELS[platform], reason)
     made = _made.get()
     if made is not None and choice not in made:
@@ -87,7 +107,7 @@ def choose(
 
 
 def platform_of_mesh() -> str:
-    """Of the devices that the surrounding mesh is of; without one, of those that JAX has."""
+    """Returns the platform ("cpu", "gpu", "tpu") of the surrounding mesh, or of JAX's devices without one."""
     device = jax.sharding.get_abstract_mesh().abstract_device
     return jax.default_backend() if device is None else device.platform
 
@@ -96,7 +116,7 @@ def _no_kernel(platform: str, dropped: bool, windowed: bool, prefixed: bool) -> 
     if platform not in KERNELS:
         return f"there is no fused kernel for {platform}"
     if dropped:
-        return "dropout acts on the attention weights (attention_dropout 0 leaves it out)"
+        return "dropout acts on the attention weights (attention_dropout=0 leaves it out)"
     if windowed:
         return "the window differs from layer to layer"
     if prefixed:
@@ -105,13 +125,13 @@ def _no_kernel(platform: str, dropped: bool, windowed: bool, prefixed: bool) -> 
 
 
 def _no_shape(platform: str, queries: Array, keys: Array) -> str:
-    head_dim, places = queries.shape[-1], min(queries.shape[1], keys.shape[1])
-    if places < SHORTEST:
-        return f"{places} places are fewer than the {SHORTEST} of a block"
+    head_dim, length = queries.shape[-1], min(queries.shape[1], keys.shape[1])
+    if length < SHORTEST:
+        return f"{length} positions are fewer than the {SHORTEST} of a block"
     if head_dim % 8:
-        return f"heads of {head_dim} numbers are no multiple of 8"
+        return f"the width of heads, {head_dim}, is no multiple of 8"
     if platform == "gpu" and head_dim > 128:
-        return f"heads of {head_dim} numbers are wider than the 128 of cuDNN"
+        return f"the width of heads, {head_dim}, is above the 128 of cuDNN"
     if platform == "gpu" and queries.dtype.itemsize > 2:
         return f"cuDNN takes bfloat16, and this is {queries.dtype}"
     return ""
@@ -121,7 +141,7 @@ def _no_mesh(platform: str, queries: Array, keys: Array) -> str:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         several = platform == "tpu" and jax.device_count() > 1
-        return "no mesh says how the arrays lie on several devices" if several else ""
+        return "no mesh says how the arrays are sharded over several devices" if several else ""
     if len(set(mesh.axis_types)) > 1 or AxisType.Explicit in mesh.axis_types:
         return f"the mesh has axes of {', '.join(str(kind) for kind in mesh.axis_types)}"
     if AxisType.Manual in mesh.axis_types:  # the arrays are a device's own

@@ -1,9 +1,10 @@
-"""Convolution and the norms between convolutions; images are [batch, height, width, channels].
+"""Convolution and the norms between convolutions.
 
-A norm is called with running statistics or None and gives back moments beside its result: a group norm has
-neither, `()`. Batch norm (Ioffe & Szegedy 2015) is over the whole global batch: under jit the mean over a
-batch axis that is cut is exact, whatever the devices. Its running statistics are no parameters; who carries
-them gives them back where no batch is to be trusted, as in evaluation.
+Maps are [batch, height, width, channels]. A norm is called with running statistics or None, and returns
+moments beside its result; a group norm has neither and returns (). Batch norm (Ioffe & Szegedy 2015) is
+over the whole global batch: under jit the mean over a sharded batch axis is exact, whatever the devices.
+Its running statistics are no parameters; the objectives carry them
+(objectives/joint_embedding/batch_statistics.py) and give them back to the network in evaluation.
 """
 
 from typing import Any, Literal
@@ -15,22 +16,33 @@ from jaxtyping import Array, Float
 
 from jaxssl.models.layers.attention_choice import platform_of_mesh
 from jaxssl.models.layers.convolution_on_cpu import convolve, convolve_on_cpu
-from jaxssl.models.layers.dense import along_last
+from jaxssl.models.layers.dense import broadcast_last
 from jaxssl.sharding.layout import constrain
 
 Maps = Float[Array, "batch height width channels"]
 Norm = Literal["group", "batch"]
-Statistics = Any  # of the batch norms of a network, in its shape; no leaves where it has none
+Statistics = (
+    Any  # pytree of the moments of a network's batch norms; () or None where there are none
+)
 
-GROUPS = 32  # of a group norm (Wu & He 2018) …
-LEAST = 4  # … whose groups have at least so many channels
+GROUPS = 32  # most groups of a group norm (Wu & He 2018)
+LEAST = 4  # fewest channels of its groups
 
 
 class Convolution(nnx.Module):
-    """x * kernel of size x size, without bias; edges are padded so that stride 1 keeps the size.
+    """Convolution with a square kernel, without bias; edges are padded so that stride 1 keeps the size.
 
-    Maps are cut along the batch alone: left to itself, XLA (of jax 0.10) cuts some along height or width
-    too and adds up kernels' gradients several times.
+    Maps and their gradients are sharded along the batch alone: otherwise XLA (of jax 0.10) shards some of
+    them along height or width too, and adds up the kernels' gradients several times.
+
+    Args:
+      key: Random key of the initial kernel.
+      inputs: Channels that are read.
+      outputs: Channels that are computed.
+      size: Side of the kernel, an odd number.
+      stride: Step of the window on both axes.
+      stddev: Standard deviation of the initial kernel. `None`: sqrt(2 / (size^2 outputs)), which keeps the
+        variance of gradients in the backward pass (He et al. 2015).
     """
 
     def __init__(
@@ -45,18 +57,29 @@ class Convolution(nnx.Module):
     ):
         self.stride = stride
         shape = (size, size, inputs, outputs)
-        if stddev is None:  # He et al. 2015, of the backward pass
+        if stddev is None:
             stddev = (2 / (size * size * outputs)) ** 0.5
         self.kernel = nnx.Param(stddev * jax.random.normal(key, shape))
 
     def __call__(self, x: Maps) -> Maps:
+        """Convolves `x` `[batch, height, width, inputs]`, in its type."""
         on_cpu = platform_of_mesh() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
         apply = convolve_on_cpu if on_cpu else convolve
-        return by_image(apply(by_image(x), self.kernel[...].astype(x.dtype), self.stride))
+        kernel = self.kernel[...].astype(x.dtype)
+        return shard_by_image(apply(shard_by_image(x), kernel, self.stride))
 
 
 class GroupNorm(nnx.Module):
-    """Each group of channels of an image to mean 0 and variance 1, then scale and bias (Wu & He 2018)."""
+    """Brings each group of an image's channels to mean 0 and variance 1, then applies scale and bias.
+
+    Args:
+      channels: Channels of the maps; `groups_of` them are the groups.
+      scale: Initial scale.
+      epsilon: Number added to the variance.
+
+    References:
+      Wu & He 2018, "Group normalization".
+    """
 
     def __init__(self, channels: int, *, scale: float = 1.0, epsilon: float = 1e-5):
         self.groups = groups_of(channels)
@@ -65,14 +88,18 @@ class GroupNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels))
 
     def __call__(self, x: Maps, statistics: Statistics = None) -> tuple[Maps, Statistics]:
+        """Normalises maps `x` `[batch, height, width, channels]`.
+
+        `statistics` are not read, and `()` is returned beside the result.
+        """
         batch, height, width, channels = x.shape
 
         def over_groups(means: Float[Array, "batch channels"]) -> Float[Array, "batch 1 channels"]:
-            """The mean over the channels of each group, at every one of them."""
+            """The mean over the channels of each group, for every channel of the group."""
             grouped = means.reshape(batch, self.groups, -1).mean(axis=2)
             return jnp.repeat(grouped, channels // self.groups, axis=1)[:, None]
 
-        # Over the places first, where channels lie side by side, then over the few means that are left.
+        # Over the positions first, where channels are contiguous, then over the few means that are left.
         rows = x.astype(jnp.float32).reshape(batch, height * width, channels)
         centred = rows - over_groups(rows.mean(axis=1))
         variance = over_groups(jnp.square(centred).mean(axis=1))
@@ -80,12 +107,21 @@ class GroupNorm(nnx.Module):
         return affine(exact, self.scale[...], self.bias[...]).astype(x.dtype), ()
 
     def first_statistics(self) -> Statistics:
-        """It has none."""
+        """Returns `()`: a group norm has no running statistics."""
         return ()
 
 
 class BatchNorm(nnx.Module):
-    """Each channel to mean 0 and variance 1 over the global batch, then scale and bias."""
+    """Brings each channel to mean 0 and variance 1 over the global batch, then applies scale and bias.
+
+    Args:
+      channels: Channels of the maps or features.
+      scale: Initial scale.
+      epsilon: Number added to the variance.
+
+    References:
+      Ioffe & Szegedy 2015, "Batch normalization".
+    """
 
     def __init__(self, channels: int, *, scale: float = 1.0, epsilon: float = 1e-5):
         self.epsilon = epsilon
@@ -95,41 +131,60 @@ class BatchNorm(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch ... channels"], statistics: Statistics = None
     ) -> tuple[Float[Array, "batch ... channels"], Statistics]:
-        """Normalised by the statistics, or by the batch's own moments if there are none; and these."""
+        """Normalises by given statistics or by the moments of the batch.
+
+        Args:
+          x: Maps or features, `[batch, ..., channels]`.
+          statistics: {"mean": `[channels]`, "variance": `[channels]`} to normalise by, as in evaluation.
+            `None`: the moments of `x` over all axes but the last.
+
+        Returns:
+          The normalised `x` in its type, and the moments that it was normalised by, float32.
+        """
         exact = x.astype(jnp.float32)
         if statistics is None:
             axes = tuple(range(x.ndim - 1))
             mean = exact.mean(axis=axes)
             statistics = {
                 "mean": mean,
-                "variance": jnp.square(exact - along_last(mean, exact)).mean(axis=axes),
+                "variance": jnp.square(exact - broadcast_last(mean, exact)).mean(axis=axes),
             }
-        centred = exact - along_last(statistics["mean"], exact)
+        centred = exact - broadcast_last(statistics["mean"], exact)
         share = jax.lax.rsqrt(statistics["variance"] + self.epsilon)
-        normed = centred * along_last(share, exact)
+        normed = centred * broadcast_last(share, exact)
         return affine(normed, self.scale[...], self.bias[...]).astype(x.dtype), statistics
 
     def first_statistics(self) -> Statistics:
-        """Mean 0 and variance 1."""
+        """Returns mean 0 and variance 1, each `[channels]`: the running statistics before the first batch."""
         shape = self.scale[...].shape
         return {"mean": jnp.zeros(shape), "variance": jnp.ones(shape)}
 
 
-def by_image(maps: Maps) -> Maps:
-    """Maps, and their gradients, as they lie on a mesh: whole images."""
+def shard_by_image(maps: Maps) -> Maps:
+    """Shards `maps` `[batch, height, width, channels]` and their gradients along the batch alone."""
     return constrain(maps, "batch", None, None, None)
 
 
 def groups_of(channels: int) -> int:
-    """The most groups that divide the channels: at most 32, of at least 4 channels."""
+    """Returns the most groups that divide `channels`: at most 32, each of at least 4 channels."""
     most = max(1, min(GROUPS, channels // LEAST))
     return next(count for count in range(most, 0, -1) if channels % count == 0)
 
 
 def make_map_norm(kind: Norm, channels: int, *, scale: float = 1.0) -> GroupNorm | BatchNorm:
-    """`kind` is "group" or "batch"."""
+    """Makes a norm between convolutions.
+
+    Args:
+      kind: "group" or "batch".
+      channels: Channels of the maps.
+      scale: Initial scale.
+
+    Returns:
+      A `GroupNorm` or `BatchNorm`.
+    """
     return (GroupNorm if kind == "group" else BatchNorm)(channels, scale=scale)
 
 
 def affine(x: Array, scale: Array, bias: Array) -> Array:
-    return x * along_last(scale, x) + along_last(bias, x)
+    """Computes `x` * `scale` + `bias` for `x` `[..., channels]` and vectors `[channels]`."""
+    return x * broadcast_last(scale, x) + broadcast_last(bias, x)

@@ -1,11 +1,14 @@
-"""The gradient of a convolution's kernel on a CPU: products of matrices, a few images at a time.
+"""The gradient of a convolution's kernel on a CPU: matrix products, a few images at a time.
 
-    dk[i, j] = sum over images n and places y, x of  in[n, s y + i, s x + j]^T  dout[n, y, x]
+    dk[i, j] = sum over images n and positions y, x of  in[n, s y + i, s x + j]^T  dout[n, y, x]
 
-XLA takes a convolution whose window is a whole map for it, which is right where there are fast ones and takes
-a CPU several times as long as all the rest of a residual network. Here the window's inputs stand side by side
-as the columns of a matrix, of as many images as stay in the cache. On one device: a batch that is cut would
-be collected for it.
+XLA computes it as a convolution whose window is a whole map, which is right where there are fast ones and
+takes a CPU several times as long as all the rest of a residual network. Here the inputs of the window are
+laid side by side as the columns of a matrix, for as many images as fit into the cache. This is for one
+device: a sharded batch would be gathered for it.
+
+    batch, height, width    of the result's maps        size      side of the square kernel
+    inputs, outputs         channels                    stride    step of the window, the same on both axes
 """
 
 from functools import partial
@@ -17,17 +20,35 @@ from jaxtyping import Array, Float
 Maps = Float[Array, "batch height width channels"]
 Kernel = Float[Array, "size size inputs outputs"]
 
-CACHED = 1 << 20  # numbers of the columns of so many images as are looked at together
+CACHED = 1 << 20  # numbers of the columns of the images that are multiplied at a time
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve_on_cpu(x: Maps, kernel: Kernel, stride: int) -> Maps:
-    """As `convolve`."""
+    """Computes what `convolve` does, with the kernel's gradient as matrix products.
+
+    Args:
+      x: Maps, `[batch, height, width, inputs]`.
+      kernel: Kernel, `[size, size, inputs, outputs]`.
+      stride: Step of the window on both axes.
+
+    Returns:
+      Maps, `[batch, height / stride, width / stride, outputs]`, sides rounded up.
+    """
     return convolve(x, kernel, stride)
 
 
 def convolve(x: Maps, kernel: Kernel, stride: int) -> Maps:
-    """x * kernel; edges are padded so that stride 1 keeps the size."""
+    """Convolves maps with a square kernel; edges are padded with zeros so that stride 1 keeps the size.
+
+    Args:
+      x: Maps, `[batch, height, width, inputs]`.
+      kernel: Kernel of an odd side, `[size, size, inputs, outputs]`.
+      stride: Step of the window on both axes.
+
+    Returns:
+      Maps, `[batch, height / stride, width / stride, outputs]`, sides rounded up.
+    """
     side = kernel.shape[0] // 2
     return jax.lax.conv_general_dilated(
         x,
@@ -42,44 +63,53 @@ def _forward(x: Maps, kernel: Kernel, stride: int) -> tuple[Maps, tuple[Maps, Ke
     return convolve(x, kernel, stride), (x, kernel)
 
 
-def _backward(stride: int, kept: tuple[Maps, Kernel], pull: Maps) -> tuple[Maps, Kernel]:
+def _backward(stride: int, kept: tuple[Maps, Kernel], cotangent: Maps) -> tuple[Maps, Kernel]:
     x, kernel = kept
     _, transpose = jax.vjp(lambda x: convolve(x, kernel, stride), x)
-    return transpose(pull)[0], kernel_gradient(x, pull, kernel.shape[0], stride).astype(
-        kernel.dtype
-    )
+    gradient = kernel_gradient(x, cotangent, kernel.shape[0], stride)
+    return transpose(cotangent)[0], gradient.astype(kernel.dtype)
 
 
 convolve_on_cpu.defvjp(_forward, _backward)
 
 
-def kernel_gradient(x: Maps, pull: Maps, size: int, stride: int) -> Kernel:
-    """The gradient of the kernel, float32, from that of the result, `pull`."""
-    batch, height, width, outputs = pull.shape
+def kernel_gradient(x: Maps, cotangent: Maps, size: int, stride: int) -> Kernel:
+    """Computes the gradient of a convolution's kernel.
+
+    Args:
+      x: Maps that were convolved, `[batch, rows, columns, inputs]`.
+      cotangent: Gradient with respect to the result, `[batch, height, width, outputs]`.
+      size: Side of the kernel.
+      stride: Step of the window on both axes.
+
+    Returns:
+      Gradient with respect to the kernel, float32 `[size, size, inputs, outputs]`.
+    """
+    batch, height, width, outputs = cotangent.shape
     inputs = x.shape[3]
     together = max(1, CACHED // (height * width * size * size * inputs))
     parts = next(count for count in range(-(-batch // together), batch + 1) if batch % count == 0)
 
-    def of_part(x: Maps, pull: Maps) -> Float[Array, "columns outputs"]:
+    def of_part(x: Maps, cotangent: Maps) -> Float[Array, "columns outputs"]:
         columns = _columns(x, size, stride, height, width)
-        rows = pull.reshape(-1, outputs)
+        rows = cotangent.reshape(-1, outputs)
         return jnp.matmul(columns.T, rows, preferred_element_type=jnp.float32)
 
     if parts == 1:
-        total = of_part(x, pull)
+        total = of_part(x, cotangent)
     else:
-        cut = (maps.reshape(parts, -1, *maps.shape[1:]) for maps in (x, pull))
+        split = (maps.reshape(parts, -1, *maps.shape[1:]) for maps in (x, cotangent))
         zeros = jnp.zeros((size * size * inputs, outputs), jnp.float32)
         total, _ = jax.lax.scan(
-            lambda total, part: (total + of_part(*part), None), zeros, tuple(cut)
+            lambda total, part: (total + of_part(*part), None), zeros, tuple(split)
         )
     return total.reshape(size, size, inputs, outputs)
 
 
 def _columns(
     x: Maps, size: int, stride: int, height: int, width: int
-) -> Float[Array, "places columns"]:
-    """What the window sees at every place of the result."""
+) -> Float[Array, "positions columns"]:
+    """What the window sees at every position of the result."""
     side = size // 2
     padded = jnp.pad(x, ((0, 0), (side, side), (side, side), (0, 0)))
     down, across = (stride * (length - 1) + 1 for length in (height, width))

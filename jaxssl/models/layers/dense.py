@@ -1,7 +1,9 @@
-"""Linear, embedding, norm, feed-forward: float32 parameters, computed in the type of the input.
+"""Linear layer, embedding, norms and feed-forward part, computed in the type of the input from float32.
 
-A kernel is [inputs, outputs]: optimizers that factor or orthogonalise it see a matrix.
+A kernel is [inputs, outputs], so that optimizers which factor or orthogonalise it see a matrix.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,27 +16,43 @@ from jaxssl.sharding.lookup import look_up
 Rows = Float[Array, "batch length width"]
 
 
-def along_last(vector: Array, like: Array) -> Array:
-    """A vector in the type of `like`, with leading axes of one to stand beside it."""
+def broadcast_last(vector: Array, like: Array) -> Array:
+    """Reshapes `vector` `[n]` to `[1, ..., 1, n]`, of as many axes as `like` has and in its type."""
     return vector.astype(like.dtype).reshape((1,) * (like.ndim - 1) + vector.shape)
 
 
 class Linear(nnx.Module):
-    """x @ kernel + bias."""
+    """Dense layer, x @ kernel + bias.
+
+    Args:
+      key: Random key of the initial kernel.
+      inputs: Width of what is read.
+      outputs: Width of what is computed.
+      stddev: Standard deviation of the initial kernel; the bias starts at zero.
+      bias: Whether there is a bias.
+    """
 
     def __init__(self, key: Array, inputs: int, outputs: int, *, stddev: float, bias: bool = True):
         self.kernel = nnx.Param(stddev * jax.random.normal(key, (inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
+        """Maps `x` `[..., inputs]` to `[..., outputs]`, in its type."""
         # As a matrix of rows: XLA on CPU copies transposes for the kernel's gradient otherwise.
         rows = jnp.matmul(x.reshape(-1, x.shape[-1]), self.kernel[...].astype(x.dtype))
         y = rows.reshape(*x.shape[:-1], rows.shape[-1])
-        return y if self.bias is None else y + along_last(self.bias[...], y)
+        return y if self.bias is None else y + broadcast_last(self.bias[...], y)
 
 
 class Embedding(nnx.Module):
-    """Row `id` of a table [size, width]."""
+    """Table `[size, width]` whose rows are looked up.
+
+    Args:
+      key: Random key of the initial table.
+      size: Number of rows.
+      width: Width of a row.
+      stddev: Standard deviation of the initial table.
+    """
 
     def __init__(self, key: Array, size: int, width: int, *, stddev: float):
         self.embedding = nnx.Param(stddev * jax.random.normal(key, (size, width)))
@@ -42,7 +60,16 @@ class Embedding(nnx.Module):
     def __call__(
         self, ids: Int[Array, "batch length"], axis: str | None = None
     ) -> Float[Array, "batch length width"]:
-        """`axis` is the logical axis of the table's rows; a table without one is small, and gathered."""
+        """Looks up rows of the table.
+
+        Args:
+          ids: Numbers of rows, `[batch, length]`.
+          axis: Logical axis of the table's rows, "vocab" for tokens. `None`: a small table, which every
+            device gathers.
+
+        Returns:
+          Rows, float32 `[batch, length, width]`.
+        """
         table = self.embedding[...]
         found = look_up(table, ids) if axis == "vocab" else None
         if found is not None:
@@ -51,7 +78,7 @@ class Embedding(nnx.Module):
 
 
 def standardize(x: Float[Array, "... width"], epsilon: float) -> Float[Array, "... width"]:
-    """(x - mean) / sqrt(variance + epsilon), in float32."""
+    """Computes (x - mean) / sqrt(variance + epsilon) over the last axis of `x` `[..., width]`, in float32."""
     exact = x.astype(jnp.float32)
     centred = exact - exact.mean(axis=-1, keepdims=True)
     variance = jnp.square(centred).mean(axis=-1, keepdims=True)
@@ -59,7 +86,16 @@ def standardize(x: Float[Array, "... width"], epsilon: float) -> Float[Array, ".
 
 
 class LayerNorm(nnx.Module):
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias, in float32 (Ba et al. 2016)."""
+    """Layer norm, (x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis, in float32.
+
+    Args:
+      width: Width of the last axis.
+      epsilon: Number added to the variance.
+      bias: Whether there is a bias.
+
+    References:
+      Ba et al. 2016, "Layer normalization".
+    """
 
     def __init__(self, width: int, *, epsilon: float, bias: bool = True):
         self.epsilon = epsilon
@@ -67,42 +103,66 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+        """Normalises `x` `[..., width]`; the result is in its type."""
         exact = standardize(x, self.epsilon)
-        y = exact * along_last(self.scale[...], exact)
-        y = y if self.bias is None else y + along_last(self.bias[...], y)
+        y = exact * broadcast_last(self.scale[...], exact)
+        y = y if self.bias is None else y + broadcast_last(self.bias[...], y)
         return y.astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
-    """x / sqrt(mean(x^2) + epsilon) * scale, in float32 (Zhang and Sennrich 2019)."""
+    """Root mean square norm, x / sqrt(mean(x^2) + epsilon) * scale over the last axis, in float32.
+
+    Args:
+      width: Width of the last axis.
+      epsilon: Number added to the mean square.
+
+    References:
+      Zhang & Sennrich 2019, "Root mean square layer normalization".
+    """
 
     def __init__(self, width: int, *, epsilon: float):
         self.epsilon = epsilon
         self.scale = nnx.Param(jnp.ones(width))
 
     def __call__(self, x: Float[Array, "... width"]) -> Float[Array, "... width"]:
+        """Normalises `x` `[..., width]`; the result is in its type."""
         exact = x.astype(jnp.float32)
         size = jnp.square(exact).mean(axis=-1, keepdims=True)
-        y = exact * jax.lax.rsqrt(size + self.epsilon) * along_last(self.scale[...], exact)
+        y = exact * jax.lax.rsqrt(size + self.epsilon) * broadcast_last(self.scale[...], exact)
         return y.astype(x.dtype)
 
 
 def make_norm(kind: str, width: int, *, epsilon: float, bias: bool) -> LayerNorm | RMSNorm:
-    """`kind` is "layer" or "rms"; RMSNorm has no bias."""
+    """Makes a norm over the last axis.
+
+    Args:
+      kind: "layer" or "rms".
+      width: Width of the last axis.
+      epsilon: Number added to the variance or the mean square.
+      bias: Whether a layer norm has a bias; RMSNorm has none.
+
+    Returns:
+      A `LayerNorm` or `RMSNorm`.
+    """
     if kind == "layer":
         return LayerNorm(width, epsilon=epsilon, bias=bias)
     return RMSNorm(width, epsilon=epsilon)
 
 
 def gelu(x: Array) -> Array:
-    """x times the standard normal distribution function of x (Hendrycks and Gimpel 2016).
+    """Computes GELU, `x` `[...]` times the standard normal distribution function of `x`.
 
-    Written with erf as torch does; `jax.nn.gelu` takes erfc, which costs twice as much on a CPU.
+    It is written with erf as in PyTorch; `jax.nn.gelu` uses erfc, which takes twice as long on a CPU.
+
+    References:
+      Hendrycks & Gimpel 2016, "Gaussian error linear units".
     """
     return x * 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
-ACTIVATIONS = {  # name -> (function, whether a second kernel gates it)
+# Name of an activation -> its function, and whether a second kernel gates it.
+ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], bool]] = {
     "gelu": (gelu, False),
     "gelu_tanh": (lambda x: jax.nn.gelu(x, approximate=True), False),
     "relu": (jax.nn.relu, False),
@@ -113,7 +173,20 @@ ACTIVATIONS = {  # name -> (function, whether a second kernel gates it)
 
 
 class FeedForward(nnx.Module):
-    """down(f(up(x))), or down(f(gate(x)) * up(x)) for the gated activations (Shazeer 2020)."""
+    """Feed-forward part: down(f(up(x))), or down(f(gate(x)) * up(x)) for the gated activations.
+
+    Args:
+      key: Random key of the initial kernels.
+      width: Width of the states.
+      inner: Width between the two layers.
+      activation: Key of `ACTIVATIONS`.
+      bias: Whether the layers have biases.
+      stddev: Standard deviation of the initial kernels but the last.
+      out_stddev: Standard deviation of the initial kernel of the last layer.
+
+    References:
+      Vaswani et al. 2017, section 3.3; Shazeer 2020, "GLU variants improve transformer".
+    """
 
     def __init__(
         self,
@@ -134,6 +207,7 @@ class FeedForward(nnx.Module):
         self.gate = Linear(third, width, inner, stddev=stddev, bias=bias) if gated else None
 
     def __call__(self, x: Rows) -> Rows:
+        """Maps states `x` `[batch, length, width]` to states of the same shape and type."""
         function = ACTIVATIONS[self.activation][0]
         inner = function(self.up(x)) if self.gate is None else function(self.gate(x)) * self.up(x)
         return self.down(inner)

@@ -1,4 +1,4 @@
-"""Perceptrons behind an encoder: projectors and predictors."""
+"""Multi-layer perceptrons behind an encoder: projectors, predictors and classifiers."""
 
 from typing import Any, Literal
 
@@ -15,7 +15,16 @@ HeadNorm = Literal["none", "layer", "batch"]
 
 
 class MLP(nnx.Module):
-    """Dense layers with a norm and a ReLU behind all but the last."""
+    """Dense layers with a norm and a ReLU after all but the last.
+
+    Args:
+      key: Random key of the initial kernels, whose standard deviation is sqrt(2 / inputs) (He et al. 2015).
+      widths: Width of the inputs, of every hidden layer and of the outputs.
+      norm: Norm after every layer but the last: "none", "layer", or "batch" over the global batch.
+
+    Raises:
+      InputError: `widths` has fewer than two entries or one that is not positive.
+    """
 
     layout = (
         (r"layers/\d+/kernel", ("embed", "mlp")),
@@ -25,7 +34,10 @@ class MLP(nnx.Module):
 
     def __init__(self, key: Array, widths: tuple[int, ...], *, norm: HeadNorm = "none"):
         if len(widths) < 2 or min(widths) < 1:
-            raise InputError(f"widths {widths} must be at least inputs and outputs, all positive")
+            raise InputError(
+                f"widths={widths} must be at least inputs and outputs, all positive; set it to widths such "
+                "as (512, 128)"
+            )
         keys = jax.random.split(key, len(widths) - 1)
         sizes = list(zip(widths[:-1], widths[1:], strict=True))
         self.layers = nnx.List(
@@ -37,11 +49,21 @@ class MLP(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch inputs"], *, statistics: Statistics = None
     ) -> tuple[Float[Array, "batch outputs"], Statistics]:
-        """The outputs, and moments of the batch norms (convolution.py says of what)."""
+        """Computes the outputs.
+
+        Args:
+          x: Features, `[batch, inputs]`.
+          statistics: Running statistics of the batch norms, which normalise by them. `None`: batch norms
+            normalise by the moments of this batch.
+
+        Returns:
+          Outputs `[batch, outputs]`, and the moments that the batch norms used, `()` without batch norms.
+        """
         own = statistics or [None] * len(self.norms)
         moments: list[Statistics] = []
         for i, layer in enumerate(self.layers):
-            x = constrain(layer(x), "batch", None)  # or XLA mixes up the rows of its gradient
+            # Without a constraint XLA mixes up the rows of the gradient.
+            x = constrain(layer(x), "batch", None)
             if i + 1 == len(self.layers):
                 break
             if len(self.norms):
@@ -51,7 +73,7 @@ class MLP(nnx.Module):
         return x, moments if self._is_batch else ()
 
     def first_statistics(self) -> Statistics:
-        """Of the batch norms of a new head; `()` where it has none."""
+        """Returns the running statistics of new batch norms; `()` without batch norms."""
         return [n.first_statistics() for n in self.norms if isinstance(n, BatchNorm)] or ()
 
     @property

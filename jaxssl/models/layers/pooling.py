@@ -1,6 +1,7 @@
 """One vector for every piece of a packed row.
 
-Shapes: states [batch, length, width]; segments [batch, length], pieces numbered from 1, padding 0.
+states     [batch, length, width]
+segments   [batch, length]          pieces numbered from 1, padding 0
 """
 
 from typing import Literal
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.models.layers.packing import positions_of
 
-Pooling = Literal["mean", "cls"]  # the mean over a piece's places; the state of its first, begin
+Pooling = Literal["mean", "cls"]
 
 
 def pool_pieces(
@@ -20,7 +21,17 @@ def pool_pieces(
     pieces: int,
     pooling: Pooling,
 ) -> Float[Array, "batch pieces width"]:
-    """The first `pieces` pieces of every row, in float32; zeros where a row has fewer."""
+    """Pools the states of each of the first pieces of every row.
+
+    Args:
+      states: States, `[batch, length, width]`.
+      segments: Number of the piece of every position, `[batch, length]`; 0 is padding.
+      pieces: Number of pieces per row that are pooled.
+      pooling: "mean" over the positions of a piece, or "cls" for the state of its first token, `begin`.
+
+    Returns:
+      Vectors, float32 `[batch, pieces, width]`; zeros for pieces that a row does not have.
+    """
     numbers = jnp.arange(1, pieces + 1)[None, :, None]
     taken = segments[:, None, :] == numbers
     if pooling == "cls":

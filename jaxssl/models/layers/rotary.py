@@ -1,6 +1,6 @@
-"""Rotary positions (Su et al. 2021): pairs of a head's numbers turn by position times a frequency.
+"""Rotary positions (Su et al. 2021, RoFormer): pairs of numbers are rotated by position times frequency.
 
-Number i of the first half is paired with number i of the second, as in GPT-NeoX and LLaMA.
+Number i of the first half of a head is paired with number i of the second, as in GPT-NeoX and LLaMA.
 """
 
 import jax.numpy as jnp
@@ -10,7 +10,18 @@ Angles = Float[Array, "batch length half"]
 
 
 def rotary_angles(positions: Int[Array, "batch length"], head_dim: int, base: float) -> Angles:
-    """Angle in radians: position * base ** (-2 i / head_dim), for i in 0 .. head_dim / 2."""
+    """Computes the angle of every pair at every position.
+
+        angle_i = position * base^(-2 i / head_dim)    for i in 0 .. head_dim / 2 - 1
+
+    Args:
+      positions: Positions, `[batch, length]`.
+      head_dim: Width of a head, an even number.
+      base: Base of the frequencies, such as 10,000.
+
+    Returns:
+      Angles in radians, float32 `[batch, length, head_dim / 2]`.
+    """
     frequencies = base ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
     return positions[:, :, None].astype(jnp.float32) * frequencies[None, None, :]
 
@@ -18,7 +29,16 @@ def rotary_angles(positions: Int[Array, "batch length"], head_dim: int, base: fl
 def rotate(
     x: Float[Array, "batch length heads head_dim"], cosine: Angles, sine: Angles
 ) -> Float[Array, "batch length heads head_dim"]:
-    """Turn every pair of `x`; computed in float32, returned in the type of `x`."""
+    """Rotates every pair of numbers of queries or keys, computed in float32.
+
+    Args:
+      x: Queries or keys, `[batch, length, heads, head_dim]`.
+      cosine: Cosine of the angles, `[batch, length, head_dim / 2]`.
+      sine: Sine of the angles, of the same shape.
+
+    Returns:
+      Rotated `x`, in its shape and type.
+    """
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     cosine, sine = cosine[:, :, None, :], sine[:, :, None, :]
     turned = [first * cosine - second * sine, second * cosine + first * sine]

@@ -1,4 +1,4 @@
-"""The one place where layers are stacked into a leading axis and run one after another.
+"""Stacks layers along a leading axis and runs them one after another by `jax.lax.scan`.
 
 The compiled program is then as long as one layer, whatever the depth.
 """
@@ -18,7 +18,7 @@ Carry = TypeVar("Carry")
 
 
 def _and_fused_attention(policy: Callable[..., Any]) -> Callable[..., Any]:
-    """Keeps what a fused attention gives, which is no larger than the queries, beside what `policy` keeps."""
+    """A policy that keeps the results of fused attention, as small as queries, and what `policy` keeps."""
     of_splash = checkpoint_policies.save_only_these_names(KEPT)
 
     def keeps(primitive: Any, *arguments: Any, **parameters: Any) -> Any:
@@ -30,21 +30,31 @@ def _and_fused_attention(policy: Callable[..., Any]) -> Callable[..., Any]:
     return keeps
 
 
-# What a layer keeps for its backward pass beside its input. What lies between matrix products is
-# always computed again: that costs less than writing and reading it, and halves the memory.
+# What a layer keeps for its backward pass beside its input. Elementwise operations between matrix
+# products are always computed again: that costs less than writing and reading their results, and
+# halves the memory.
 REMAT: dict[str, Callable[..., Any]] = {
-    "none": _and_fused_attention(checkpoint_policies.dots_saveable),  # every matrix product
-    "dots": _and_fused_attention(
-        checkpoint_policies.dots_with_no_batch_dims_saveable
-    ),  # less those within attention
-    "full": checkpoint_policies.nothing_saveable,  # nothing
+    # The result of every matrix product.
+    "none": _and_fused_attention(checkpoint_policies.dots_saveable),
+    # The results of all but those within attention, which have a batch axis.
+    "dots": _and_fused_attention(checkpoint_policies.dots_with_no_batch_dims_saveable),
+    # Nothing.
+    "full": checkpoint_policies.nothing_saveable,
 }
 
 
 def stack_layers(make: Callable[[Array], Layer], key: Array, depth: int) -> Layer:
-    """`depth` layers from as many keys, as one layer whose arrays have a leading axis of `depth`.
+    """Makes layers and stacks their parameters.
 
-    Uses of Flax only that a module is a pytree: the same in NNX's graph mode and tree mode.
+    Of Flax this uses only that a module is a pytree: it gives the same in NNX's graph mode and tree mode.
+
+    Args:
+      make: Function from a key to a layer.
+      key: Random key; it is split into one for each layer.
+      depth: Number of layers.
+
+    Returns:
+      One layer whose arrays have a leading axis of `depth`.
     """
     return jax.vmap(make)(jax.random.split(key, depth))
 

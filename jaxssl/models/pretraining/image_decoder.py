@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
 from jaxssl.models.layers.convolution import Convolution, GroupNorm, Maps
-from jaxssl.models.layers.dense import along_last
+from jaxssl.models.layers.dense import broadcast_last
 
 WIDEST = 8  # times the width of the last stage
 
@@ -52,7 +52,7 @@ class ImageDecoder(nnx.Module):
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = jax.nn.relu(norm(convolution(doubled(x)))[0])
         x = self.pixels(x).astype(jnp.float32)
-        return x + along_last(self.bias[...], x)
+        return x + broadcast_last(self.bias[...], x)
 
 
 def stages_of(inputs: int, width: int, doublings: int) -> list[tuple[int, int]]:

@@ -1,16 +1,18 @@
-"""An encoder and a decoder of the same transformer: the decoder's layers also read the encoder's states.
+"""An encoder and a decoder of the same transformer: the decoder's layers also attend to the encoder's states.
 
     x = x + attention(x);   x = x + cross(x, memory);   x = x + feed-forward(x)
 
-Vaswani et al. 2017, section 3.1; Raffel et al. 2020 (T5), section 2.1; Lewis et al. 2020 (BART),
-section 2.1. One table embeds the tokens of both and is the head (Press & Wolf 2017). Rows are packed:
-a document of the decoder sees the document of the same number in the encoder's row, and no other.
+One table embeds the tokens of both and is the head (Press & Wolf 2017). Rows are packed: a document of
+the decoder sees the document of the same number in the encoder's row, and no other.
 
-    batch    rows                          memory   places of the encoder's rows
-    length   tokens of a decoder's row     width    the same in both
+    batch    rows                        memory   positions of the encoder's rows
+    length   tokens of a decoder's row   width    of the states, the same in both
+
+References: Vaswani et al. 2017, section 3.1; Raffel et al. 2020 (T5), section 2.1; Lewis et al. 2020 (BART),
+section 2.1.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from flax import nnx
@@ -34,19 +36,26 @@ from jaxssl.models.transformer_layers import (
     make_norm_for,
     per_layer_inputs,
     rotary_tables,
-    stream,
+    shard_stream,
 )
 
 
 class Memory(NamedTuple):
-    """What a decoder reads: an encoder's states, and whose they are; those of segment 0 are unseen."""
+    """What a decoder attends to: the states of an encoder and the documents that they belong to."""
 
     states: Float[Array, "batch memory width"]
+    """States of the encoder, `[batch, memory, width]`."""
     segments: Int[Array, "batch memory"]
+    """Document number of every state, `[batch, memory]`; states of segment 0 are not seen."""
 
 
 class DecoderLayer(nnx.Module):
-    """Attention, attention to the memory, then feed-forward, each added to the stream."""
+    """A decoder's layer: attention, attention to the memory, then feed-forward, each added to the stream.
+
+    Args:
+      config: Configuration of the decoder.
+      key: Random key of the initial parameters.
+    """
 
     layout = LAYER_LAYOUT
 
@@ -64,18 +73,31 @@ class DecoderLayer(nnx.Module):
         self,
         x: Rows,
         memory: Memory,
-        each: PerLayerInputs,
-        cross_keys: Any,
-        every: SharedLayerInputs,
+        own: PerLayerInputs,
+        cross_keys: Array | None,
+        shared: SharedLayerInputs,
     ) -> Rows:
-        _, after_attention, after_mlp = (None,) * 3 if each.keys is None else each.keys
+        """Computes the next states.
+
+        Args:
+          x: States, `[batch, length, width]`.
+          memory: The encoder's states.
+          own: What this layer reads beside them.
+          cross_keys: Keys of dropout `[2]`: of the weights of cross-attention, and behind it. `None`: no
+            dropout.
+          shared: What all layers read beside them.
+
+        Returns:
+          States, `[batch, length, width]`.
+        """
+        _, after_attention, after_mlp = (None,) * 3 if own.keys is None else own.keys
         of_weights, after_cross = (None,) * 2 if cross_keys is None else cross_keys
 
         def attend(x: Rows) -> Rows:
-            return self.attention(x, each, every)
+            return self.attention(x, own, shared)
 
         def cross(x: Rows) -> Rows:
-            return self.cross.across(x, every.segments, *memory, of_weights)
+            return self.cross.across(x, shared.segments, *memory, of_weights)
 
         x = add_part(self.config, x, attend, self.attention_norm, after_attention)
         x = add_part(self.config, x, cross, self.cross_norm, after_cross)
@@ -83,7 +105,12 @@ class DecoderLayer(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Embedded tokens and a memory to states. It has no table of tokens: that is the encoder's."""
+    """Embedded tokens and a memory to states. It has no table of tokens: the encoder's is shared.
+
+    Args:
+      config: Configuration of the decoder.
+      key: Random key of the initial parameters.
+    """
 
     layout = (
         (r"positions/embedding", (None, "embed")),
@@ -102,7 +129,20 @@ class Decoder(nnx.Module):
         self.final_norm = make_norm_for(config) if config.final_norm else None
 
     def __call__(self, x: Rows, segments: Ids, memory: Memory, *, key: Array | None = None) -> Rows:
-        """States in `compute_dtype`. No `key`: no dropout."""
+        """Computes the decoder's states.
+
+        Args:
+          x: Embedded tokens, `[batch, length, width]`.
+          segments: Document number of every token, `[batch, length]`; 0 is padding.
+          memory: The encoder's states.
+          key: Random key of dropout. `None`: no dropout.
+
+        Returns:
+          States in `compute_dtype`, `[batch, length, width]`.
+
+        Raises:
+          InputError: The rows are longer than `max_length`.
+        """
         config = self.config
         check_length(config, x.shape[1], network="decoder")
         first, second, third = (None,) * 3 if key is None else jax.random.split(key, 3)
@@ -111,19 +151,29 @@ class Decoder(nnx.Module):
         x = x if self.embedding_norm is None else self.embedding_norm(x)
         x = dropout(x.astype(config.compute_dtype), config.dropout, first)
         memory = Memory(memory.states.astype(x.dtype), memory.segments)
-        every = SharedLayerInputs(segments, rotary_tables(config, positions))
+        shared = SharedLayerInputs(segments, rotary_tables(config, positions))
         cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
 
-        def apply(layer: DecoderLayer, x: Rows, one: tuple[PerLayerInputs, Any]) -> Rows:
-            return layer(stream(config, x), memory, *one, every)
+        def apply(layer: DecoderLayer, x: Rows, own: tuple[PerLayerInputs, Array | None]) -> Rows:
+            return layer(shard_stream(config, x), memory, *own, shared)
 
-        each = (per_layer_inputs(config, second), cross_keys)
-        x = run_layers(self.layers, x, each, apply, remat=config.remat)
+        per_layer = (per_layer_inputs(config, second), cross_keys)
+        x = run_layers(self.layers, x, per_layer, apply, remat=config.remat)
         return x if self.final_norm is None else self.final_norm(x)
 
 
 class EncoderDecoder(nnx.Module):
-    """`encoder` is a network as any other, with the table of tokens; `decoder` shares that table."""
+    """A `Transformer` with the table of tokens, `encoder`, and a `Decoder` that shares the table, `decoder`.
+
+    Args:
+      key: Random key of the initial parameters.
+      encoder: Configuration of the encoder.
+      decoder: Configuration of the decoder.
+      vocab_size: Number of token ids.
+
+    Raises:
+      InputError: The two configurations do not fit together (`check_pair`).
+    """
 
     def __init__(
         self, key: Array, encoder: TransformerConfig, decoder: TransformerConfig, vocab_size: int
@@ -141,34 +191,53 @@ class EncoderDecoder(nnx.Module):
         *,
         key: Array | None = None,
     ) -> Float[Array, "batch length width"]:
-        """States of the decoder; their products with the table are the logits of the next token."""
+        """Computes the decoder's states; their products with the table are the logits of the next tokens.
+
+        Args:
+          tokens: Token ids that the decoder reads, `[batch, length]`.
+          segments: Document number of every token, `[batch, length]`; 0 is padding.
+          memory: The encoder's states.
+          key: Random key of dropout. `None`: no dropout.
+
+        Returns:
+          States in `compute_dtype`, `[batch, length, width]`.
+
+        Raises:
+          InputError: The rows are longer than the decoder's `max_length`.
+        """
         return self.decoder(self.encoder.tokens(tokens, "vocab"), segments, memory, key=key)
 
 
 def check_pair(encoder: TransformerConfig, decoder: TransformerConfig) -> None:
-    """Raises `InputError` where the two are no encoder and decoder that share a table."""
+    """Checks that `encoder` and `decoder` are an encoder and a decoder that can share a table.
+
+    Raises:
+      InputError: A field of one of them does not fit.
+    """
     if encoder.causal or not decoder.causal:
         raise InputError(
             f"encoder.causal={encoder.causal} and decoder.causal={decoder.causal}: an encoder reads "
-            "from both sides and a decoder must not see what it predicts; set False and True"
+            "from both sides and a decoder must not see what it predicts; set encoder.causal to False "
+            "and decoder.causal to True"
         )
     if encoder.width != decoder.width:
         raise InputError(
             f"encoder.width={encoder.width} and decoder.width={decoder.width} differ, and both share "
-            "one table of tokens; pass equal widths"
+            "one table of tokens; set them to one width"
         )
     for name, network in (("encoder", encoder), ("decoder", decoder)):
         if network.table_width != network.width:
             raise InputError(
-                f"{name}.embedding_width={network.embedding_width} is not the width "
-                f"{network.width}, and the shared table is the head; pass None"
+                f"{name}.embedding_width={network.embedding_width} is not {name}.width={network.width}, "
+                f"and the shared table is the head; set {name}.embedding_width to None"
             )
         if not network.tied_head:
             raise InputError(
-                f"{name}.tied_head=False: encoder and decoder share one table, which is the head too; set "
-                f"{name}.tied_head to True"
+                f"{name}.tied_head=False, but encoder and decoder share one table, which is the head, too; "
+                f"set {name}.tied_head to True"
             )
     if decoder.segment_types:
         raise InputError(
-            f"decoder.segment_types={decoder.segment_types}: a decoder has no types; pass 0"
+            f"decoder.segment_types={decoder.segment_types}, but a decoder reads no types; set "
+            "decoder.segment_types to 0"
         )

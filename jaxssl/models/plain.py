@@ -1,4 +1,4 @@
-"""A model as a plain nested dict of arrays, which goes on disk: it outlives the framework."""
+"""A model as a plain nested dict of arrays, the form on disk: it does not depend on the framework."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -16,26 +16,38 @@ SHOWN = 12  # mismatches that an error lists
 
 
 def to_dict(model: Any) -> dict[str, Any]:
-    """{"layers": {"attention": {"query": {"kernel": array, ...}}}, ...}; nothing is copied."""
+    """Returns the arrays of a `model` by the names on their paths, without copying them.
+
+    For example {"layers": {"attention": {"query": {"kernel": array, ...}}}, ...}.
+    """
     nested: dict[str, Any] = {}
     for keys, leaf in jax.tree_util.tree_leaves_with_path(model):
         *folders, name = path_of(keys).split("/")
-        place = nested
+        inner = nested
         for folder in folders:
-            place = place.setdefault(folder, {})
-        place[name] = leaf
+            inner = inner.setdefault(folder, {})
+        inner[name] = leaf
     return nested
 
 
 def from_dict(template: Model, nested: Mapping[str, Any]) -> Model:
-    """The arrays of `nested` in the form of `template`, a model or its `jax.eval_shape`.
+    """Puts the arrays of a nested dict into a model.
 
-    A narrower type (bfloat16 for float32) is widened. Raises `InputError` listing what is missing,
-    what is left over, and what has another shape or a wider type.
+    Args:
+      template: A model of the wanted structure, or its `jax.eval_shape`.
+      nested: Arrays by the names on their paths, as `to_dict` returns them. Arrays of a narrower type are
+        converted to the model's (bfloat16 to float32).
+
+    Returns:
+      A model like the template with these arrays.
+
+    Raises:
+      InputError: Parameters are missing, are left over, or have another shape or a wider type; all of
+        them are listed.
     """
     given = dict(_flat(nested))
-    places, form = jax.tree_util.tree_flatten_with_path(template)
-    wanted = [(path_of(keys), leaf) for keys, leaf in places]
+    leaves, form = jax.tree_util.tree_flatten_with_path(template)
+    wanted = [(path_of(keys), leaf) for keys, leaf in leaves]
     faults = [f"{path}: missing" for path, _ in wanted if path not in given]
     faults += [
         f"{path}: not a parameter of the model"

@@ -1,11 +1,11 @@
 """Residual networks for images of any size: ResNet 10, 18, 34, 50, 101 and 152 (He et al. 2016, table 1).
 
-    stem -> four stages of blocks, each after the first half as high and wide and twice as many channels
+    stem -> four stages of blocks; from the second on half as high and wide, with twice as many channels
 
-The CIFAR stem is one 3 x 3 convolution (Chen et al. 2020, appendix B.9), ImageNet's 7 x 7 with stride 2 and
-a 3 x 3 maximum with stride 2. Group norm by default: it needs no other image, so a microbatch is as good as
-a batch. The last norm of every block starts with scale 0, so that the block starts as what it adds to (Goyal
-et al. 2017, section 5.1).
+The CIFAR stem is one 3 x 3 convolution (Chen et al. 2020, appendix B.9), ImageNet's is 7 x 7 with stride
+2 and a 3 x 3 maximum with stride 2. The default norm is group norm, which depends on no other image, so
+that a microbatch is as good as a batch. The last norm of every block starts with scale 0, so that the
+block starts as its shortcut (Goyal et al. 2017, section 5.1).
 
     batch, height, width, channels    images and maps        features    channels of the last maps
 """
@@ -28,7 +28,7 @@ from jaxssl.models.layers.convolution import (
     make_map_norm,
 )
 
-# depth -> blocks of the four stages, and whether these are bottlenecks
+# Depth -> number of blocks in each of the four stages, and whether they are bottlenecks.
 DEPTHS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
     10: ((1, 1, 1, 1), False),
     18: ((2, 2, 2, 2), False),
@@ -37,18 +37,26 @@ DEPTHS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
     101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
-WIDER = 4  # a bottleneck's outputs beside its inner channels
+EXPANSION = 4  # output channels of a bottleneck, as a multiple of its inner channels
 
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """The shape of a residual network; ResNet-50 on ImageNet is `ResNetConfig(50, stem="imagenet")`."""
+    """The shape of a residual network; ResNet-50 on ImageNet is `ResNetConfig(50, stem="imagenet")`.
+
+    Raises `InputError` for fields that no network can have.
+    """
 
     depth: Literal[10, 18, 34, 50, 101, 152] = 18
-    width: int = 64  # channels of the first stage
+    """Number of layers, as in the name of the network (ResNet-50); from 50 on blocks are bottlenecks."""
+    width: int = 64
+    """Channels of the first stage; the published networks have 64."""
     stem: Literal["cifar", "imagenet"] = "cifar"
-    norm: Norm = "group"  # or batch, over the global batch
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"  # parameters are float32 always
+    """First layers: a 3 x 3 convolution (small images), or 7 x 7 and pooling, which divide sides by 4."""
+    norm: Norm = "group"
+    """Norm after convolutions: group norm (Wu & He 2018), or batch norm over the global batch."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type that maps are computed in; parameters are float32 always."""
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -68,38 +76,48 @@ class ResNetConfig:
             )
 
     def make(self, key: Array, channels: int) -> "ResNet":
-        """The network with fresh parameters, for images of so many channels."""
+        """Returns the network with parameters drawn from `key`, for images of `channels` channels."""
         return ResNet(self, key, channels)
 
     @property
     def features(self) -> int:
-        """How many numbers describe an image."""
-        return 8 * self.width * (WIDER if DEPTHS[self.depth][1] else 1)
+        """Number of features of an image: channels of the last maps."""
+        return 8 * self.width * (EXPANSION if DEPTHS[self.depth][1] else 1)
 
     @property
     def stride(self) -> int:
-        """Pixels of an image, along a side, to one place of the last maps."""
+        """Pixels of an image, along a side, to one position of the last maps."""
         return 8 if self.stem == "cifar" else 32
 
-    def _blocks(self) -> list[tuple[int, int, int]]:
-        """Inputs, inner channels and stride of every block."""
+    def block_shapes(self) -> list[tuple[int, int, int]]:
+        """Returns input channels, inner channels and stride of every block, in order."""
         counts, bottleneck = DEPTHS[self.depth]
         found, inputs = [], self.width
         for stage, count in enumerate(counts):
             inner = self.width * 2**stage
             for block in range(count):
                 found.append((inputs, inner, 2 if stage and block == 0 else 1))
-                inputs = inner * (WIDER if bottleneck else 1)
+                inputs = inner * (EXPANSION if bottleneck else 1)
         return found
 
 
 class Block(nnx.Module):
-    """Two convolutions of 3 x 3, or 1 x 1, 3 x 3 and 1 x 1; the stride is in the first of 3 x 3."""
+    """Two convolutions of 3 x 3, or 1 x 1, 3 x 3 and 1 x 1 (a bottleneck), added to a shortcut.
+
+    The first convolution of 3 x 3 has the stride. The shortcut is a 1 x 1 convolution where shapes differ.
+
+    Args:
+      key: Random key of the initial kernels.
+      config: Shape of the network.
+      inputs: Channels that are read.
+      inner: Channels between the convolutions; a bottleneck's output has `EXPANSION` times as many.
+      stride: Step of the window.
+    """
 
     def __init__(self, key: Array, config: ResNetConfig, inputs: int, inner: int, stride: int):
         keys = jax.random.split(key, 4)
         bottleneck = DEPTHS[config.depth][1]
-        outputs = inner * (WIDER if bottleneck else 1)
+        outputs = inner * (EXPANSION if bottleneck else 1)
         sizes = (1, 3, 1) if bottleneck else (3, 3)
         widths = (inputs, *(inner for _ in sizes[1:]), outputs)
         strided = sizes.index(3)
@@ -119,7 +137,16 @@ class Block(nnx.Module):
         self.shortcut_norm = None if same else make_map_norm(config.norm, outputs)
 
     def __call__(self, x: Maps, statistics: Statistics = None) -> tuple[Maps, Statistics]:
-        own = self._parts(statistics)
+        """Computes the block's maps.
+
+        Args:
+          x: Maps, `[batch, height, width, inputs]`.
+          statistics: Running statistics of every norm. `None`: batch norms use the moments of this batch.
+
+        Returns:
+          Maps `[batch, height / stride, width / stride, outputs]`, and the moments that each norm used.
+        """
+        own = [None] * (len(self.norms) + 1) if statistics is None else statistics
         moments, y = [], x
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             y, found = norm(convolution(y), own[i])
@@ -131,15 +158,19 @@ class Block(nnx.Module):
         return jax.nn.relu(x + y), moments
 
     def first_statistics(self) -> Statistics:
+        """Returns the running statistics of a new block, one entry for each norm."""
         norms = [*self.norms] + ([] if self.shortcut_norm is None else [self.shortcut_norm])
         return [norm.first_statistics() for norm in norms]
 
-    def _parts(self, statistics: Statistics) -> list[Statistics]:
-        return [None] * (len(self.norms) + 1) if statistics is None else statistics
-
 
 class ResNet(nnx.Module):
-    """Images to features: a plain pytree of float32 parameters, with `config` as static data."""
+    """Images to features: a plain pytree of float32 parameters, with `config` as static data.
+
+    Args:
+      config: Shape of the network.
+      key: Random key of the initial parameters.
+      channels: Channels of the images.
+    """
 
     layout = (
         (r"(?:stem|blocks/\d+/(?:shortcut|convolutions/\d+))/kernel", (None, None, None, "embed")),
@@ -147,7 +178,7 @@ class ResNet(nnx.Module):
     )
 
     def __init__(self, config: ResNetConfig, key: Array, channels: int):
-        shapes = config._blocks()
+        shapes = config.block_shapes()
         keys = jax.random.split(key, len(shapes) + 1)
         imagenet = config.stem == "imagenet"
         self.config = config
@@ -166,7 +197,17 @@ class ResNet(nnx.Module):
         key: Array | None = None,
         statistics: Statistics = None,
     ) -> tuple[Float[Array, "batch features"], Statistics]:
-        """The mean of the last maps, float32, and moments of the batch norms. `key` changes nothing."""
+        """Computes the features of images, the mean over the last maps.
+
+        Args:
+          pixels: Images, `[batch, height, width, channels]`.
+          key: Not read: there is no dropout.
+          statistics: Running statistics of the batch norms. `None`: they use the moments of this batch.
+
+        Returns:
+          Features, float32 `[batch, features]`, and the moments that the batch norms used (`()` with
+          group norm).
+        """
         maps, moments = self.maps(pixels, key=key, statistics=statistics)
         return maps.astype(jnp.float32).mean(axis=(1, 2)), moments
 
@@ -177,31 +218,41 @@ class ResNet(nnx.Module):
         key: Array | None = None,
         statistics: Statistics = None,
     ) -> tuple[Maps, Statistics]:
-        """The last maps, in `compute_dtype`: a place for `config.stride` pixels along each side."""
+        """Computes the last maps, with one position for `config.stride` pixels along each side.
+
+        Args:
+          pixels: Images, `[batch, height, width, channels]`.
+          key: Not read: there is no dropout.
+          statistics: Running statistics of the batch norms. `None`: they use the moments of this batch.
+
+        Returns:
+          Maps in `compute_dtype`, `[batch, height / stride, width / stride, features]`, and the moments
+          that the batch norms used (`()` with group norm).
+        """
         own = statistics or [None] * (len(self.blocks) + 1)
         x = pixels.astype(self.config.compute_dtype)
         x, found = self.stem_norm(self.stem(x), own[0])
         moments = [found]
         x = jax.nn.relu(x)
         if self.config.stem == "imagenet":
-            x = largest_of_nine(x)
+            x = max_pool(x)
         for block, one in zip(self.blocks, own[1:], strict=True):
             x, found = block(x, one)
             moments.append(found)
         return x, moments if self.config.norm == "batch" else ()
 
     def first_statistics(self) -> Statistics:
-        """Of the batch norms of a new network; `()` where it has none."""
+        """Returns the running statistics of a new network, mean 0 and variance 1; `()` with group norm."""
         if self.config.norm != "batch":
             return ()
         return [self.stem_norm.first_statistics(), *(b.first_statistics() for b in self.blocks)]
 
 
-def largest_of_nine(x: Maps) -> Maps:
-    """The maximum over 3 x 3 places, of every second one."""
+def max_pool(x: Maps) -> Maps:
+    """Computes maxima over 3 x 3 with stride 2, for maps `x` `[batch, height, width, channels]`."""
     return jax.lax.reduce_window(
         x,
-        np.array(-np.inf, x.dtype),  # a number that is known while tracing, or it has no gradient
+        np.array(-np.inf, x.dtype),  # it must be known while tracing, or there is no gradient
         jax.lax.max,
         (1, 3, 3, 1),
         (1, 2, 2, 1),

@@ -1,9 +1,11 @@
 """One transformer for BERT, GPT-2 and the modern recipe, chosen by the fields of its configuration.
 
-Shapes: tokens and segments int32 [batch, length], segment 0 is padding; states [batch, length,
-width]. Rows are packed: attention and positions are per segment (packing.py), so that no document
-sees another. T5's relative biases (Raffel et al. 2020, section 2.1) are not here: positions are
-learned, or rotary, which are relative too and go with fused kernels.
+    tokens and segments   int32 [batch, length]      segment 0 is padding
+    states                [batch, length, width]
+
+Rows are packed: attention and positions are per segment (layers/packing.py), so that no document sees
+another. There are no relative biases (T5; Raffel et al. 2020, section 2.1): positions are learned, or
+rotary, which are relative too and can be computed with fused kernels.
 
 References: Vaswani et al. 2017; Devlin et al. 2019 (BERT); Radford et al. 2019 (GPT-2); Warner et
 al. 2024 (ModernBERT).
@@ -29,13 +31,23 @@ from jaxssl.models.transformer_layers import (
     make_norm_for,
     per_layer_inputs,
     rotary_tables,
-    stream,
+    shard_stream,
 )
 
 
 class Transformer(nnx.Module):
-    """Tokens to states: a plain pytree of float32 parameters, with `config` as static data."""
+    """Tokens to states: a plain pytree of float32 parameters, with `config` as static data.
 
+    Args:
+      config: Shape of the network.
+      key: Random key of the initial parameters.
+      vocab_size: Number of token ids, that of the tokenizer.
+
+    Raises:
+      InputError: `vocab_size` is below 1.
+    """
+
+    # The lines of the layers are in transformer_layers.py.
     layout = (
         (r"tokens/embedding", ("vocab", "embed")),
         (r"positions/embedding", (None, "embed")),
@@ -48,7 +60,7 @@ class Transformer(nnx.Module):
     def __init__(self, config: TransformerConfig, key: Array, vocab_size: int):
         tokens, positions, types, layers, widen = jax.random.split(key, 5)
         if vocab_size < 1:
-            raise InputError(f"vocab_size {vocab_size} is below 1; pass the tokenizer's")
+            raise InputError(f"vocab_size={vocab_size} is below 1; pass that of the tokenizer")
 
         def table(key: Array, size: int) -> Embedding:
             return Embedding(key, size, narrow, stddev=config.initializer_range)
@@ -94,12 +106,12 @@ class Transformer(nnx.Module):
           InputError: The rows are longer than `max_length`, the segments have another shape than the
             tokens, or types are given to a model with `segment_types=0`.
         """
-        x, each, every = self._inputs(tokens, segments, types, prefix, key)
+        x, per_layer, shared = self._inputs(tokens, segments, types, prefix, key)
 
-        def apply(layer: Layer, x: Rows, one: PerLayerInputs) -> Rows:
-            return layer(stream(self.config, x), one, every)
+        def apply(layer: Layer, x: Rows, own: PerLayerInputs) -> Rows:
+            return layer(shard_stream(self.config, x), own, shared)
 
-        x = run_layers(self.layers, x, each, apply, remat=self.config.remat)
+        x = run_layers(self.layers, x, per_layer, apply, remat=self.config.remat)
         return x if self.final_norm is None else self.final_norm(x)
 
     def hidden_states(
@@ -133,14 +145,14 @@ class Transformer(nnx.Module):
         Raises:
           InputError: As a call does.
         """
-        first, each, every = self._inputs(tokens, segments, types, prefix, key)
+        first, per_layer, shared = self._inputs(tokens, segments, types, prefix, key)
 
-        def apply(layer: Layer, x: Rows, one: PerLayerInputs) -> tuple[Rows, Rows]:
-            x = stream(self.config, layer(stream(self.config, x), one, every))
+        def apply(layer: Layer, x: Rows, own: PerLayerInputs) -> tuple[Rows, Rows]:
+            x = shard_stream(self.config, layer(shard_stream(self.config, x), own, shared))
             return x, x
 
-        _, states = scan_layers(self.layers, first, each, apply, remat=self.config.remat)
-        return jnp.concatenate([stream(self.config, first)[None], states])
+        _, states = scan_layers(self.layers, first, per_layer, apply, remat=self.config.remat)
+        return jnp.concatenate([shard_stream(self.config, first)[None], states])
 
     def mean_of_layers(
         self, tokens: Ids, segments: Ids, last: int, *, types: Ids | None = None
@@ -166,18 +178,18 @@ class Transformer(nnx.Module):
           Baevski et al. 2022, "data2vec", section 3.3.
         """
         config = self.config
-        x, each, every = self._inputs(tokens, segments, types, None, None)
+        x, per_layer, shared = self._inputs(tokens, segments, types, None, None)
         is_last = jnp.arange(config.depth) >= config.depth - last
 
         def apply(
             layer: Layer, carry: tuple[Rows, Rows], one: tuple[PerLayerInputs, Array]
         ) -> tuple[Rows, Rows]:
             x, summed = carry
-            x = layer(stream(config, x), one[0], every)
+            x = layer(shard_stream(config, x), one[0], shared)
             return x, summed + jnp.where(one[1], standardize(x, config.norm_epsilon), 0.0)
 
         carry = (x, jnp.zeros(x.shape, jnp.float32))
-        _, summed = run_layers(self.layers, carry, (each, is_last), apply, remat=config.remat)
+        _, summed = run_layers(self.layers, carry, (per_layer, is_last), apply, remat=config.remat)
         return summed / min(last, config.depth)
 
     def _inputs(
@@ -197,8 +209,8 @@ class Transformer(nnx.Module):
         x = self._embed(tokens, positions, types)
         x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
         x = x if self.widen is None else self.widen(x)
-        each = per_layer_inputs(config, layers_key)
-        return x, each, SharedLayerInputs(segments, rotary_tables(config, positions), prefix)
+        per_layer = per_layer_inputs(config, layers_key)
+        return x, per_layer, SharedLayerInputs(segments, rotary_tables(config, positions), prefix)
 
     def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
         x = self.tokens(tokens, "vocab")
@@ -212,12 +224,12 @@ class Transformer(nnx.Module):
         check_length(self.config, tokens.shape[-1])
         if tokens.shape != segments.shape:
             raise InputError(
-                f"segments of shape {segments.shape} beside tokens of shape {tokens.shape}; "
-                "pass one segment id per token (packing.segments_of)"
+                f"segments of shape {segments.shape} and tokens of shape {tokens.shape} differ; pass "
+                "one segment id for each token (jaxssl.models.segments_of)"
             )
         if types is not None and self.types is None:
             raise InputError(
-                "types were given to a model with segment_types 0; make it with segment_types=2"
+                "types were given to a model with segment_types=0; leave them out, or set segment_types to 2"
             )
 
 

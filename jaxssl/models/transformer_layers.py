@@ -1,6 +1,7 @@
-"""The layers of a transformer: attention and feed-forward, each added to the stream.
+"""The layers of a transformer: attention and a feed-forward part, each added to the residual stream.
 
-Shapes: states [batch, length, width]; tokens and segments int32 [batch, length], segment 0 is padding.
+states                [batch, length, width]
+tokens and segments   int32 [batch, length]      segment 0 is padding
 """
 
 from collections.abc import Callable
@@ -38,24 +39,47 @@ LAYER_LAYOUT: Table = (
 
 
 class PerLayerInputs(NamedTuple):
-    """What differs from layer to layer beside the parameters; None where nothing does."""
+    """What layers read beside states and parameters, with a leading axis of layers.
 
-    keys: Array | None  # [layers, 3]: attention weights, after attention, after feed-forward
+    Fields are None where layers do not differ. In the scan over layers a layer gets its own entry of each.
+    """
+
+    keys: Array | None
+    """Keys of dropout, `[layers, 3]`: of attention weights, behind attention, behind feed-forward. None: no
+    dropout."""
     window: Int[Array, "layers"] | None
-    local: Array | None  # bool [layers]: takes the local rotary base
-    raw_input: Array | None  # bool [layers]: attention reads the stream without a norm
+    """Positions on either side that attention sees. None: all layers see all positions."""
+    local: Bool[Array, "layers"] | None
+    """Whether a layer takes the local rotary base. None: there is one base."""
+    raw_input: Bool[Array, "layers"] | None
+    """Whether a layer's attention reads states that are not normalised. None: no layer's does."""
 
 
 class SharedLayerInputs(NamedTuple):
-    """What all layers share."""
+    """What all layers read beside states and parameters."""
 
     segments: Ids
-    rotation: Array | None  # cosine and sine [2, bases, batch, length, head_dim / 2], global first
-    prefix: Bool[Array, "batch length"] | None = None  # seen by all of their segment, if causal
+    """Document number of every position, `[batch, length]`; 0 is padding."""
+    rotation: Float[Array, "2 bases batch length half"] | None
+    """Cosine and sine of rotary angles, `[2, bases, batch, length, head_dim / 2]`, the global base first.
+    None: positions are not rotary."""
+    prefix: Bool[Array, "batch length"] | None = None
+    """Positions of a causal network that all of their document see. None: there are none."""
 
 
-def rotary_tables(config: TransformerConfig, positions: Ids) -> Array | None:
-    """`SharedLayerInputs.rotation`: of the global base and, if there is one, of the local base."""
+def rotary_tables(
+    config: TransformerConfig, positions: Ids
+) -> Float[Array, "2 bases batch length half"] | None:
+    """Computes the cosines and sines of rotary positions, for the global and, if it differs, the local base.
+
+    Args:
+      config: Configuration of the network.
+      positions: Positions within documents, `[batch, length]`.
+
+    Returns:
+      `SharedLayerInputs.rotation`, `[2, bases, batch, length, head_dim / 2]`; `None` without rotary
+      positions.
+    """
     if config.positions != "rotary":
         return None
     bases = [config.rotary_base]
@@ -66,7 +90,7 @@ def rotary_tables(config: TransformerConfig, positions: Ids) -> Array | None:
 
 
 def per_layer_inputs(config: TransformerConfig, key: Array | None) -> PerLayerInputs:
-    """The per-layer inputs of the scan."""
+    """Makes what layers read each for itself, from a `config` and the `key` of dropout (None: none)."""
     local = jnp.array(config.local_layers)
     windowed = any(config.local_layers)
     # The window of global layers: no row is longer, unless it may be of any length.
@@ -82,7 +106,12 @@ def per_layer_inputs(config: TransformerConfig, key: Array | None) -> PerLayerIn
 
 
 class Attention(nnx.Module):
-    """Attention of a sequence to itself or to another, with its four kernels."""
+    """Multi-head attention of a sequence to itself or to another, with its four kernels.
+
+    Args:
+      config: Configuration of the network.
+      key: Random key of the initial kernels.
+    """
 
     def __init__(self, config: TransformerConfig, key: Array):
         keys = jax.random.split(key, 4)
@@ -97,24 +126,33 @@ class Attention(nnx.Module):
         self.query_norm = make_norm_for(config, config.head_dim) if config.qk_norm else None
         self.key_norm = make_norm_for(config, config.head_dim) if config.qk_norm else None
 
-    def __call__(self, x: Rows, each: PerLayerInputs, every: SharedLayerInputs) -> Rows:
-        """To itself."""
+    def __call__(self, x: Rows, own: PerLayerInputs, shared: SharedLayerInputs) -> Rows:
+        """Computes attention of a sequence to itself.
+
+        Args:
+          x: States, `[batch, length, width]`.
+          own: What this layer reads beside them.
+          shared: What all layers read beside them.
+
+        Returns:
+          What is to be added to the stream, `[batch, length, width]`.
+        """
         queries, keys, values = self._heads(x, x)
-        if every.rotation is not None:
-            cosine, sine = every.rotation[:, 0]
-            if each.local is not None:
-                cosine, sine = jnp.where(each.local, every.rotation[:, 1], every.rotation[:, 0])
+        if shared.rotation is not None:
+            cosine, sine = shared.rotation[:, 0]
+            if own.local is not None:
+                cosine, sine = jnp.where(own.local, shared.rotation[:, 1], shared.rotation[:, 0])
             queries, keys = rotate(queries, cosine, sine), rotate(keys, cosine, sine)
         mixed = attention(
             queries,
             keys,
             values,
-            every.segments,
+            shared.segments,
             causal=self.config.causal,
-            prefix=every.prefix,
-            window=each.window,
+            prefix=shared.prefix,
+            window=own.window,
             dropout_rate=self._rate,
-            key=None if each.keys is None else each.keys[0],
+            key=None if own.keys is None else own.keys[0],
             implementation=self.config.attention,
         )
         return self.output(mixed.reshape(*x.shape[:2], -1))
@@ -122,7 +160,18 @@ class Attention(nnx.Module):
     def across(
         self, x: Rows, segments: Ids, others: Rows, other_segments: Ids, key: Array | None
     ) -> Rows:
-        """To the states of another sequence, each segment to that of the same number."""
+        """Computes cross-attention: each document attends to the one of the same number in another sequence.
+
+        Args:
+          x: States of the queries, `[batch, length, width]`.
+          segments: Document numbers of the queries, `[batch, length]`.
+          others: States of the keys and values, `[batch, other_length, width]`.
+          other_segments: Their document numbers, `[batch, other_length]`.
+          key: Random key of dropout on the weights. `None`: no dropout.
+
+        Returns:
+          What is to be added to the stream, `[batch, length, width]`.
+        """
         mixed = attention(
             *self._heads(x, others),
             segments,
@@ -155,7 +204,12 @@ class Attention(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """Attention, then feed-forward, each added to the stream."""
+    """A layer: attention, then feed-forward, each added to the residual stream.
+
+    Args:
+      config: Configuration of the network.
+      key: Random key of the initial parameters.
+    """
 
     layout = LAYER_LAYOUT
 
@@ -167,15 +221,25 @@ class Layer(nnx.Module):
         self.mlp = make_feed_forward_for(config, second)
         self.mlp_norm = make_norm_for(config)
 
-    def __call__(self, x: Rows, each: PerLayerInputs, every: SharedLayerInputs) -> Rows:
-        _, after_attention, after_mlp = (None,) * 3 if each.keys is None else each.keys
+    def __call__(self, x: Rows, own: PerLayerInputs, shared: SharedLayerInputs) -> Rows:
+        """Computes the next states.
+
+        Args:
+          x: States, `[batch, length, width]`.
+          own: What this layer reads beside them.
+          shared: What all layers read beside them.
+
+        Returns:
+          States, `[batch, length, width]`.
+        """
+        _, after_attention, after_mlp = (None,) * 3 if own.keys is None else own.keys
 
         def norm(x: Rows) -> Rows:
             normed = self.attention_norm(x)
-            return normed if each.raw_input is None else jnp.where(each.raw_input, x, normed)
+            return normed if own.raw_input is None else jnp.where(own.raw_input, x, normed)
 
         def attend(x: Rows) -> Rows:
-            return self.attention(x, each, every)
+            return self.attention(x, own, shared)
 
         x = add_part(self.config, x, attend, norm, after_attention)
         return add_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
@@ -188,35 +252,67 @@ def add_part(
     norm: Callable[[Rows], Rows],
     key: Array | None,
 ) -> Rows:
-    """x + part(norm(x)), or norm(x + part(x)); with dropout behind the part."""
+    """Adds a part of a layer to the stream: x + part(norm(x)) with `norm_first`, else norm(x + part(x)).
+
+    Args:
+      config: Configuration of the network.
+      x: States, `[batch, length, width]`.
+      part: Attention or feed-forward.
+      norm: The norm of that part.
+      key: Random key of the dropout behind the part. `None`: no dropout.
+
+    Returns:
+      States, `[batch, length, width]`.
+    """
     if config.sequence_parallel:
-        x, part = stream(config, x), gathered(config, part)
+        x, part = shard_stream(config, x), with_gathered_states(config, part)
     if config.norm_first:
         return x + dropout(part(norm(x)), config.dropout, key)
     return norm(x + dropout(part(x), config.dropout, key))
 
 
-def stream(config: TransformerConfig, x: Rows) -> Rows:
-    """What lies between the parts of layers, cut by rows.
+def shard_stream(config: TransformerConfig, x: Rows) -> Rows:
+    """Shards the states between parts of layers: by rows and, with `sequence_parallel`, by length.
 
-    With `sequence_parallel` by length over the tensor axis, too, so that none of its devices keeps all places
-    of every layer's input (Korthikanti et al. 2022, "Reducing activation recomputation in large transformer
-    models", section 4.2.2).
+    Sharded by length over the mesh axis `tensor`, none of its devices keeps all positions of every
+    layer's input.
+
+    Args:
+      config: Configuration of the network.
+      x: States, `[batch, length, width]`.
+
+    Returns:
+      The same states.
+
+    References:
+      Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models", section 4.2.2.
     """
     return constrain(x, "batch", "length" if config.sequence_parallel else None, None)
 
 
-def gathered(config: TransformerConfig, part: Callable[[Rows], Rows]) -> Callable[[Rows], Rows]:
-    """The part of a `stream`: it gathers what it reads and scatters what it gives."""
-    return lambda x: stream(config, part(constrain(x, "batch", None, None)))
+def with_gathered_states(
+    config: TransformerConfig, part: Callable[[Rows], Rows]
+) -> Callable[[Rows], Rows]:
+    """Wraps a part of a layer for states that are sharded by length (`shard_stream`).
+
+    Args:
+      config: Configuration of the network.
+      part: Function of states `[batch, length, width]`.
+
+    Returns:
+      The part, which gathers the length of what it reads and scatters that of what it returns.
+    """
+    return lambda x: shard_stream(config, part(constrain(x, "batch", None, None)))
 
 
 def make_norm_for(config: TransformerConfig, width: int | None = None) -> LayerNorm | RMSNorm:
+    """Makes a norm as `config` describes it, over `width` numbers (None: those of the states)."""
     width = config.width if width is None else width
     return make_norm(config.norm, width, epsilon=config.norm_epsilon, bias=config.bias)
 
 
 def make_feed_forward_for(config: TransformerConfig, key: Array) -> FeedForward:
+    """Makes a feed-forward part as `config` describes it, with parameters drawn from `key`."""
     return FeedForward(
         key,
         config.width,

@@ -29,7 +29,7 @@ from jaxssl.models.transformer_layers import (
     SharedLayerInputs,
     make_norm_for,
     per_layer_inputs,
-    stream,
+    shard_stream,
 )
 
 States = Float[Array, "batch positions width"]
@@ -159,13 +159,13 @@ class Blocks(nnx.Module):
 
         The result is in `compute_dtype`. `key` is that of dropout; `None`: no dropout.
         """
-        every, each = self._shared(x), per_layer_inputs(self.config, key)
+        shared, per_layer = self._shared(x), per_layer_inputs(self.config, key)
 
-        def apply(layer: Layer, x: States, one: PerLayerInputs) -> States:
-            return layer(stream(self.config, x), one, every)
+        def apply(layer: Layer, x: States, own: PerLayerInputs) -> States:
+            return layer(shard_stream(self.config, x), own, shared)
 
         x = x.astype(self.config.compute_dtype)
-        x = run_layers(self.layers, x, each, apply, remat=self.config.remat)
+        x = run_layers(self.layers, x, per_layer, apply, remat=self.config.remat)
         return x if self.final_norm is None else self.final_norm(x)
 
     def hidden_states(
@@ -180,15 +180,15 @@ class Blocks(nnx.Module):
         Returns:
           States `[layers + 1, batch, positions, width]` in `compute_dtype`.
         """
-        every, each = self._shared(x), per_layer_inputs(self.config, key)
+        shared, per_layer = self._shared(x), per_layer_inputs(self.config, key)
 
-        def apply(layer: Layer, x: States, one: PerLayerInputs) -> tuple[States, States]:
-            x = stream(self.config, layer(stream(self.config, x), one, every))
+        def apply(layer: Layer, x: States, own: PerLayerInputs) -> tuple[States, States]:
+            x = shard_stream(self.config, layer(shard_stream(self.config, x), own, shared))
             return x, x
 
         x = x.astype(self.config.compute_dtype)
-        _, states = scan_layers(self.layers, x, each, apply, remat=self.config.remat)
-        return jnp.concatenate([stream(self.config, x)[None], states])
+        _, states = scan_layers(self.layers, x, per_layer, apply, remat=self.config.remat)
+        return jnp.concatenate([shard_stream(self.config, x)[None], states])
 
     def _shared(self, x: States) -> SharedLayerInputs:
         """One segment, and no rotary positions."""

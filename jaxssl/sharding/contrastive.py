@@ -1,6 +1,6 @@
-"""Contrastive losses on any mesh: every device holds its own rows, and meets those of the others.
+"""Contrastive losses on any mesh: every device compares its own rows with those of all devices.
 
-Left to the compiler, a loop over blocks of a batch that is cut over devices would collect it on each.
+Otherwise the compiler would gather a sharded batch on every device for a loop over blocks of its rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,11 +21,23 @@ def over_all_rows(
     trained: Mapping[str, Array] | None = None,
     **options: Any,
 ) -> Float[Array, ""]:
-    """`loss(first, second, weights, ...)` of `losses.contrastive` over the rows of all devices.
+    """Computes a contrastive loss over the rows of all devices.
 
-    On the mesh of the surrounding step (`jax.sharding.use_abstract_mesh`) this runs inside `shard_map`;
-    without one, or where the rows do not divide, as it stands. `trained` are options that have a
-    gradient, such as a temperature.
+    On the mesh of the surrounding step (`jax.sharding.use_abstract_mesh`) the loss runs inside
+    `shard_map`. It is called directly without such a mesh, and where the rows do not divide over its
+    devices.
+
+    Args:
+      loss: Function `loss(first, second, weights, axis_name=..., ...)` such as those of
+        `jaxssl.losses.contrastive`.
+      first: Embeddings, `[rows, dim]`.
+      second: Embeddings that they are compared with, `[rows, dim]`.
+      weights: Weights of the rows, `[rows]`.
+      trained: Keyword arguments of the loss that have a gradient, such as a temperature.
+      options: Other keyword arguments of the loss.
+
+    Returns:
+      Scalar loss of the global batch.
     """
     trained = {} if trained is None else dict(trained)
     mesh = jax.sharding.get_abstract_mesh()
@@ -35,10 +47,12 @@ def over_all_rows(
     if ways == 1 or first.shape[0] % ways:
         return loss(first, second, weights, **trained, **options)
 
-    def of_device(first: Array, second: Array, weights: Array, trained: Any) -> Array:
+    def on_device(first: Array, second: Array, weights: Array, trained: Any) -> Array:
         return loss(first, second, weights, axis_name=rows, **trained, **options)
 
-    cut = PartitionSpec(rows)
+    by_row = PartitionSpec(rows)
     return jax.shard_map(
-        of_device, in_specs=(cut, cut, cut, PartitionSpec()), out_specs=PartitionSpec()
+        on_device,
+        in_specs=(by_row, by_row, by_row, PartitionSpec()),
+        out_specs=PartitionSpec(),
     )(first, second, weights, trained)

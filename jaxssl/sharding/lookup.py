@@ -1,9 +1,10 @@
-"""Rows of a table that is cut over the mesh, without the table moving.
+"""Looks up rows of a table that is sharded over the mesh, without gathering the table.
 
-Left to the compiler, a table whose width is cut is gathered for the lookup, and its whole gradient is
-summed over all devices. Here the ids travel to the columns: along `fsdp` a device takes its columns of
-the rows that its neighbours ask for, and one all-to-all gives every device all columns of its own.
-The gradient goes the same way back, so of it only a device's part is summed, over `data`.
+Left to the compiler, a table whose width is sharded is gathered for the lookup, and its whole gradient is
+summed over all devices. Here the ids are exchanged instead: along `fsdp` a device looks up its columns of
+the rows that the other devices of the axis ask for, and one all-to-all gives every device all columns of
+its own rows. The gradient takes the same way back, so that only a device's own shard of it is summed,
+over `data`.
 """
 
 import jax
@@ -17,7 +18,16 @@ from jaxssl.sharding.layout import mesh_axes
 def look_up(
     table: Float[Array, "vocab width"], ids: Int[Array, "batch length"]
 ) -> Float[Array, "batch length width"] | None:
-    """table[ids] by exchange of rows; None where no mesh surrounds it or a size does not divide."""
+    """Looks up `table[ids]` by exchanging rows between devices.
+
+    Args:
+      table: Table, `[vocab, width]`, sharded over the logical axes "vocab" and "embed".
+      ids: Numbers of rows, `[batch, length]`, sharded over the batch.
+
+    Returns:
+      Rows, `[batch, length, width]`; `None` without a surrounding mesh, and where a size does not divide
+      over it.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1 or any(kind != AxisType.Auto for kind in mesh.axis_types):
         return None
@@ -27,25 +37,25 @@ def look_up(
         return None
     rows, vocab, width = (axes[logical][0] or None for logical in sizes)
 
-    def of_device(table: Array, ids: Array) -> Array:
+    def on_device(table: Array, ids: Array) -> Array:
         if width:
             ids = jax.lax.all_gather(ids, width, axis=0, tiled=True)
-        found = _part_of(table, ids, vocab) if vocab else table[ids]
+        found = _look_up_shard(table, ids, vocab) if vocab else table[ids]
         if width:
             found = jax.lax.all_to_all(found, width, split_axis=0, concat_axis=2, tiled=True)
         return found
 
     mapped = jax.shard_map(
-        of_device,
+        on_device,
         in_specs=(PartitionSpec(vocab, width), PartitionSpec(rows)),
         out_specs=PartitionSpec(rows),
     )
     return mapped(table, ids)
 
 
-def _part_of(table: Array, ids: Array, vocab: tuple[str, ...]) -> Array:
-    """The rows of a table whose vocabulary is cut: each device adds those that it has."""
-    places = ids - jax.lax.axis_index(vocab) * table.shape[0]
-    is_here = (places >= 0) & (places < table.shape[0])
-    found = jnp.where(is_here[:, :, None], table[jnp.where(is_here, places, 0)], 0)
+def _look_up_shard(table: Array, ids: Array, vocab: tuple[str, ...]) -> Array:
+    """The rows of a table whose vocabulary is sharded: each device adds those that it has."""
+    own = ids - jax.lax.axis_index(vocab) * table.shape[0]
+    is_here = (own >= 0) & (own < table.shape[0])
+    found = jnp.where(is_here[:, :, None], table[jnp.where(is_here, own, 0)], 0)
     return jax.lax.psum(found, vocab)

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxssl.errors import InputError
-from jaxssl.models.resnet import ResNetConfig, largest_of_nine
+from jaxssl.models.resnet import ResNetConfig, max_pool
 from jaxssl.sharding.layout import axes_of, shardings
 from jaxssl.sharding.mesh import Mesh
 from tests.models.vision_reference import images, moved, slow_convolution, slow_norm, weights
@@ -40,11 +40,11 @@ def test_resnet_is_that_of_the_slow_reference(key):
 
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-def test_the_largest_of_nine_and_its_gradient(kind):
+def test_the_max_pool_and_its_gradient(kind):
     """Of growing numbers it is the last of a window; the gradient goes there and nowhere else."""
     x = jnp.arange(36, dtype=kind).reshape(1, 6, 6, 1)
-    gradient = jax.jit(jax.grad(lambda x: largest_of_nine(x).astype("float32").sum()))(x)
-    np.testing.assert_array_equal(largest_of_nine(x)[0, ..., 0], x[0, 1::2, 1::2, 0])
+    gradient = jax.jit(jax.grad(lambda x: max_pool(x).astype("float32").sum()))(x)
+    np.testing.assert_array_equal(max_pool(x)[0, ..., 0], x[0, 1::2, 1::2, 0])
     wanted = np.zeros((6, 6))
     wanted[1::2, 1::2] = 1
     np.testing.assert_array_equal(gradient[0, ..., 0], wanted)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxssl.errors import InputError
-from jaxssl.sharding.mesh import Mesh, across_slices, batch_sharding, lay, rows_of_hosts
+from jaxssl.sharding.mesh import Mesh, across_slices, arrange_devices, batch_sharding, rows_of_hosts
 from jaxssl.training.step import place_batch
 
 
@@ -55,7 +55,7 @@ def test_slices_are_laid_along_the_first_axes(sizes, slices, spans):
 @pytest.mark.parametrize("sizes", [(4, 4, 2), (2, 16, 1), (2, 1, 16)])
 def test_each_part_of_data_stays_in_one_slice(sizes):
     """Both slices are full before data goes on: fsdp and tensor never leave one."""
-    grid = lay(slices(2, 4, 4), sizes)
+    grid = arrange_devices(slices(2, 4, 4), sizes)
     assert grid.shape == sizes
     assert len({device.id for device in grid.flat}) == 32
     of_data = [{device.slice_index for device in row.flat} for row in grid]
@@ -63,14 +63,14 @@ def test_each_part_of_data_stays_in_one_slice(sizes):
 
 
 def test_fsdp_goes_across_where_data_cannot():
-    grid = lay(slices(2, 4, 4), (1, 32, 1))
+    grid = arrange_devices(slices(2, 4, 4), (1, 32, 1))
     assert [device.slice_index for device in grid.flat] == [0] * 16 + [1] * 16
 
 
 @pytest.mark.parametrize("sizes", [(8, 2, 4), (4, 8, 2), (16, 4, 1), (1, 2, 32)])
 def test_a_side_of_the_torus_is_split(sizes):
     """4 x 4 x 4 chips: those of the axis that exchanges most stand in a box without holes."""
-    grid = lay(slices(1, 4, 4, 4), sizes)
+    grid = arrange_devices(slices(1, 4, 4, 4), sizes)
     assert len({device.id for device in grid.flat}) == 64
     line = grid[0, 0] if sizes[2] > 1 else grid[0, :, 0]
     assert np.prod(np.ptp([device.coords for device in line], axis=0) + 1) == len(line)
@@ -78,17 +78,23 @@ def test_a_side_of_the_torus_is_split(sizes):
 
 def test_slices_that_are_not_alike():
     with pytest.raises(InputError, match="the 2 slices have 16, 12 devices"):
-        lay(slices(2, 4, 4)[:-4], (7, 2, 2))
+        arrange_devices(slices(2, 4, 4)[:-4], (7, 2, 2))
 
 
 def test_hosts_of_one_tensor_axis_read_the_same_rows():
     """16 chips, 4 hosts of 2 x 2; tensor takes whole rows of the torus, so two hosts share each."""
-    grid = jax.sharding.Mesh(lay(slices(1, 4, 4), (4, 1, 4)), ("data", "fsdp", "tensor"))
+    grid = jax.sharding.Mesh(
+        arrange_devices(slices(1, 4, 4), (4, 1, 4)), ("data", "fsdp", "tensor")
+    )
     rows = rows_of_hosts(grid, 8)
     assert sorted(map(str, rows.values())) == ["[range(0, 4)]"] * 2 + ["[range(4, 8)]"] * 2
-    whole = jax.sharding.Mesh(lay(slices(1, 4, 4), (1, 1, 16)), ("data", "fsdp", "tensor"))
+    whole = jax.sharding.Mesh(
+        arrange_devices(slices(1, 4, 4), (1, 1, 16)), ("data", "fsdp", "tensor")
+    )
     assert rows_of_hosts(whole, 8) == dict.fromkeys(range(4), [range(8)])
-    apart = jax.sharding.Mesh(lay(slices(1, 4, 4), (16, 1, 1)), ("data", "fsdp", "tensor"))
+    apart = jax.sharding.Mesh(
+        arrange_devices(slices(1, 4, 4), (16, 1, 1)), ("data", "fsdp", "tensor")
+    )
     read = rows_of_hosts(apart, 32)
     assert len(read[0]) > 1  # the ring of 16 passes by the chips of a host several times
     everything = sorted(row for parts in read.values() for part in parts for row in part)

@@ -1,4 +1,4 @@
-"""Linear layer, embedding, norms and feed-forward part, computed in the type of the input from float32.
+"""Linear layer, embedding, norms and feed-forward part: float32 parameters, computed in the input's type.
 
 A kernel is [inputs, outputs], so that optimizers which factor or orthogonalise it see a matrix.
 """

@@ -1,6 +1,6 @@
-"""An encoder that sees how light an image is, and a decoder that scores bins of colour for its places.
+"""An encoder that reads lightness, and a decoder that scores bins of colour (Zhang et al. 2016).
 
-Only the encoder is used after training, or both, to colour.
+After training the encoder is used alone, or both to colour images.
 """
 
 import jax
@@ -13,7 +13,15 @@ from jaxssl.models.vision_transformer import VisionTransformerConfig
 
 
 class Colorizer(nnx.Module):
-    """The decoder makes the encoder's last maps twice as high and wide, `doublings` times."""
+    """An encoder of one channel, and a decoder from its last maps to scores of colours.
+
+    Args:
+      key: Random key of the initial parameters.
+      encoder: Configuration of the encoder.
+      bins: Number of bins of colour.
+      decoder_width: Channels of the decoder's last stage.
+      doublings: How many times the decoder doubles height and width of the encoder's last maps.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""An encoder with a head that predicts vectors of its own width (Baevski et al. 2022, data2vec)."""
+"""An encoder with a head that predicts vectors of the encoder's width (Baevski et al. 2022, data2vec)."""
 
 import jax
 from flax import nnx
@@ -9,7 +9,13 @@ from jaxssl.models.transformer_config import TransformerConfig
 
 
 class EmbeddingRegressor(nnx.Module):
-    """Encoder, and two dense layers with a GELU between them."""
+    """An encoder, and two dense layers with a GELU between them.
+
+    Args:
+      key: Random key of the initial parameters.
+      config: Configuration of the encoder.
+      vocab_size: Number of token ids.
+    """
 
     # The encoder's own lines are in transformer.py.
     layout = (

@@ -1,4 +1,4 @@
-"""An encoder of images and a perceptron that tells one of a few classes: labels, or how it was turned."""
+"""An encoder of images with a perceptron that scores a few classes, such as labels or rotations."""
 
 from typing import Any
 
@@ -12,9 +12,16 @@ from jaxssl.models.vision_transformer import VisionTransformerConfig
 
 
 class ImageClassifier(nnx.Module):
-    """`widths` are those of the layers behind the features; the last is the number of classes."""
+    """An encoder and a perceptron on its features.
 
-    # The encoder's own lines are in its file. There are too few classes to cut them.
+    Args:
+      key: Random key of the initial parameters.
+      encoder: Configuration of the encoder.
+      channels: Channels of the images.
+      widths: Widths of the perceptron's layers behind the features; the last is the number of classes.
+    """
+
+    # The encoder's own lines are in its file. There are too few classes to shard them.
     layout = (
         (r"classifier/layers/\d+/kernel", ("embed", None)),
         (r"classifier/layers/\d+/bias", (None,)),
@@ -38,6 +45,16 @@ class ImageClassifier(nnx.Module):
         key: Array | None = None,
         statistics: Any = None,
     ) -> tuple[Float[Array, "batch classes"], Any]:
-        """Scores of the classes, float32, and moments of the encoder's batch norms."""
+        """Scores the classes of images.
+
+        Args:
+          pixels: Images, `[batch, height, width, channels]`.
+          key: Random key of the encoder's dropout. `None`: no dropout.
+          statistics: Running statistics of the encoder's batch norms. `None`: they use the moments of
+            this batch.
+
+        Returns:
+          Logits of the classes, float32 `[batch, classes]`, and the moments that the batch norms used.
+        """
         features, moments = self.encoder(pixels, key=key, statistics=statistics)
         return self.classifier(features)[0], moments

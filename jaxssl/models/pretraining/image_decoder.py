@@ -1,9 +1,9 @@
-"""A small convolutional decoder: maps to an image, twice as high and wide at every stage.
+"""A small convolutional decoder from maps to an image, twice as high and wide at every stage.
 
-    maps -> [every place four times -> 3 x 3 convolution -> group norm -> ReLU] ... -> 3 x 3 convolution
+    maps -> [every position 2 x 2 times -> 3 x 3 convolution -> group norm -> ReLU] ... -> 3 x 3 convolution
 
-A place is repeated and then convolved, which leaves no checkerboard (Odena et al. 2016). Channels halve
-from stage to stage, from at most 8 times `width` down to `width`.
+Positions are repeated and then convolved, which leaves no checkerboard artefacts (Odena et al. 2016).
+Channels halve from stage to stage, from at most 8 times `width` down to `width`.
 """
 
 import jax
@@ -15,11 +15,22 @@ from jaxssl.errors import InputError
 from jaxssl.models.layers.convolution import Convolution, GroupNorm, Maps
 from jaxssl.models.layers.dense import broadcast_last
 
-WIDEST = 8  # times the width of the last stage
+WIDEST = 8  # most channels of a stage, as a multiple of those of the last
 
 
 class ImageDecoder(nnx.Module):
-    """Maps of any size to images `2 ** doublings` times as high and wide, float32."""
+    """Maps of any size to images that are `2 ** doublings` times as high and wide.
+
+    Args:
+      key: Random key of the initial parameters.
+      inputs: Channels of the maps.
+      width: Channels of the last stage.
+      outputs: Channels of the images.
+      doublings: Number of stages, each of which doubles height and width.
+
+    Raises:
+      InputError: A number of channels is below 1, or `doublings` is negative.
+    """
 
     layout = (
         (r"convolutions/\d+/kernel", (None, None, None, "embed")),
@@ -48,22 +59,29 @@ class ImageDecoder(nnx.Module):
     def __call__(
         self, maps: Float[Array, "batch rows columns inputs"]
     ) -> Float[Array, "batch height width outputs"]:
+        """Decodes `maps` `[batch, rows, columns, inputs]` to float32 `[batch, height, width, outputs]`."""
         x = maps
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = jax.nn.relu(norm(convolution(doubled(x)))[0])
+            x = jax.nn.relu(norm(convolution(double_size(x)))[0])
         x = self.pixels(x).astype(jnp.float32)
         return x + broadcast_last(self.bias[...], x)
 
 
 def stages_of(inputs: int, width: int, doublings: int) -> list[tuple[int, int]]:
-    """Channels into and out of every stage."""
+    """Returns the channels that every stage reads and computes.
+
+    Args:
+      inputs: Channels of the maps.
+      width: Channels of the last stage.
+      doublings: Number of stages.
+    """
     after = [width * min(2**left, WIDEST) for left in reversed(range(doublings))]
     return list(zip([inputs, *after][:-1], after, strict=True))
 
 
-def doubled(x: Maps) -> Float[Array, "batch rows columns channels"]:
-    """Every place four times: twice as high and wide."""
+def double_size(x: Maps) -> Float[Array, "batch rows columns channels"]:
+    """Repeats every position of maps `x` `[batch, height, width, channels]` 2 x 2 times."""
     batch, height, width, channels = x.shape
     shape = (batch, height, 2, width, 2, channels)
-    places = jnp.broadcast_to(x[:, :, None, :, None], shape)
-    return places.reshape(batch, 2 * height, 2 * width, channels)
+    repeated = jnp.broadcast_to(x[:, :, None, :, None], shape)
+    return repeated.reshape(batch, 2 * height, 2 * width, channels)

@@ -1,4 +1,4 @@
-"""An encoder of images and one of texts, each with a projection to a space that they share (CLIP)."""
+"""Encoders of images and of texts, with projections to a common space (Radford et al. 2021, CLIP)."""
 
 import math
 
@@ -13,7 +13,21 @@ from jaxssl.models.transformer_config import TransformerConfig
 
 
 class ImageTextModel(nnx.Module):
-    """`logit_scale` is log(1 / temperature); `logit_bias` is of the sigmoid loss alone (None: none)."""
+    """Both encoders, their projections, and a learned temperature.
+
+    The parameter `logit_scale` is log(1 / temperature).
+
+    Args:
+      key: Random key of the initial parameters.
+      encoder: Configuration of the encoder of images.
+      text: Configuration of the encoder of texts.
+      channels: Channels of the images.
+      vocab_size: Number of token ids.
+      width: Width of the common space.
+      temperature: Initial temperature, a positive number.
+      bias: Initial bias of the logits, which the sigmoid loss learns (Zhai et al. 2023, SigLIP). `None`:
+        there is none.
+    """
 
     # The encoders' own lines are in their files.
     layout = (

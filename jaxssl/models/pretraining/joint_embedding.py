@@ -1,9 +1,11 @@
-"""What joint embeddings are trained with: an encoder of images, a projector and, in some, more behind it.
+"""The network that joint embeddings of images are trained with: an encoder, a projector and, in some, more.
 
     pixels -> encoder -> features -> projector -> projections -> predictor, or scores of prototypes
 
-Chen et al. 2020 (projector); Grill et al. 2020 (predictor); Caron et al. 2021 (prototypes). Only the
-encoder is used after training.
+Only the encoder is used after training.
+
+References: Chen et al. 2020, SimCLR (projector); Grill et al. 2020, BYOL (predictor); Caron et al. 2021, DINO
+(prototypes).
 """
 
 import jax
@@ -18,9 +20,19 @@ Encoder = ResNetConfig | VisionTransformerConfig
 
 
 class JointEmbedding(nnx.Module):
-    """`projector` and `predictor` are the widths of their layers behind the first one's inputs.
+    """An encoder with a projector and, where asked for, a predictor or prototypes.
 
-    A column of `prototypes` is one; its length does not matter.
+    The prototypes are the columns of the parameter `prototypes`, `[projection, prototypes]`; their norm
+    does not matter.
+
+    Args:
+      key: Random key of the initial parameters.
+      encoder: Configuration of the encoder.
+      channels: Channels of the images.
+      projector: Widths of the projector's layers, without that of its inputs, the features.
+      predictor: Widths of the predictor's layers, without that of its inputs. Empty: no predictor.
+      prototypes: Number of prototypes. 0: none.
+      norm: Norm of projector and predictor: "none", "layer" or "batch".
     """
 
     # The lines of the parts are in their own files.

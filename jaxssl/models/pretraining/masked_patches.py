@@ -1,11 +1,12 @@
-"""A vision transformer that sees some patches, and a light one behind it that tells the pixels of all.
+"""A vision transformer that reads visible patches, and a small one that predicts the pixels of all.
 
-    seen patches -> encoder -> dense -> mask tokens where none was seen, positions -> blocks -> pixels
+    visible patches -> encoder -> dense -> mask tokens for hidden patches, positions -> decoder -> pixels
 
-He et al. 2022, "Masked autoencoders are scalable vision learners", section 3. Class token and registers go
-through both. Only the encoder is used after training.
+Class token and registers go through both. Only the encoder is used after training.
 
-    places   patches of an image, row by row      numbers   pixels of a patch x channels
+    patches   of an image, row by row      numbers   pixels of a patch x channels
+
+References: He et al. 2022, "Masked autoencoders are scalable vision learners", section 3.
 """
 
 import jax
@@ -20,9 +21,18 @@ from jaxssl.models.vision_transformer import Blocks, States, VisionTransformerCo
 
 
 class MaskedPatchModel(nnx.Module):
-    """Encoder and decoder, the dense layers into and out of the decoder, and its mask token."""
+    """Encoder and decoder, the dense layers into and out of the decoder, and its mask token.
 
-    # The lines of the encoder and of the blocks are in vision_transformer.py and transformer.py.
+    The decoder's positions are sines and cosines, whatever those of the encoder are.
+
+    Args:
+      key: Random key of the initial parameters.
+      encoder: Configuration of the encoder.
+      decoder: Configuration of the decoder's layers.
+      channels: Channels of the images.
+    """
+
+    # The lines of the encoder and of the blocks are in vision_transformer.py and transformer_layers.py.
     layout = (
         (r"narrow/kernel", ("embed", None)),
         (r"narrow/bias", (None,)),
@@ -47,15 +57,26 @@ class MaskedPatchModel(nnx.Module):
         self.patches = Linear(keys[4], width, encoder.patch**2 * channels, stddev=sd)
 
     def masks(self, like: States, count: int) -> States:
-        """So many mask tokens for every row of `like`, in its type."""
+        """Returns `count` mask tokens for every row of `like` `[batch, positions, width]`, in its type."""
         batch, _, width = like.shape
         return jnp.broadcast_to(self.mask[...][None], (batch, count, width)).astype(like.dtype)
 
     def decode(
-        self, first: States, places: States, rows: int, columns: int, key: Array | None = None
-    ) -> Float[Array, "batch places numbers"]:
-        """The pixels of all patches, from their states or mask tokens; `first` are the states before them."""
-        positions = sine_positions(rows, columns, places.shape[-1])
-        placed = places + positions[None].astype(places.dtype)
+        self, first: States, patches: States, rows: int, columns: int, key: Array | None = None
+    ) -> Float[Array, "batch patches numbers"]:
+        """Predicts the pixels of all patches.
+
+        Args:
+          first: States of class token and registers, `[batch, first, width]` with the decoder's width.
+          patches: States or mask tokens of all patches, row by row, `[batch, patches, width]`.
+          rows: Rows of patches in an image.
+          columns: Columns of patches in an image.
+          key: Random key of dropout. `None`: no dropout.
+
+        Returns:
+          Pixels of every patch, float32 `[batch, patches, numbers]`.
+        """
+        positions = sine_positions(rows, columns, patches.shape[-1])
+        placed = patches + positions[None].astype(patches.dtype)
         states = self.decoder(jnp.concatenate([first, placed], axis=1), key)
         return self.patches(states[:, first.shape[1] :]).astype(jnp.float32)

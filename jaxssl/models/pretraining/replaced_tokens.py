@@ -1,4 +1,4 @@
-"""A discriminator, and the small generator that deceives it (Clark et al. 2020, sections 2 and 3.2)."""
+"""ELECTRA's networks: a discriminator and a small generator (Clark et al. 2020, sections 2 and 3.2)."""
 
 import math
 from dataclasses import replace
@@ -15,14 +15,21 @@ TABLES = ("tokens", "positions", "types", "embedding_norm")
 
 
 def generator_of(discriminator: TransformerConfig, size: float) -> TransformerConfig:
-    """The discriminator's shape with a share `size` of its heads, and of its width and inner width.
+    """Returns the configuration of a generator: the discriminator's, narrower.
 
-    A head is as wide as the discriminator's, and there is one at least. The tables are the
-    discriminator's: a dense layer fits them to the generator's width (section 3.2, weight sharing).
+    It has a fraction of the heads, of at least one, and of the width and the inner width. Heads are as
+    wide as the discriminator's. The tables are the discriminator's, which a dense layer maps to the
+    generator's width (section 3.2, weight sharing).
+
+    Args:
+      discriminator: Configuration of the discriminator.
+      size: Fraction of the heads.
     """
     heads = max(1, round(size * discriminator.heads))
     width = heads * discriminator.head_dim
-    if discriminator.head_width is not None:  # then heads do not add up to the width
+    if (
+        discriminator.head_width is not None
+    ):  # the heads do not add up to the width: a multiple of 8
         share = -(-discriminator.width * heads // discriminator.heads // 8) * 8
         width = min(share, discriminator.width)
     inner = discriminator.inner * heads // discriminator.heads
@@ -37,7 +44,16 @@ def generator_of(discriminator: TransformerConfig, size: float) -> TransformerCo
 
 
 class ReplacedTokenModel(nnx.Module):
-    """Generator and discriminator. The embeddings are held once, by the discriminator."""
+    """Generator and discriminator; the embeddings are parameters of the discriminator alone.
+
+    Args:
+      key: Random key of the initial parameters.
+      discriminator: Configuration of the discriminator.
+      generator: Configuration of the generator (`generator_of`).
+      vocab_size: Number of token ids.
+    """
+
+    # The lines of the networks are in transformer.py and masked_language_model.py.
 
     layout = (
         (r"transform/kernel", ("embed", None)),
@@ -63,7 +79,7 @@ class ReplacedTokenModel(nnx.Module):
             setattr(self.generator.encoder, name, None)
 
     def whole_generator(self) -> MaskedLanguageModel:
-        """The generator with the discriminator's embeddings, whose gradient is then the sum of both."""
+        """Returns the generator with the discriminator's embeddings, whose gradient then comes from both."""
         generator = jax.tree.map(lambda leaf: leaf, self.generator)  # a copy that may be changed
         for name in TABLES:
             setattr(generator.encoder, name, getattr(self.discriminator, name))
@@ -72,6 +88,13 @@ class ReplacedTokenModel(nnx.Module):
     def replaced_head(
         self, states: Float[Array, "batch length width"]
     ) -> Float[Array, "batch length"]:
-        """The logit that a token was replaced: dense(activation(dense(states)))."""
+        """Computes dense(activation(dense(`states`))), the logit that a token was replaced.
+
+        Args:
+          states: States of the discriminator, `[batch, length, width]`.
+
+        Returns:
+          Logits, `[batch, length]`.
+        """
         function = head_activation(self.discriminator.config)
         return self.classifier(function(self.transform(states)))[..., 0]

@@ -30,7 +30,7 @@ def test_lab_agrees_with_scikit_image():
         lab = color.rgb2lab(rgb.astype(np.float64))
         np.testing.assert_allclose(rgb_to_lab(rgb), lab, atol=1e-4)
         np.testing.assert_allclose(lab_to_rgb(lab.astype(np.float32)), rgb, atol=1e-4)
-    # colours that no screen shows are cut in the same way
+    # Colours outside sRGB are clipped in the same way.
     wild = np.random.default_rng(1).uniform([0, -120, -120], [100, 120, 120], (40, 50, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -65,3 +65,22 @@ def test_gray_and_gradients():
     for convert in (rgb_to_lab, lab_to_rgb, rgb_to_hsv, hsv_to_rgb):
         slope = jax.jit(jax.grad(lambda grid, convert=convert: convert(grid).sum()))(GRID)
         assert np.isfinite(slope).all(), convert.__name__
+
+
+def test_the_two_matrices_are_inverses():
+    product = np.array(colours.XYZ_OF_LINEAR) @ np.array(colours.LINEAR_OF_XYZ)
+    np.testing.assert_allclose(product, np.eye(3), atol=1e-15)
+    # White is white: each row of the matrix adds up to D65, as far as both are rounded.
+    np.testing.assert_allclose(np.sum(colours.XYZ_OF_LINEAR, axis=1), colours.WHITE, atol=1e-4)
+
+
+def test_hue_chroma_value_and_back():
+    channels = tuple(np.moveaxis(GRID, -1, 0))
+    hue, chroma, value = jax.jit(colours.hue_chroma_value)(*channels)
+    assert (hue >= 0).all()
+    assert (hue <= 6).all()
+    np.testing.assert_allclose(value - chroma, GRID.min(axis=-1), atol=1e-6)
+    back = jax.jit(colours.rgb_of)(hue, chroma, value)
+    np.testing.assert_allclose(jnp.stack(back, axis=-1), GRID, atol=1e-6)
+    yellow = colours.hue_chroma_value(jnp.float32(1), jnp.float32(1), jnp.float32(0))
+    assert yellow == (1, 1, 1)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
@@ -14,12 +15,11 @@ from jaxssl.augment import (
     GaussianBlur,
     MultiCrop,
     RandomResizedCrop,
-    random_numbers,
     many_views,
 )
+from jaxssl.augment.pipeline import cut_out
 from jaxssl.sharding.mesh import Mesh
-
-example_keys = jax.jit(random_numbers.example_keys, static_argnums=1)
+from tests.augment.images import example_keys, images_of
 
 ALL = Augmentation(
     size=(8, 10),
@@ -106,3 +106,42 @@ def test_multi_crop():
     assert (apart > 0).all()  # every crop is another
     more = jax.jit(lambda *of: many_views(*of, crops.small, 1, first=3))(pixels, keys)
     np.testing.assert_allclose(more[:, 0], small[:, 1], atol=1e-6)
+
+
+def test_cutout():
+    keys = example_keys(jax.random.key(0), 256)
+    image = jnp.ones((256, 1, 12, 16))
+    cut = jax.jit(cut_out, static_argnums=2)
+    found = np.asarray(cut(image, keys, Cutout(size=4, probability=0.5, fill=0.0)))
+    holes = (found == 0).sum(axis=(1, 2, 3))
+    assert holes.max() == 16
+    assert 0.4 < (holes > 0).mean() < 0.6
+    assert set(holes) <= {0, *(a * b for a in range(2, 5) for b in range(2, 5))}
+
+
+def test_solarizing_is_torchvision():
+    functional = pytest.importorskip("torchvision.transforms.v2.functional")
+    torch = pytest.importorskip("torch")
+    images = images_of()
+    view = Augmentation(crop=None, flip=0.0, solarize=1.0)
+    whole = (images * 255).round().astype(np.uint8)
+    there = torch.from_numpy(whole).permute(0, 3, 1, 2) / 255
+    solarized = functional.solarize(there, 0.5).permute(0, 2, 3, 1)
+    found = jax.jit(view)(whole, example_keys(jax.random.key(0), 4))
+    np.testing.assert_allclose(found, solarized, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: Augmentation(flip=1.5), "flip=1.5 must be between 0 and 1"),
+        (lambda: Augmentation(size=(0, 4)), r"size=\(0, 4\) must be at least 1 x 1"),
+        (lambda: Augmentation(mean=(0.5,)), "must both have one number for every channel"),
+        (lambda: Augmentation(mean=(0.5,), std=(0.0,)), "no std may be 0"),
+        (lambda: Cutout(size=0), "size=0 must be at least 1"),
+        (lambda: MultiCrop(large_count=0), "large_count=0 must be at least 1"),
+    ],
+)
+def test_bad_fields(make, line):
+    with pytest.raises(ValueError, match=line):
+        make()

@@ -6,7 +6,8 @@ import sys
 import jaxssl.losses
 heavy = {"flax", "optax", "orbax", "tensorflow", "grain", "torch", "chex", "pyarrow"}
 print(sorted(heavy & {name.split(".")[0] for name in sys.modules}))
-print(sorted(name for name in sys.modules if name.startswith("jaxssl.") and ".losses" not in name))
+others = {name for name in sys.modules if name.startswith("jaxssl.") and ".losses" not in name}
+print(sorted(others - {"jaxssl.help_text"}))  # which needs the standard library alone
 """
 
 

@@ -8,7 +8,7 @@ from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 
 from jaxssl import losses
-from jaxssl.losses.blockwise import token_blocks, vocabulary_gradients
+from jaxssl.losses.blockwise import token_blocks
 from tests.losses import loops
 
 SIZES = [(1, 1, 1), (13, 4, 7), (40, 3, 11)]
@@ -177,23 +177,6 @@ def test_bfloat16_products_with_float32_sums():
         assert error < 0.01 * jnp.linalg.norm(reference)
 
 
-@pytest.mark.parametrize("vocab", [12, 11])
-def test_kernel_gradient_in_slices_of_the_vocabulary(monkeypatch, vocab):
-    """For a large kernel in half precision; 11 rows do not divide into 3 slices."""
-    arrays = example(13, 4, vocab, jnp.bfloat16)
-
-    def gradient_and_loops():
-        gradient = jax.grad(lambda *args: blocked(*args, block_size=5), (0, 1))
-        return gradient(*arrays), str(jax.make_jaxpr(gradient)(*arrays)).count("scan[")
-
-    whole, loops_of_whole = gradient_and_loops()
-    monkeypatch.setattr(vocabulary_gradients, "SLICE_BYTES", 4 * 4 * 4)  # of 4 rows
-    sliced, loops_of_sliced = gradient_and_loops()
-    assert loops_of_sliced > loops_of_whole
-    for ours, expected in zip(sliced, whole, strict=True):
-        np.testing.assert_array_equal(ours, expected)
-
-
 def test_float64_stays():
     with jax.enable_x64(True):
         arrays = example(13, 4, 7, jnp.float64)
@@ -214,17 +197,6 @@ def test_under_vmap_and_checkpoint():
     np.testing.assert_allclose(ours[0][0], expected[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(ours[0][1], expected[0][::-1], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(ours[1][1], expected[1], rtol=1e-4, atol=1e-6)
-
-
-def test_blocks_without_weight_are_skipped_by_moving_them_back():
-    weights = (jnp.arange(64) % 4 == 0).astype(jnp.float32)
-    arrays = jnp.arange(64.0)[:, None], jnp.arange(64), weights
-    blocks, order = token_blocks.split_into_blocks(16, *arrays)
-    assert (blocks.weights > 0).any(axis=1).tolist() == [True, False, False, False]
-    rows = token_blocks.join_blocks((blocks.hidden, blocks.targets), order, 64)
-    used = weights > 0
-    np.testing.assert_array_equal(rows[0][used, 0], jnp.arange(64.0)[used])
-    np.testing.assert_array_equal(rows[1], jnp.where(used, jnp.arange(64), 0))
 
 
 @pytest.mark.parametrize("check_vma", [True, False])

@@ -191,14 +191,14 @@ LOSSES = [
         "jaxssl/losses/replaced_tokens.py",
         "return generator + discriminator_weight * discriminator",
         "return generator + discriminator",
-        "tests/losses/test_rows.py::test_electra_is_the_sum_of_its_terms",
+        "tests/losses/test_replaced_tokens.py::test_electra_is_the_sum_of_its_terms",
     ),
     Mutant(
         "barlow_twins: the redundancy term has no weight",
         "jaxssl/losses/decorrelation.py",
         "off_diagonal_weight * _off_diagonal(correlation)",
         "_off_diagonal(correlation)",
-        "tests/losses/test_rows.py",
+        "tests/losses/test_decorrelation.py",
     ),
 ]
 

@@ -1,0 +1,111 @@
+"""Every command explains every option, and none imports more than it needs."""
+
+import argparse
+import re
+import subprocess
+import sys
+
+import pytest
+
+import jaxssl
+from jaxssl.tools.main import COMMANDS, main, make_parser
+from tests.data.tiny_corpus import ENVIRONMENT
+
+UNCLEAR = re.compile(r"(of|likewise|ditto|see|the same)\b")
+
+
+def options_of(name):
+    (commands,) = (
+        action
+        for action in make_parser(name)._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return commands.choices[name]._actions
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name):
+    actions = options_of(name)
+    assert len(actions) > 1
+    for action in actions:
+        assert action.help, action
+        assert len(action.help.split()) > 2, action
+        assert not UNCLEAR.match(action.help), action
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_shows_how_it_is_called(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"\n  jaxssl {name}" in printed
+
+
+def explained(printed):
+    """The help of every flag that tyro prints, less its default: behind the flag, or indented below it."""
+    found, flag = {}, None
+    for line in printed.splitlines():
+        text = line.strip("│ ")
+        if re.match(r"[│ ] --?[a-z]", line):
+            flag, _, beside = text.partition("  ")
+            flag = flag.split()[0].rstrip(",")
+            found[flag] = beside.strip()
+        elif flag and re.match(r"[│ ] {5}", line):
+            found[flag] += f" {text}"
+        else:
+            flag = None
+    return {name: re.sub(r"\((default|fixed to).*", "", text) for name, text in found.items()}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train quickstart",
+        "train electra_small",
+        "train t5_tiny",
+        "train simcse_novels",
+        "train skip_gram_novels",
+        "train byol_cifar10",
+        "train dino_cifar10",
+        "train mae_cifar10",
+        "train siglip_tiny",
+        "finetune finetune_quickstart",
+    ],
+)
+def test_every_field_of_a_recipe_is_explained(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as end:
+        main([*words.split(), "--help"])
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: jaxssl {words} ")
+    found = explained(printed)
+    assert len(found) > 30
+    assert {"--run", "--optimizer.peak", "--mesh.data"} <= found.keys()
+    assert [flag for flag, text in found.items() if len(text.split()) < 2] == []
+
+
+def test_version_and_no_command(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"jaxssl {jaxssl.__version__}\n"
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 2
+    with pytest.raises(SystemExit) as end:
+        main(["words", "runs/x", "--nonsense"])
+    assert end.value.code == 2
+    assert "unrecognized arguments: --nonsense" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["recipes", "recipes quickstart", "train --help", "--help"])
+def test_jax_is_not_imported_where_nothing_is_computed(words):
+    code = (
+        "import sys; from jaxssl.tools.main import main\n"
+        f"try: main({words.split()!r})\n"
+        "except SystemExit: pass\n"
+        "assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=ENVIRONMENT)

@@ -39,10 +39,10 @@ def cached_gradients(
       embed: Function of (params, part, key) that returns a pytree of embeddings, whose first axis
         is that of the rows of the part. A row's embedding may depend on that row alone (no batch
         normalisation).
-      contrast: Function of (params, embeddings) that returns the scalar loss of the whole batch,
-        whose embeddings come in the order of the batch. A trained temperature may be in `params`.
-        Inside a mapped function it is the place for the `axis_name` of the loss, and the gradient
-        follows the convention of `jaxssl.losses.axes`.
+      contrast: Function of (params, embeddings) that returns the scalar loss of the whole batch, from
+        all embeddings in the order of the batch. A trained temperature may be in `params`. Inside a
+        mapped function, give the loss in `contrast` its `axis_name`; the gradient then follows the
+        convention of `jaxssl.losses.axes`.
       params: Pytree of arrays by which to differentiate.
       batch: Pytree of arrays `[rows, ...]`.
       key: Random key, for dropout for instance. Microbatch p receives `fold_in(key, p)` in both

@@ -4,27 +4,24 @@ import ast
 import contextlib
 import dataclasses
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 HEADING = "Fields:"
+_plain: dict[Any, str] = {}  # class -> its docstring as it stands in the source
 
 
 class _DocstringWithFields:
     """A `__doc__` that is put together when it is first asked for, since the source has to be read for it."""
 
-    def __init__(self, text: str):
-        self.text, self.whole = text, ""
-
-    are_fields_shown = True
-
     def __get__(self, instance: object, owner: type) -> str:
-        if not self.are_fields_shown:
-            return self.text
-        if not self.whole:
-            self.whole = f"{inspect.cleandoc(self.text)}\n\n{HEADING}\n{_fields(owner)}"
-        return self.whole
+        owner.__doc__ = with_fields(owner)
+        return owner.__doc__
 
 
 def show_fields(classes: Iterable[Any]) -> None:
@@ -33,41 +30,51 @@ def show_fields(classes: Iterable[Any]) -> None:
     Args:
       classes: Classes and other objects; those that are no dataclasses or NamedTuples are left alone.
     """
-    for value in classes:
-        has_fields = isinstance(value, type) and (
-            dataclasses.is_dataclass(value) or hasattr(value, "_fields")
-        )
-        if has_fields and not isinstance(vars(value).get("__doc__"), _DocstringWithFields):
-            kind: Any = value
-            kind.__doc__ = _DocstringWithFields(value.__doc__ or "")
+    for kind in classes:
+        has_fields = dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
+        if isinstance(kind, type) and has_fields and kind not in _plain:
+            _plain[kind] = inspect.cleandoc(kind.__doc__ or "")
+            _show(kind)
+
+
+def _show(kind: Any) -> None:
+    # Of a class with a metaclass of its own, pydoc takes `__doc__` as it is stored, without `__get__`.
+    kind.__doc__ = _DocstringWithFields() if type(kind) is type else with_fields(kind)
 
 
 @contextlib.contextmanager
 def without_fields() -> Iterator[None]:
     """Hides the fields again as a context manager, for what prints them in its own way."""
-    _DocstringWithFields.are_fields_shown = False
+    for kind, text in _plain.items():
+        kind.__doc__ = text
     try:
         yield
     finally:
-        _DocstringWithFields.are_fields_shown = True
+        for kind in _plain:
+            _show(kind)
+
+
+def with_fields(kind: type) -> str:
+    """Returns the docstring of the dataclass `kind` with a list of its fields."""
+    lines = []
+    for declaration, text in field_docstrings(kind).values():
+        lines += [f"  {declaration}", textwrap.indent(text, "    ")]
+    return "\n".join([_plain[kind], "", HEADING, *lines])
 
 
 def field_docstrings(kind: type) -> dict[str, tuple[str, str]]:
     """Reads the fields of a class and of the classes that it inherits from.
 
     Args:
-      kind: A dataclass or NamedTuple whose source can be read.
+      kind: A dataclass or NamedTuple of this package.
 
     Returns:
       The declaration (`name: type = default`) and the docstring of every field, by its name.
     """
     found: dict[str, tuple[str, str]] = {}
     for part in reversed(kind.__mro__):
-        if part is object or not part.__module__.startswith("jaxssl"):
-            continue
-        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
-        body = tree.body if isinstance(tree, ast.ClassDef) else []
-        for line, below in zip(body, [*body[1:], None], strict=True):
+        body = _classes(part.__module__).get(part.__name__, [])
+        for line, below in pairwise([*body, None]):
             if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
                 continue
             text = ""
@@ -77,8 +84,11 @@ def field_docstrings(kind: type) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _fields(kind: type) -> str:
-    lines = []
-    for declaration, text in field_docstrings(kind).values():
-        lines += [f"  {declaration}", textwrap.indent(text, "    ")]
-    return "\n".join(lines)
+@cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    """The statements of every class at the top of a module of this package, by its name."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or module.split(".")[0] != __name__.split(".")[0]:
+        return {}
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}

@@ -26,6 +26,7 @@ microbatch.
 `rgb_to_...` and `..._to_rgb` convert between colour spaces.
 """
 
+from jaxssl import show_fields
 from jaxssl.augment.blur import GaussianBlur
 from jaxssl.augment.colours import (
     hsv_to_rgb,
@@ -67,3 +68,5 @@ __all__ = [
     "rgb_to_lab",
     "simclr_views",
 ]
+
+show_fields(globals()[name] for name in __all__)

@@ -2,7 +2,7 @@
 
     jaxssl prepare SOURCE --size 32 --into prepared/cifar10
     python train.py --config configs/autoencoder_cifar10.py
-    python train.py --config configs/autoencoder_cifar10.py --objective.hidden 0 --run runs/plain
+    python train.py --config configs/autoencoder_cifar10.py --objective.mask-ratio 0 --run runs/plain
 
 `explained` is the share of the images' variance about their own means. 10 CPU
 minutes: linear probe 41.7 %, raw pixels 40.4 %.
@@ -20,7 +20,7 @@ config = Pretraining(
     objective=ImageAutoencoder(
         encoder=ResNetConfig(10, width=16),
         code=128,
-        hidden=0.1,
+        mask_ratio=0.1,
         decoder_width=8,
         views=Augmentation(crop=None, flip=0.5),
     ),

@@ -19,7 +19,7 @@ config = Pretraining(
     objective=ImageAutoencoder(
         encoder=ResNetConfig(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
         code=1024,
-        hidden=0.25,
+        mask_ratio=0.25,
         views=Augmentation(size=(224, 224), crop=RandomResizedCrop((0.35, 1.0))),
     ),
     optimizer=AdamW(peak=1e-3, warmup=2_000, decay=0.05, schedule="cosine"),

@@ -19,7 +19,7 @@ config = Pretraining(
     objective=MaskedAutoencoder(
         encoder=VisionTransformerConfig(vit(compute_dtype="bfloat16"), patch=16),
         decoder=vit(depth=8, width=512, heads=16, compute_dtype="bfloat16"),
-        hidden=0.75,
+        mask_ratio=0.75,
         views=Augmentation(
             size=(224, 224),
             crop=RandomResizedCrop((0.2, 1.0), filter="bicubic"),

@@ -1,13 +1,16 @@
-"""Colorization: which colour has every place of an image of which only the lightness is seen?
+"""Colorization: predict the colours of an image of which only the lightness is seen.
 
-    loss = mean over places of v_q sum_q -z_q log p_q(L),   v_q = weight of the nearest bin of the place
+    loss = mean over positions of  v sum_q -z_q log p_q(L),   v = weight of the position's nearest bin
 
-where z shares the colour (a, b) of a place among its nearest bins (`colour_bins.py`) and v, high for rare
-colours, has mean 1. Zhang et al. 2016, "Colorful image colorization", section 2. The prior of the colours is
-that of all batches before this one: the objective's state counts them.
+where z shares the colour (a, b) of a position among its nearest bins (`colour_bins.py`), and the weight v,
+which is high for rare colours, has mean 1. How rare a colour is comes from all batches before this one: the
+objective's state counts colours.
 
-    batch    images       rows, columns   places whose colour is told: of the decoder's result
-    bins     of colours   lightness       L, from -1 to 1
+References:
+  Zhang et al. 2016, "Colorful image colorization", section 2.
+
+    batch    images                rows, columns   height and width of the decoder's result
+    bins     bins of colours       L               lightness, from -1 (black) to 1 (white)
 """
 
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation, lab_to_rgb, rgb_to_lab
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_above, check_at_least, check_share
 from jaxssl.models.pretraining.colorizer import Colorizer
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
@@ -27,8 +30,8 @@ from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, m
 from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
-    moved,
     statistics_for,
+    update_statistics,
 )
 from jaxssl.objectives.prediction.colour_bins import BINS, annealed_mean, rebalance, soft_bins
 
@@ -37,37 +40,43 @@ View = Float[Array, "batch height width channels"]
 
 @dataclass(frozen=True)
 class Colorization(Objective):
-    """Tell the colours of an image from its lightness (Zhang et al. 2016, section 2)."""
+    """Predicts the colours of an image from its lightness (Zhang et al. 2016, section 2)."""
 
     encoder: ResNetConfig | VisionTransformerConfig
-    decoder_width: int = 64  # channels of the decoder's last stage
-    doublings: int = 1  # by which the decoder makes the encoder's last maps higher and wider
-    mix: float = 0.5  # share of the uniform prior; 1: all colours weigh the same
-    temperature: float = 0.38  # of the mean that colours an image; training does not know it
+    """Network that reads the lightness, one channel."""
+    decoder_width: int = 64
+    """Channels of the decoder's last stage."""
+    doublings: int = 1
+    """How often the decoder doubles height and width of the encoder's last maps."""
+    mix: float = 0.5
+    """Share of the uniform distribution in the prior of colours; 1 gives all colours the same weight."""
+    temperature: float = 0.38
+    """Temperature of the mean that colours an image; training does not use it."""
     views: Augmentation = Augmentation(crop=None)
+    """Augmentation of the images."""
 
     def __post_init__(self) -> None:
-        if self.decoder_width < 1:
-            raise InputError(f"decoder_width={self.decoder_width} must be at least 1")
+        check_at_least(self, 1, "decoder_width")
         if self.doublings < 0 or self.encoder.stride % 2**self.doublings:
             raise InputError(
-                f"doublings={self.doublings}: the encoder's maps have a place for {self.encoder.stride} "
-                "pixels, which must be a multiple of 2 ** doublings"
+                f"doublings={self.doublings}: the encoder has a stride of {self.encoder.stride} pixels, "
+                "which must be a multiple of 2 ** doublings"
             )
-        if not 0 < self.mix <= 1:
-            raise InputError(f"mix={self.mix} must be above 0 and at most 1, e.g. 0.5")
-        if self.temperature <= 0:
-            raise InputError(f"temperature={self.temperature} must be above 0, e.g. 0.38")
+        check_share(self, "mix", zero=False, one=True)
+        check_above(self, 0, "temperature")
 
     def init(self, key: Array, spec: Any) -> Colorizer:
-        """Encoder and decoder, for images as `spec` describes them."""
+        """Makes encoder and decoder for images as in `spec`, with parameters drawn by `key`."""
         height, width = self._size(spec)
         if spec.channels != 3:
-            raise InputError("the images have no colours to tell; prepare them with 3 channels")
+            raise InputError(
+                f"images with {spec.channels} channels have no colours to predict; prepare them with 3 "
+                "channels"
+            )
         if height % self.encoder.stride or width % self.encoder.stride:
             raise InputError(
-                f"views of {height}x{width} are not made of the encoder's places of "
-                f"{self.encoder.stride}x{self.encoder.stride} pixels; set views.size to multiples"
+                f"views of {height}x{width} pixels do not divide by the encoder's stride of "
+                f"{self.encoder.stride}; set views.size to multiples of it"
             )
         return Colorizer(
             key,
@@ -78,7 +87,7 @@ class Colorization(Objective):
         )
 
     def init_state(self, model: Colorizer) -> Any:
-        """No colour was counted yet: all are as likely."""
+        """Makes statistics of the batch norms of `model`, and a prior with all colours equally likely."""
         return {
             "statistics": first_statistics(model),
             "prior": jnp.full(len(BINS), 1 / len(BINS)),
@@ -86,17 +95,27 @@ class Colorization(Objective):
         }
 
     def follow(self, state: Any, model: Colorizer, step: Array) -> Any:
-        """The prior of the next step, from all that was counted."""
+        """Sets the prior in `state` to the share of each colour so far; `model` and `step` are unused."""
         return {**state, "prior": state["counts"] / state["counts"].sum()}
 
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
-        """Keys of views; weights are normalised over the global batch."""
+        """Gives every image of the global `batch` a random key of its own, made from `key`, and a weight."""
         return draw(batch, key)
 
     def loss(
         self, model: Colorizer, state: Any, examples: KeyedImages, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The weighted sum over these images; counts their colours where there is a key."""
+        """Computes the weighted sum of the losses of these images, and counts their colours in training.
+
+        Args:
+          model: Encoder and decoder.
+          state: Statistics of batch norms, the prior of colours and their counts.
+          examples: Images with keys, `[batch, height, width, 3]`.
+          key: Random key of dropout; None in evaluation, where batch norms take the running statistics.
+
+        Returns:
+          The loss in nats, a scalar, and (the state, metrics by name).
+        """
         lab = rgb_to_lab(self.views(examples.pixels, examples.keys))
         logits, moments = self._scores(model, lightness_of(lab), state, key)
         rows, columns = logits.shape[1:3]
@@ -108,16 +127,25 @@ class Colorization(Objective):
         right = (weights * (jnp.argmax(logits, axis=-1) == nearest)).sum()
         if key is not None:
             counts = (weights[..., None] * soft).sum(axis=(0, 1, 2))
-            state = moved(state, {"encoder": moments})
+            state = update_statistics(state, {"encoder": moments})
             state = {**state, "counts": state["counts"] + counts}
         return loss, (state, mean_metrics(examples, loss=loss, accuracy=right))
 
     def inputs(self, pixels: View) -> Float[Array, "batch height width 1"]:
-        """What the encoder reads of colours from 0 to 1."""
+        """Returns the lightness of `pixels`, `[batch, height, width, 3]` with values from 0 to 1."""
         return lightness_of(rgb_to_lab(pixels))
 
     def colour(self, model: Colorizer, state: Any, pixels: View) -> View:
-        """The images in the colours that the model gives them; of the colours only the lightness is read."""
+        """Colours images as the model predicts, from their lightness alone.
+
+        Args:
+          model: Encoder and decoder.
+          state: Statistics of batch norms.
+          pixels: Images with values from 0 to 1, `[batch, height, width, 3]`.
+
+        Returns:
+          Images, `[batch, height, width, 3]`.
+        """
         lab = rgb_to_lab(pixels)
         logits, _ = self._scores(model, lightness_of(lab), state, None)
         small = annealed_mean(logits, self.temperature)
@@ -138,13 +166,13 @@ class Colorization(Objective):
 
 
 def lightness_of(lab: View) -> Float[Array, "batch height width 1"]:
-    """L from -1, black, to 1, white."""
+    """Returns the lightness of `lab`, `[batch, height, width, 3]`, scaled from -1 (black) to 1 (white)."""
     return lab[..., :1] / 50 - 1
 
 
 def _means(
     ab: Float[Array, "batch height width 2"], rows: int, columns: int
 ) -> Float[Array, "batch rows columns 2"]:
-    """The mean of the pixels of every place."""
+    """Averages a and b over the pixels of each of `rows` x `columns` positions."""
     batch, height, width, _ = ab.shape
     return ab.reshape(batch, rows, height // rows, columns, width // columns, 2).mean(axis=(2, 4))

@@ -1,7 +1,7 @@
-"""What an objective is: every method that a run calls, with a default wherever there can be one.
+"""The interface of an objective: every method that a run calls, with a default wherever there can be one.
 
-A class in a file of your own that inherits from `Objective` and writes three methods can be trained, resumed,
-evaluated, planned, finetuned and embedded as ours are:
+A class in a file of your own that inherits from `Objective` and writes three methods can be trained,
+resumed, evaluated, planned, finetuned and used for embeddings like those of the library:
 
     @dataclass(frozen=True)
     class Mine(Objective):
@@ -11,7 +11,7 @@ evaluated, planned, finetuned and embedded as ours are:
         def corrupt(self, batch, key): ...                             # -> examples
         def loss(self, model, state, examples, key): ...               # -> (scalar, (state, metrics))
 
-`docs/write_an_objective.md` builds one from nothing. A contrastive loss, in which every row meets all others,
+`docs/write_an_objective.md` builds one step by step. An objective that compares every row with all others
 inherits from `ContrastiveObjective` and splits `loss` into `embed` and `contrast`.
 """
 
@@ -53,7 +53,7 @@ class Objective(Protocol):
 
     @abstractmethod
     def corrupt(self, batch: Any, key: Array) -> Examples:
-        """Makes examples of a global batch as it was read: hides, crops, pairs, and weighs.
+        """Makes examples from a global batch as it was read: hides tokens, draws keys, and assigns weights.
 
         Args:
           batch: `Text` (`tokens`, int32 `[batch, length]`, and `vocabulary`) or `Images` (`pixels`, uint8
@@ -61,20 +61,20 @@ class Objective(Protocol):
           key: Random key of this step.
 
         Returns:
-          A pytree of arrays whose first axis is `batch`. Weights add up to one over the global batch, so that
-          sums over microbatches and devices are exact.
+          A pytree of arrays whose first axis is `batch`. Weights add up to one over the global batch, so
+          that sums over microbatches and devices are exact.
         """
 
     @abstractmethod
     def loss(
         self, model: Model, state: State, examples: Examples, key: Array | None
     ) -> LossAndMetrics:
-        """Computes the weighted sum over these examples, which may be a part of the global batch.
+        """Computes the weighted sum of the losses of these examples, which may be a part of the global batch.
 
         Args:
-          model: What `init` has made.
-          state: What `init_state` has made and `loss` and `follow` have changed; not differentiated.
-          examples: Some rows of what `corrupt` has made.
+          model: The result of `init`, with the parameters of this step.
+          state: The result of `init_state`, as `loss` and `follow` have changed it; not differentiated.
+          examples: Some rows of the result of `corrupt`.
           key: Random key for dropout; None in evaluation, where nothing is dropped.
 
         Returns:
@@ -82,18 +82,19 @@ class Objective(Protocol):
         """
 
     def init_state(self, model: Model) -> State:
-        """Makes the state of a new run, such as a teacher or running statistics.
+        """Makes the state of a new run from its `model`, such as a teacher or running statistics.
 
-        Leaves whose path ends as a parameter's does are sharded as that parameter.
+        Leaves whose path ends as a parameter's does are sharded as that parameter. By default there is
+        none.
         """
         return ()
 
     def follow(self, state: State, model: Model, step: Int[Array, ""]) -> State:
-        """Moves the state on after the optimizer's step number `step`, counted from 0, has made `model`."""
+        """Updates `state` after the optimizer's step number `step`, a scalar from 0 on, has made `model`."""
         return state
 
     def network(self, model: Model) -> Any:
-        """Gives the part of a model that finetuning and embedding take over: by default its `encoder`.
+        """Returns the part of `model` that finetuning and embedding take over, by default its `encoder`.
 
         Raises:
           InputError: The model has no `encoder`, and the objective does not say what to take instead.
@@ -107,47 +108,77 @@ class Objective(Protocol):
         return network
 
     def finetuning_config(self, model: Model) -> Any:
-        """Gives the configuration of `network(model)` as finetuning makes it anew: by default its own."""
+        """Returns the configuration of `network(model)` for finetuning, by default its own."""
         return self.network(model).config
 
     @property
     def text_pooling(self) -> Any:
-        """How the states of a text become its vector where nobody says it: "mean", "cls" or "projector"."""
+        """How the states of a text become its embedding by default: "mean" or "cls"."""
         return "mean"
 
     def inputs(self, pixels: Float[Array, "batch height width channels"]) -> Array:
-        """Makes what an encoder of images reads from colours between 0 and 1; by default these themselves."""
+        """Converts `pixels`, `[batch, height, width, channels]` from 0 to 1, to what the encoder reads.
+
+        By default the encoder reads the pixels themselves.
+        """
         return pixels
 
 
 class ContrastiveObjective(Objective):
     """An objective that compares every row of the global batch with every other.
 
-    The step accumulates it in two passes (`losses.cached_gradients`), so that k microbatches of m rows give
-    the gradient of one batch of k m rows. What is a sum over rows after all, such as an auxiliary masked LM,
-    travels among the embeddings as each row's share of it.
+    The step accumulates its gradient in two passes (`losses.cached_gradients`), so that k microbatches of m
+    rows give the gradient of one batch of k m rows. A loss that is a sum over rows, such as a masked LM
+    beside the contrast, is handed on with the embeddings, as the share of each row.
     """
 
     @abstractmethod
     def embed(self, model: Model, state: State, examples: Examples, key: Array | None) -> Any:
-        """Embeds some rows: a pytree of arrays whose first axis is the rows, each made from its row alone."""
+        """Embeds some rows.
+
+        Args:
+          model: The model.
+          state: The state; read only.
+          examples: Some rows of the result of `corrupt`.
+          key: Random key for dropout; None in evaluation.
+
+        Returns:
+          A pytree of arrays whose first axis is the rows, each computed from its own row alone.
+        """
 
     @abstractmethod
     def contrast(
         self, model: Model, state: State, embeddings: Any, examples: Examples
     ) -> LossAndMetrics:
-        """Computes the loss of the global batch from the embeddings of all rows, in their order."""
+        """Computes the loss of the global batch.
+
+        Args:
+          model: The model, for heads that need all rows.
+          state: The state.
+          embeddings: The results of `embed` for all rows, in their order.
+          examples: The result of `corrupt`.
+
+        Returns:
+          The loss, a scalar, and (the state, metrics by name).
+        """
 
     @final
     def loss(
         self, model: Model, state: State, examples: Examples, key: Array | None
     ) -> LossAndMetrics:
-        """Embeds and contrasts at once, for a batch that is not split into microbatches."""
+        """Computes `contrast` of `embed`, for a batch that is not split into microbatches.
+
+        Args:
+          model: The model.
+          state: The state.
+          examples: The result of `corrupt`.
+          key: Random key for dropout; None in evaluation.
+        """
         return self.contrast(model, state, self.embed(model, state, examples, key), examples)
 
 
 def check_objective(objective: Any) -> None:
-    """Raises InputError where an object lacks a method that a run calls, and names the way out."""
+    """Raises `InputError` where `objective` lacks a method that a run calls."""
     for name in (
         "init",
         "corrupt",
@@ -166,5 +197,11 @@ def check_objective(objective: Any) -> None:
 
 
 def moving_average(average: Any, model: Any, decay: Float[Array, ""] | float) -> Any:
-    """Computes `decay * average + (1 - decay) * model` for every leaf: a teacher that follows slowly."""
+    """Computes `decay * average + (1 - decay) * model` for every leaf.
+
+    Args:
+      average: Pytree of arrays, such as a teacher.
+      model: Pytree of the same structure.
+      decay: Share of the average that stays, a scalar from 0 to 1.
+    """
     return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), average, model)

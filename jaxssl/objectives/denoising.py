@@ -1,4 +1,4 @@
-"""Denoising: read a damaged text, write the whole of it.
+"""Denoising: read a corrupted text and write the original text.
 
     text      begin A B C . D E . end
     inputs    begin D _ . A C . end            sentences permuted, E infilled, B deleted
@@ -6,20 +6,23 @@
 
     loss = - sum over tokens of the text of w_i log p(x_(i+1) | x_1 … x_i, inputs)
 
-Lewis et al. 2020, "BART", section 2.2, anew at every step, on the device, in this order:
+The text is corrupted anew at every step, on the device, in this order:
 
-    sentences permuted   the sentences of every document change places; they end at full stops,
-                         exclamation and question marks
-    tokens deleted       the inputs do not tell where
-    text infilled        spans with lengths of Poisson(3) are each replaced by one mask; one of no
-                         length inserts a mask
+    sentences permuted   the sentences of every document are put into a random order; they end at full
+                         stops, exclamation and question marks
+    tokens deleted       nothing in the inputs shows where
+    text infilled        spans with lengths from Poisson(3) are each replaced by one mask token; a span
+                         of length 0 inserts a mask token
 
-Each can be switched off. BART has infilling of 30 % and permutation (section 5.1).
+Each can be switched off. BART uses infilling of 30 % and permutation (section 5.1).
 
-With all of them off and a `bottleneck` this is an autoencoder: the decoder sees nothing of a document but
-the states of its first few places, a fixed number of vectors (one of them: Wang et al. 2021, "TSDAE").
+With all of them off and a `bottleneck` this is an autoencoder: the decoder sees of a document only the
+states of its first few positions, a fixed number of vectors (a single one in Wang et al. 2021, "TSDAE").
 
-Rows are packed: nothing leaves its document, and a document is written from itself alone.
+Rows are packed: no token leaves its document, and a document is written from its own inputs alone.
+
+References:
+  Lewis et al. 2020, "BART: denoising sequence-to-sequence pre-training", section 2.2.
 
     batch    rows                       length   tokens of a row
 """
@@ -31,7 +34,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_above, check_at_least, check_share
 from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.transformer_config import TransformerConfig
@@ -51,37 +54,46 @@ Rows = Int[Array, "batch length"]
 
 @dataclass(frozen=True)
 class Denoising(Objective):
-    """Write the text of which the inputs are a damaged copy (Lewis et al. 2020, section 2.2)."""
+    """Writes the text of which the inputs are a corrupted copy (Lewis et al. 2020, section 2.2)."""
 
     encoder: TransformerConfig
+    """Network that reads the corrupted text, from both sides."""
     decoder: TransformerConfig
-    infilling: float = 0.3  # share of the text tokens that are hidden in spans; 0: none
-    mean_span: float = 3.0  # of the Poisson distribution
-    deletion: float = 0.0  # share of the text tokens that are deleted
-    permutation: bool = True  # of the sentences of every document
-    bottleneck: int | None = None  # states of a document that the decoder sees; None: all
+    """Causal network that writes the text."""
+    infilling: float = 0.3
+    """Fraction of the text tokens that are hidden in spans, from 0 (none) to below 1."""
+    mean_span: float = 3.0
+    """Mean of the Poisson distribution of the lengths of spans, in tokens, above 0."""
+    deletion: float = 0.0
+    """Fraction of the text tokens that are deleted, from 0 (none) to below 1."""
+    permutation: bool = True
+    """Whether the sentences of every document are put into a random order."""
+    bottleneck: int | None = None
+    """How many states of every document the decoder sees, the first ones; None for all."""
     label_smoothing: float = 0.0
+    """Share of the target's probability that is spread over the vocabulary, from 0 to below 1."""
 
     def __post_init__(self) -> None:
-        for name in ("infilling", "deletion"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must lie in [0, 1), e.g. 0.3")
-        if self.mean_span <= 0:
-            raise InputError(f"mean_span={self.mean_span} must be above 0, e.g. 3")
-        if self.bottleneck is not None and self.bottleneck < 1:
-            raise InputError(f"bottleneck={self.bottleneck} must be at least 1; None has none")
+        check_share(self, "infilling", "deletion")
+        check_above(self, 0, "mean_span")
+        check_at_least(self, 1, "bottleneck")
         if not (self.infilling or self.deletion or self.permutation or self.bottleneck):
             raise InputError(
-                "nothing is damaged and the decoder sees all: it would learn to copy; set infilling, "
-                "deletion, permutation or, for an autoencoder, bottleneck"
+                "infilling, deletion and permutation are off, and without a bottleneck the decoder would "
+                "learn to copy; set one of them or, for an autoencoder, bottleneck"
             )
 
     def init(self, key: Array, spec: Any) -> EncoderDecoder:
-        """Both networks."""
+        """Makes both networks for rows as in `spec`, with parameters drawn by `key`."""
         return make_model(key, self.encoder, self.decoder, spec)
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Damages a copy of the rows, and normalises weights over the global batch."""
+        """Corrupts a copy of the rows, and normalises weights over the global batch.
+
+        Args:
+          batch: Rows as they were read, tokens `[batch, length]`.
+          key: Random key.
+        """
         order_key, deletion_key, infilling_key = jax.random.split(key, 3)
         tokens, vocabulary = batch
         inputs = tokens
@@ -103,7 +115,17 @@ class Denoising(Objective):
     def loss(
         self, model: EncoderDecoder, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
-        """The weighted sum over these examples; logits are never held whole."""
+        """Computes the weighted sum of the losses of these examples.
+
+        Args:
+          model: Encoder and decoder.
+          state: Returned as it is.
+          examples: Corrupted rows and rows as they were, `[batch, length]`.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          The loss in nats, a scalar, and (the state, metrics by name).
+        """
         return decoding_loss(
             model,
             state,
@@ -115,7 +137,16 @@ class Denoising(Objective):
 
 
 def permute_sentences(key: Array, tokens: Rows, vocabulary: Vocabulary) -> Rows:
-    """Every document's sentences in an order drawn anew; begin, end and padding stay."""
+    """Puts the sentences of every document into a random order; begin, end and padding stay.
+
+    Args:
+      key: Random key.
+      tokens: Ids, `[batch, length]`.
+      vocabulary: Special tokens, and which tokens end a sentence.
+
+    Returns:
+      Rows, `[batch, length]`.
+    """
     segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
     ends = vocabulary.ends_sentence[tokens] | (tokens == vocabulary.begin)
     starts = jnp.pad(ends[:, :-1], ((0, 0), (1, 0)), constant_values=True)
@@ -124,30 +155,53 @@ def permute_sentences(key: Array, tokens: Rows, vocabulary: Vocabulary) -> Rows:
     rank = jnp.where(tokens == vocabulary.begin, -1.0, rank)
     rank = jnp.where(tokens == vocabulary.end, 2.0, rank)
     segments = jnp.where(tokens == vocabulary.pad, tokens.shape[1] + 1, segments)
-    keys = (segments, rank, sentence)  # two sentences of one rank must not mix
+    keys = (segments, rank, sentence)  # so that two sentences of the same rank stay apart
     return jax.lax.sort((*keys, tokens), dimension=1, is_stable=True, num_keys=3)[3]
 
 
 def delete_tokens(key: Array, tokens: Rows, vocabulary: Vocabulary, rate: float) -> Rows:
-    """The rows without a share of their text tokens, chosen one by one; padding follows."""
+    """Deletes text tokens, chosen one by one, and fills up the rows with padding.
+
+    Args:
+      key: Random key.
+      tokens: Ids, `[batch, length]`.
+      vocabulary: Special tokens.
+      rate: Fraction of the text tokens of each row that are deleted.
+
+    Returns:
+      Rows, `[batch, length]`.
+    """
     chosen = choose_tokens(key, tokens, vocabulary, rate=rate)
     is_deleted = write_at(jnp.zeros(tokens.shape, bool), chosen.positions, chosen.real)
     is_kept = ~is_deleted & (tokens != vocabulary.pad)
-    places = jnp.where(is_kept, jnp.cumsum(is_kept, axis=1) - 1, tokens.shape[1])
-    return put_at(places, tokens.shape[1], tokens, vocabulary.pad)
+    positions = jnp.where(is_kept, jnp.cumsum(is_kept, axis=1) - 1, tokens.shape[1])
+    return put_at(positions, tokens.shape[1], tokens, vocabulary.pad)
 
 
 def infill(key: Array, tokens: Rows, vocabulary: Vocabulary, rate: float, mean_span: float) -> Rows:
-    """Spans of every row each replaced by one mask. What has no room behind many masks falls away."""
+    """Replaces spans of every row by one mask token each.
+
+    Tokens for which the row has no room after many inserted mask tokens are dropped.
+
+    Args:
+      key: Random key.
+      tokens: Ids, `[batch, length]`.
+      vocabulary: Special tokens.
+      rate: Fraction of the text tokens of each row that are hidden.
+      mean_span: Mean number of tokens of a span.
+
+    Returns:
+      Rows, `[batch, length]`.
+    """
     length = tokens.shape[1]
     is_text = ~vocabulary.special[tokens]
     spans = poisson_spans(key, is_text, rate=rate, mean_span=mean_span)
     is_kept = (tokens != vocabulary.pad) & (spans.number < 0)
     sizes = is_kept.astype(jnp.int32) + run_starts(spans.number) + spans.empty
     ends = jnp.cumsum(sizes, axis=1)
-    # Between kept tokens lie masks, behind the last pad.
+    # Mask tokens stand between kept tokens, padding after the last one.
     is_used = jnp.arange(length)[None] < ends[:, -1:]
     rows = jnp.where(is_used, vocabulary.mask, vocabulary.pad)
-    places = jnp.where(is_kept, jnp.minimum(ends - 1, length), length)
-    kept = put_at(places, length, tokens, -1)
+    positions = jnp.where(is_kept, jnp.minimum(ends - 1, length), length)
+    kept = put_at(positions, length, tokens, -1)
     return jnp.where(kept < 0, rows, kept)

@@ -1,17 +1,21 @@
-"""DINO: a student that sees any crop agrees with its teacher, a slow copy that sees another large crop.
+"""DINO: a student predicts from any crop of an image what its teacher makes of another, large crop.
 
-    s = the student's scores of prototypes for each crop of an image,   t the teacher's for its large crops
-    loss    = mean over images and pairs of different crops of - sum_d p_d log q_d
+    s = the student's scores of prototypes for each crop of an image,   t = the teacher's for its large crops
+    loss    = mean over images and over pairs of different crops of - sum_d p_d log q_d
               p = softmax((t - center) / teacher_temperature),   q = softmax(s / temperature)
     center  <- center_momentum center + (1 - center_momentum) mean of t over the global batch
     teacher <- momentum teacher + (1 - momentum) student
 
-Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equations 3 and 4 and
-algorithm 1. Centring keeps one prototype from taking all, the low temperature keeps all from being alike. At
-first the teacher's temperature may rise, and the prototypes stay as they are (their implementation details).
+The center prevents that one prototype is chosen for all images; the low temperature of the teacher prevents
+that all prototypes are equally likely for all images. In the first steps the teacher's temperature may
+rise, and prototypes may keep their directions (both are among the paper's implementation details).
 
-    batch    images             large, small   crops of an image
-    width    of a projection    prototypes     dimensions of the softmax
+References:
+  Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equations 3 and 4 and
+  algorithm 1.
+
+    batch    images                   crops        crops of one size of an image
+    width    width of a projection    prototypes   classes of the softmax
 """
 
 from dataclasses import dataclass
@@ -24,7 +28,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxssl import losses
 from jaxssl.augment import MultiCrop
 from jaxssl.augment.recipes import dino_views
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_above, check_at_least, check_share
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
@@ -32,8 +36,8 @@ from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, m
 from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
-    moved,
     statistics_for,
+    update_statistics,
 )
 from jaxssl.objectives.joint_embedding.teacher import Momentum, Teacher, follow, teacher_of
 from jaxssl.objectives.joint_embedding.two_views import check_widths, metrics_of
@@ -41,37 +45,46 @@ from jaxssl.objectives.joint_embedding.two_views import check_widths, metrics_of
 
 @dataclass(frozen=True)
 class DINO(Objective):
-    """Agree with a teacher over crops (Caron et al. 2021, section 3.1)."""
+    """Predicts a teacher's choice of prototypes from other crops (Caron et al. 2021, section 3.1)."""
 
     encoder: Encoder
+    """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""
     crops: MultiCrop = dino_views()
-    projector: tuple[int, ...] = (2048, 2048, 256)  # widths of its layers
+    """Large and small crops of an image."""
+    projector: tuple[int, ...] = (2048, 2048, 256)
+    """Widths of the projector's layers."""
     prototypes: int = 65_536
+    """Number of classes of the softmax."""
     temperature: float = 0.1
+    """Temperature of the student's softmax, above 0."""
     teacher_temperature: float = 0.04
-    first_temperature: float | None = None  # the teacher's, to begin with …
-    warmup: int = 0  # … in so many steps up to the other, on a straight line
-    frozen: int = 0  # steps, at first, in which prototypes do not turn
+    """Temperature of the teacher's softmax, above 0, after `warmup` steps."""
+    first_temperature: float | None = None
+    """Temperature of the teacher's softmax at the first step; None for `teacher_temperature`."""
+    warmup: int = 0
+    """Steps in which the teacher's temperature rises linearly from the first; 0 for none."""
+    frozen: int = 0
+    """First steps in which the directions of the prototypes get no gradient; 0 for none."""
     center_momentum: float = 0.9
-    momentum: Momentum = Momentum(0.996)  # of the teacher
+    """Share of the center that stays at a step, from 0 to below 1."""
+    momentum: Momentum = Momentum(0.996)
+    """Share of the teacher that stays at every step, and how it grows."""
 
     def __post_init__(self) -> None:
         check_widths("projector", self.projector)
-        if self.crops.large_count + self.crops.small_count < 2:
-            raise InputError("one crop has none to agree with; set crops.large_count=2")
-        if self.prototypes < 2:
-            raise InputError(f"prototypes={self.prototypes} must be at least 2")
-        for name in ("temperature", "teacher_temperature", "first_temperature"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise InputError(f"{name}={value} must be above 0, e.g. 0.04")
-        for name in ("warmup", "frozen"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}={getattr(self, name)} must not be negative; 0 is none")
-        if not 0 <= self.center_momentum < 1:
-            raise InputError(f"center_momentum={self.center_momentum} must lie in [0, 1)")
+        large, small = self.crops.large_count, self.crops.small_count
+        if large + small < 2:
+            raise InputError(
+                f"crops.large_count={large} and crops.small_count={small}: a single crop cannot be compared "
+                "with another one; set crops.large_count to 2"
+            )
+        check_at_least(self, 2, "prototypes")
+        check_above(self, 0, "temperature", "teacher_temperature", "first_temperature")
+        check_at_least(self, 0, "warmup", "frozen")
+        check_share(self, "center_momentum")
 
     def init(self, key: Array, spec: Any) -> JointEmbedding:
-        """The student, for images as `spec` describes them."""
+        """Makes the student for images as in `spec`, with parameters drawn by `key`."""
         return JointEmbedding(
             key,
             self.encoder,
@@ -81,17 +94,20 @@ class DINO(Objective):
         )
 
     def init_state(self, model: JointEmbedding) -> Any:
-        """The teacher, its center, and what the step adds up for the next one."""
+        """Makes the teacher, a copy of `model`, its center, and the sums that the next step needs."""
         return {
             "step": jnp.zeros((), jnp.int32),
             "teacher": teacher_of(model),
             "center": jnp.zeros(self.prototypes),
-            "outputs": jnp.zeros(self.prototypes),  # mean of the teacher's over the global batch
+            "outputs": jnp.zeros(self.prototypes),  # mean of the teacher's scores over the batch
             "statistics": first_statistics(model),
         }
 
     def follow(self, state: Any, model: JointEmbedding, step: Int[Array, ""]) -> Any:
-        """Teacher and center a step further; the sum over microbatches begins anew."""
+        """Moves the teacher in `state` towards `model` and the center towards the scores of this `step`.
+
+        `step` is a scalar, counted from 0.
+        """
         old, new = self.center_momentum, 1 - self.center_momentum
         return {
             **state,
@@ -102,13 +118,23 @@ class DINO(Objective):
         }
 
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
-        """Keys of the crops; weights are normalised over the global batch."""
+        """Gives every image of the global `batch` a random key of its own, made from `key`, and a weight."""
         return draw(batch, key)
 
     def loss(
         self, model: JointEmbedding, state: Any, examples: KeyedImages, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The weighted sum over these images; the teacher is not differentiated."""
+        """Computes the weighted sum of the losses of these images; the teacher gets no gradient.
+
+        Args:
+          model: The student.
+          state: The teacher, its center, and running statistics of batch norms.
+          examples: Images with keys, `[batch, height, width, channels]`.
+          key: Random key of dropout; None in evaluation, where batch norms take the running statistics.
+
+        Returns:
+          The loss in nats, a scalar, and (the state, metrics by name).
+        """
         large, small = self.crops(examples.pixels, examples.keys)
         own, is_frozen = statistics_for(state, key), state["step"] < self.frozen
         seen, scores, moments = _scores(model, large, key, own, is_frozen)
@@ -130,17 +156,17 @@ class DINO(Objective):
         metrics |= mean_metrics(examples, teacher_entropy=entropy)
         if key is not None:
             outputs = state["outputs"] + examples.weights @ targets.mean(axis=0)
-            state = moved({**state, "outputs": outputs}, moments)
+            state = update_statistics({**state, "outputs": outputs}, moments)
         return loss, (state, metrics)
 
     def temperature_at(self, step: Int[Array, ""] | int) -> Float[Array, ""]:
-        """The teacher's temperature at a step, counted from 0."""
+        """Returns the teacher's temperature at a `step`, a scalar counted from 0."""
         first = self.first_temperature or self.teacher_temperature
         share = jnp.minimum(step / max(self.warmup, 1), 1.0) if self.warmup else jnp.ones(())
         return first + (self.teacher_temperature - first) * share
 
     def _entropy(self, targets: Array, state: Any) -> Float[Array, " batch"]:
-        """Nats of the teacher's choices: log(prototypes) where all are alike, 0 where one takes all."""
+        """Returns the entropy of the teacher's softmax in nats, from 0 (one prototype) to log(prototypes)."""
         temperature = self.temperature_at(state["step"])
         logs = jax.nn.log_softmax((targets - state["center"][None, None]) / temperature)
         return -(jnp.exp(logs) * logs).sum(axis=-1).mean(axis=0)
@@ -153,7 +179,7 @@ def _scores(
     statistics: Any = None,
     is_frozen: Bool[Array, ""] | bool = False,
 ) -> tuple[Float[Array, "crops batch width"], Float[Array, "crops batch prototypes"], Any]:
-    """Projections of crops of one size, their cosines with prototypes, and moments of batch norms."""
+    """Computes projections of crops of one size, their cosines with prototypes, and batch norms' moments."""
     batch, count = crops.shape[:2]
     own = statistics or {"encoder": None, "projector": None}
     features, encoder = parts.encoder(

@@ -9,7 +9,8 @@ the drawn tokens: it reaches G only through the shared embeddings. A token that 
 original.
 
 References:
-  Clark et al. 2020, "ELECTRA: pre-training text encoders as discriminators rather than generators", section 2.
+  Clark et al. 2020, "ELECTRA: pre-training text encoders as discriminators rather than generators",
+  section 2.
 
     batch    rows                       masked   positions of a row that are predicted, static
     length   tokens of a row            vocab    size of the vocabulary
@@ -150,7 +151,7 @@ class Electra(Objective):
           model: Generator and discriminator with their heads.
           state: Returned as it is.
           examples: Masked rows, `[batch, length]`.
-          key: Random key of dropout; None for no dropout. The generator draws the same tokens with and without.
+          key: Random key of dropout; None for no dropout. Tokens are drawn with keys of their own.
 
         Returns:
           The loss, a scalar, and (the state, metrics by name).
@@ -189,8 +190,8 @@ class Electra(Objective):
           key: Random key of dropout; None for no dropout.
 
         Returns:
-          The weighted sums of its losses and of the tokens that it predicts right, scalars, and the tokens that
-          replace the hidden ones, `[batch, masked]`.
+          The weighted sums of its losses and of the tokens that it predicts right, scalars, and the tokens
+          that replace the hidden ones, `[batch, masked]`.
         """
         generator = model.whole_generator()
         states = generator.encoder(examples.inputs, examples.segments, key=key)

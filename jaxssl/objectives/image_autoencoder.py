@@ -1,12 +1,14 @@
-"""Autoencoder on images: the image again, from a few numbers, after some of it was destroyed or none.
+"""Autoencoder on images: reconstruct an image from a narrow code, with or without corruption of the input.
 
-    loss = mean over images of mean over pixels of (decoder(code(encoder(damaged x))) - x)^2
+    loss = mean over images of mean over pixels of (decoder(code(encoder(corrupted x))) - x)^2
 
-Hinton & Salakhutdinov 2006 (the code is narrow); Vincent et al. 2008, "Extracting and composing robust
-features with denoising autoencoders", section 2.3 (just as many of every image's pixels are set to 0) and
-Vincent et al. 2010, section 4.2 (Gaussian noise).
+References:
+  Hinton & Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks" (the narrow code);
+  Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders", section 2.3
+  (the same number of pixels of every image is set to 0); Vincent et al. 2010, "Stacked denoising
+  autoencoders", section 4.2 (Gaussian noise).
 
-    batch    images            code     numbers that stand for an image
+    batch    images            code     numbers that an image is encoded in
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxssl import losses
 from jaxssl.augment import Augmentation, fold
-from jaxssl.errors import InputError
+from jaxssl.errors import check_at_least, check_share
 from jaxssl.models.pretraining.image_autoencoder import ImageAutoencoderModel
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
@@ -30,36 +32,42 @@ from jaxssl.objectives.batches.keyed_images import (
     mean_metrics,
     random_order,
 )
-from jaxssl.objectives.contract import Objective, moving_average
+from jaxssl.objectives.contract import Objective
+from jaxssl.objectives.joint_embedding.batch_statistics import (
+    first_statistics,
+    statistics_for,
+    update_statistics,
+)
 
-VIEW, HIDDEN, NOISE = range(3)  # what is folded into an image's key
-DECAY = 0.9  # of the running statistics of batch norms
+VIEW, HIDDEN, NOISE = range(3)  # numbers that are folded into an image's key, one for each use
 
 View = Float[Array, "batch height width channels"]
 
 
 @dataclass(frozen=True)
 class ImageAutoencoder(Objective):
-    """Make the image again, from a code (Vincent et al. 2008)."""
+    """Reconstructs an image from a code (Vincent et al. 2008)."""
 
     encoder: ResNetConfig | VisionTransformerConfig
-    code: int = 128  # numbers between encoder and decoder
-    hidden: float = 0.0  # share of the pixels that are set to 0
-    noise: float = 0.0  # deviation of what is added to all; pixels lie between 0 and 1
-    decoder_width: int = 32  # channels of the decoder's last stage
+    """Network for images."""
+    code: int = 128
+    """Width of the code between encoder and decoder."""
+    mask_ratio: float = 0.0
+    """Fraction of the pixels of each image that are set to 0, from 0 to below 1."""
+    noise: float = 0.0
+    """Standard deviation of the Gaussian noise that is added to pixels, whose values are from 0 to 1."""
+    decoder_width: int = 32
+    """Channels of the decoder's last stage."""
     views: Augmentation = Augmentation(crop=None)
+    """Augmentation of the images, before they are corrupted."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.hidden < 1:
-            raise InputError(f"hidden={self.hidden} must be at least 0 and below 1, e.g. 0.25")
-        if self.noise < 0:
-            raise InputError(f"noise={self.noise} must not be negative, e.g. 0.1")
-        for name in ("code", "decoder_width"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
+        check_share(self, "mask_ratio")
+        check_at_least(self, 0, "noise")
+        check_at_least(self, 1, "code", "decoder_width")
 
     def init(self, key: Array, spec: Any) -> ImageAutoencoderModel:
-        """Encoder and decoder, for images as `spec` describes them."""
+        """Makes encoder and decoder for images as in `spec`, with parameters drawn by `key`."""
         height, width = self._size(spec)
         return ImageAutoencoderModel(
             key,
@@ -72,46 +80,64 @@ class ImageAutoencoder(Objective):
         )
 
     def init_state(self, model: ImageAutoencoderModel) -> Any:
-        """Running statistics of batch norms, none without them."""
-        return {"statistics": {"encoder": model.encoder.first_statistics()}}
+        """Makes the running statistics of the batch norms of `model`."""
+        return {"statistics": first_statistics(model)}
 
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
-        """Keys of views and of damage; weights are normalised over the global batch."""
+        """Gives every image of the global `batch` a random key of its own, made from `key`, and a weight."""
         return draw(batch, key)
 
     def loss(
         self, model: ImageAutoencoderModel, state: Any, examples: KeyedImages, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The weighted sum over these images. Without a key batch norms take the running statistics."""
+        """Computes the weighted sum of the errors of these images.
+
+        Args:
+          model: Encoder, code and decoder.
+          state: Running statistics of batch norms.
+          examples: Images with keys, `[batch, height, width, channels]`.
+          key: Random key of dropout; None in evaluation, where batch norms take the running statistics.
+
+        Returns:
+          The loss, a scalar, and (the state with moved statistics, metrics by name).
+        """
         views = self.views(examples.pixels, fold(examples.keys, VIEW))
-        own = state["statistics"]["encoder"] if key is None else None
+        own = statistics_for(state, key)
         features, moments = model.encoder(
-            self.damage(views, examples.keys), key=key, statistics=own
+            self.damage(views, examples.keys),
+            key=key,
+            statistics=None if own is None else own["encoder"],
         )
         images = model.decode(features, self.encoder.compute_dtype)
         predicted, targets = (x.reshape(len(x), -1) for x in (images, views))
         error = losses.masked_reconstruction(predicted, targets, examples.weights, normalize=False)
         if key is not None:
-            moments = jax.lax.stop_gradient(moments)
-            old = state["statistics"]["encoder"]
-            state = {"statistics": {"encoder": moving_average(old, moments, DECAY)}}
+            state = update_statistics(state, {"encoder": moments})
         return error, (state, self._metrics(error, targets, examples))
 
     def damage(self, views: View, keys: Key[Array, " batch"]) -> View:
-        """Noise, then pixels set to 0, just as many of every image."""
+        """Adds noise to images, and then sets the same number of pixels of every image to 0.
+
+        Args:
+          views: Images, `[batch, height, width, channels]`.
+          keys: Random key of each image, `[batch]`.
+
+        Returns:
+          Corrupted images, `[batch, height, width, channels]`.
+        """
         batch, height, width, channels = views.shape
         if self.noise:
             shape = views.shape[1:]
             drawn = jax.vmap(lambda key: jax.random.normal(key, shape))(fold(keys, NOISE))
             views = views + self.noise * drawn
-        if self.hidden:
+        if self.mask_ratio:
             _, ranks = random_order(fold(keys, HIDDEN), height * width)
-            stays = ranks >= round(self.hidden * height * width)
+            stays = ranks >= round(self.mask_ratio * height * width)
             views = jnp.where(stays.reshape(batch, height, width, 1), views, 0.0)
         return views
 
     def _metrics(self, error: Array, targets: Array, examples: KeyedImages) -> Metrics:
-        """The loss, and the share of the images' variance about their own means that is explained."""
+        """Returns the loss, and the share of the variance of each image about its mean that is explained."""
         variance = examples.weights @ targets.var(axis=1)
         total = examples.total[0]
         explained = Ratio((variance - error) * total, variance * total)

@@ -1,14 +1,16 @@
-"""Image-text contrast: tell the caption of an image from those of all others, and the reverse.
+"""Image-text contrast (CLIP, SigLIP): recognise the caption of an image among all captions, and vice versa.
 
     u_i = image projection(encoder(view of image i)),   v_j = text projection(text encoder(caption j))
     clip      mean over i of the two cross-entropies of cos(u, v) / t, by rows and by columns
     siglip    1/n sum over i, j of log(1 + exp(-y_ij (cos(u_i, v_j) / t + b))),   y = 1 for a pair, else -1
 
-Radford et al. 2021, "Learning transferable visual models from natural language supervision" (CLIP), figure 3;
-Zhai et al. 2023, "Sigmoid loss for language image pre-training", equation 1. Temperature t and bias b are
-trained.
+The temperature t and the bias b are trained.
 
-    batch    images and their captions    length   tokens of a caption    width   of an embedding
+References:
+  Radford et al. 2021, "Learning transferable visual models from natural language supervision" (CLIP),
+  figure 3; Zhai et al. 2023, "Sigmoid loss for language image pre-training" (SigLIP), equation 1.
+
+    batch    images and their captions    length   tokens of a caption    width   width of an embedding
 """
 
 import math
@@ -21,86 +23,97 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, example_keys
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least, check_choice
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.image_text import ImageTextModel
 from jaxssl.models.pretraining.joint_embedding import Encoder
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives.batches.batch import Images, Ratio, share_evenly
 from jaxssl.objectives.batches.keyed_images import Metrics
 from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
     in_every_row,
-    moved,
     over_rows,
     statistics_for,
+    update_statistics,
 )
 from jaxssl.objectives.joint_embedding.geometry import geometry
 from jaxssl.sharding.contrastive import over_all_rows
 
-LARGEST_SCALE = 100.0  # of cosines, 1 / t (Radford et al. 2021, section 2.5)
+LARGEST_SCALE = 100.0  # largest factor 1 / t of cosines (Radford et al. 2021, section 2.5)
+
+NO_CAPTIONS = "the images have no captions; prepare the set from a source with captions"
 
 
 class Embeddings(NamedTuple):
-    """What each row gives to a contrast of all rows."""
+    """What each row contributes to a comparison of all rows."""
 
     images: Float[Array, "batch width"]
+    """Embeddings of the images."""
     texts: Float[Array, "batch width"]
-    moments: Any  # of the encoder's batch norms, in every row
+    """Embeddings of the captions."""
+    moments: Any
+    """Moments of the encoder's batch norms, repeated for every row."""
 
 
 class Examples(NamedTuple):
-    """Images as they were read with the keys of their views, and captions."""
+    """Images as they were read, with random keys, and their captions."""
 
     pixels: UInt8[Array, "batch height width channels"]
+    """The images."""
     keys: Key[Array, " batch"]
+    """Random key of each image."""
     tokens: Int[Array, "batch length"]
+    """Tokens of the captions."""
     segments: Int[Array, "batch length"]
-    weights: Float[Array, " batch"]  # add up to one over the global batch; 0 without a caption
-    total: Float[Array, " batch"]  # captions of the global batch, the same in every row
+    """1 for the tokens of a caption, 0 for padding."""
+    weights: Float[Array, " batch"]
+    """Weights of the pairs, 0 for an image without a caption; they add up to one over the global batch."""
+    total: Float[Array, " batch"]
+    """Number of pairs of the global batch, the same in every row."""
 
 
 @dataclass(frozen=True)
 class ImageText(ContrastiveObjective):
-    """Contrast images with their captions."""
+    """Contrasts images with their captions (Radford et al. 2021; Zhai et al. 2023)."""
 
     encoder: Encoder
+    """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""
     text: TransformerConfig
+    """Network for captions."""
     kind: Literal["clip", "siglip"] = "clip"
-    width: int = 512  # of the embeddings
+    """Which of the two losses."""
+    width: int = 512
+    """Width of the embeddings."""
     views: Augmentation = Augmentation(crop=RandomResizedCrop((0.9, 1.0)), flip=0.0)
-    pooling: Pooling = "mean"  # of a caption's tokens
-    temperature: float = 0.07  # to begin with; 0.1 in SigLIP
-    bias: float = -10.0  # to begin with, of SigLIP alone
-    block_size: int | None = None  # rows at a time; None holds all [n, n] cosines
+    """Augmentation of the images."""
+    pooling: Pooling = "mean"
+    """Embedding of a caption: the mean of its states, or the state of its begin token."""
+    temperature: float = 0.07
+    """Temperature before the first step, at least 0.01; 0.1 in SigLIP."""
+    bias: float = -10.0
+    """Bias of SigLIP before the first step; CLIP has none."""
+    block_size: int | None = None
+    """Rows of the matrix of cosines that are computed at a time; None holds all `[n, n]`."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("clip", "siglip"):
-            raise InputError(f"kind={self.kind!r} is unknown; use clip or siglip")
-        if self.width < 1:
-            raise InputError(f"width={self.width} must be at least 1")
-        if self.temperature < 1 / LARGEST_SCALE:
-            raise InputError(f"temperature={self.temperature} must be at least 0.01, e.g. 0.07")
-        if self.pooling not in ("mean", "cls"):
-            raise InputError(f"pooling={self.pooling!r} is unknown; use mean or cls")
+        check_choice(self, "kind", ("clip", "siglip"))
+        check_choice(self, "pooling", ("mean", "cls"))
+        check_at_least(self, 1, "width", "block_size")
+        check_at_least(self, 1 / LARGEST_SCALE, "temperature")
         if self.pooling == "cls" and self.text.causal:
             raise InputError(
-                "the first place of a causal network sees no caption; set pooling to mean"
+                "pooling='cls': the first position of a causal text network sees no caption; set pooling "
+                "to 'mean'"
             )
-        if self.block_size is not None and self.block_size < 1:
-            raise InputError(f"block_size={self.block_size} must be at least 1 row")
 
     def init(self, key: Array, spec: Any) -> ImageTextModel:
-        """Both encoders with their projections, for images and captions as `spec` describes them."""
+        """Makes both networks with their projections for a batch as in `spec`, with parameters by `key`."""
         if spec.captions is None:
-            raise InputError("the images have no captions; prepare them with --captions")
-        if spec.captions.length > self.text.max_length:
-            raise InputError(
-                f"captions of {spec.captions.length} tokens exceed max_length {self.text.max_length} "
-                "of the text encoder; prepare shorter ones or raise --objective.text.max-length"
-            )
+            raise InputError(NO_CAPTIONS)
+        check_length(self.text, spec.captions.length, network="text", rows="captions")
         return ImageTextModel(
             key,
             self.encoder,
@@ -113,13 +126,21 @@ class ImageText(ContrastiveObjective):
         )
 
     def init_state(self, model: ImageTextModel) -> Any:
-        """Running statistics of batch norms."""
+        """Makes the running statistics of the batch norms of `model`."""
         return {"statistics": first_statistics(model)}
 
     def corrupt(self, batch: Images, key: Array) -> Examples:
-        """Keys of the views; weights are normalised over the images that have a caption."""
+        """Gives every image a random key, and normalises weights over the images that have a caption.
+
+        Args:
+          batch: Images as they were read, `[batch, height, width, channels]`, with captions.
+          key: Random key.
+
+        Raises:
+          InputError: The images have no captions.
+        """
         if batch.captions is None:
-            raise InputError("the images have no captions; prepare them with --captions")
+            raise InputError(NO_CAPTIONS)
         tokens, vocabulary = batch.captions
         segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
         has_words = ~vocabulary.special[tokens]
@@ -137,7 +158,17 @@ class ImageText(ContrastiveObjective):
     def embed(
         self, model: ImageTextModel, state: Any, examples: Examples, key: Array | None
     ) -> Embeddings:
-        """Images and captions, each by its own encoder."""
+        """Embeds images and captions, each with its own network.
+
+        Args:
+          model: Both networks with their projections.
+          state: Running statistics of batch norms.
+          examples: Images, `[batch, height, width, channels]`, and captions, `[batch, length]`.
+          key: Random key of dropout; None in evaluation, where batch norms take the running statistics.
+
+        Returns:
+          Embeddings, `[batch, width]` each.
+        """
         image_key, text_key = (None, None) if key is None else jax.random.split(key)
         statistics = statistics_for(state, key)
         features, moments = model.encoder(
@@ -156,7 +187,17 @@ class ImageText(ContrastiveObjective):
     def contrast(
         self, model: ImageTextModel, state: Any, embeddings: Embeddings, examples: Examples
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The loss over all images and captions of the global batch."""
+        """Computes the loss over all images and captions of the global batch.
+
+        Args:
+          model: The trained temperature and bias.
+          state: Running statistics of batch norms.
+          embeddings: What `embed` has made of all rows, `[batch, width]` each.
+          examples: Their weights.
+
+        Returns:
+          The loss in nats, a scalar, and (the state with moved statistics, metrics by name).
+        """
         images, texts, moments = embeddings
         temperature = jnp.exp(-bounded(model.logit_scale[...]))
         trained = {"temperature": temperature}
@@ -176,10 +217,10 @@ class ImageText(ContrastiveObjective):
             **geometry(images, texts, examples.weights > 0),
             "temperature": Ratio(temperature, jnp.ones(())),
         }
-        return nats, (moved(state, {"encoder": over_rows(moments)}), metrics)
+        return nats, (update_statistics(state, {"encoder": over_rows(moments)}), metrics)
 
 
 def bounded(logarithm: Float[Array, ""]) -> Float[Array, ""]:
-    """At most log(LARGEST_SCALE); its gradient goes on above, so that it comes back where it should."""
+    """Limits a scalar `logarithm` to log(LARGEST_SCALE); its gradient stays 1, so that it can fall again."""
     above = jax.lax.stop_gradient(jnp.maximum(logarithm - math.log(LARGEST_SCALE), 0.0))
     return logarithm - above

@@ -1,14 +1,17 @@
-"""Masked autoencoder: from a quarter of an image's patches, the pixels of the others.
+"""Masked autoencoder: predict the pixels of hidden patches of an image from the visible ones.
 
-    loss = mean over images, mean over their hidden patches p of mean_d (f(seen patches)_pd - x_pd)^2
+    loss = mean over images, mean over their hidden patches p of mean_d (f(visible patches)_pd - x_pd)^2
 
-where x_p is the patch with mean 0 and variance 1 (or as it is). He et al. 2022, "Masked autoencoders are
-scalable vision learners", section 3. The encoder sees the seen patches alone, so that a large one is cheap;
-a light decoder gets mask tokens at the places of the others. Just as many patches are hidden of every image,
-which ones by a random order of its own.
+where x_p is the patch scaled to mean 0 and variance 1 (or as it is). The encoder sees only the visible
+patches, a quarter by default, so that a large encoder is cheap; a light decoder gets mask tokens at the
+positions of the others. The same number of patches of every image is hidden, chosen by a random order of
+its own.
 
-    batch    images                               seen     patches that the encoder sees, static
-    places   patches of an image, row by row      width    of the states
+References:
+  He et al. 2022, "Masked autoencoders are scalable vision learners", section 3.
+
+    batch    images                               seen     visible patches of an image, static
+    patches  patches of an image, row by row      width    width of the states
 """
 
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, fold
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_share
 from jaxssl.models.layers.patches import split_patches
 from jaxssl.models.pretraining.masked_patches import MaskedPatchModel
 from jaxssl.models.transformer_config import TransformerConfig
@@ -36,51 +39,65 @@ from jaxssl.objectives.batches.keyed_images import (
 from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.corruption.positions import read_at
 
-VIEW, HIDDEN = range(2)  # what is folded into an image's key
+VIEW, HIDDEN = range(2)  # numbers that are folded into an image's key, one for each use
 
 
 @dataclass(frozen=True)
 class MaskedAutoencoder(Objective):
-    """Tell the pixels of hidden patches (He et al. 2022, section 3)."""
+    """Predicts the pixels of hidden patches (He et al. 2022, section 3)."""
 
     encoder: VisionTransformerConfig
-    decoder: TransformerConfig  # a few narrow blocks
-    hidden: float = 0.75  # share of an image's patches
-    normalize_target: bool = True  # every patch by its own mean and variance
+    """Network that reads the visible patches."""
+    decoder: TransformerConfig
+    """Blocks of the decoder, usually few and narrow."""
+    mask_ratio: float = 0.75
+    """Fraction of the patches of each image that are hidden and predicted, above 0 and below 1."""
+    normalize_target: bool = True
+    """Whether each patch is scaled to mean 0 and variance 1 before it is compared."""
     views: Augmentation = Augmentation(crop=RandomResizedCrop((0.2, 1.0), filter="bicubic"))
+    """Augmentation of the images."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.hidden < 1:
-            raise InputError(f"hidden={self.hidden} must lie between 0 and 1, e.g. 0.75")
-        VisionTransformerConfig(
-            self.decoder, self.encoder.patch
-        )  # raises what is wrong with the blocks
+        check_share(self, "mask_ratio", zero=False)
+        # Raises an error where these cannot be blocks of a vision transformer.
+        VisionTransformerConfig(self.decoder, self.encoder.patch)
 
     def init(self, key: Array, spec: Any) -> MaskedPatchModel:
-        """Encoder and decoder, for images as `spec` describes them."""
-        places, seen = self._places(spec)
-        if not 0 < seen < places:
+        """Makes encoder and decoder for images as in `spec`, with parameters drawn by `key`."""
+        patches = self._patches(spec)
+        seen = self.seen(patches)
+        if not 0 < seen < patches:
             raise InputError(
-                f"hidden={self.hidden} of {places} patches leaves {seen} to see; choose another share or "
-                f"a patch smaller than {self.encoder.patch}"
+                f"mask_ratio={self.mask_ratio} leaves {seen} of {patches} patches visible; set another "
+                f"mask_ratio, or encoder.patch below {self.encoder.patch}"
             )
         return MaskedPatchModel(key, self.encoder, self.decoder, spec.channels)
 
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
-        """Keys of views and of what is hidden; weights are normalised over the global batch."""
+        """Gives every image of the global `batch` a random key of its own, made from `key`, and a weight."""
         return draw(batch, key)
 
     def loss(
         self, model: MaskedPatchModel, state: Any, examples: KeyedImages, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The weighted sum over these images."""
+        """Computes the weighted sum of the errors of these images.
+
+        Args:
+          model: Encoder and decoder.
+          state: Returned as it is.
+          examples: Images with keys, `[batch, height, width, channels]`.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          The loss, a scalar, and (the state, metrics by name).
+        """
         views = self.views(examples.pixels, fold(examples.keys, VIEW))
         targets = split_patches(views, self.encoder.patch)
-        places = targets.shape[1]
-        order, ranks = random_order(fold(examples.keys, HIDDEN), places)
-        seen = self.seen(places)
+        patches = targets.shape[1]
+        order, ranks = random_order(fold(examples.keys, HIDDEN), patches)
+        seen = self.seen(patches)
         predicted = self.predict(model, views, order[:, :seen], ranks, key)
-        weights = (ranks >= seen) * (examples.weights / (places - seen))[:, None]
+        weights = (ranks >= seen) * (examples.weights / (patches - seen))[:, None]
         error = losses.masked_reconstruction(
             predicted,
             targets,
@@ -95,10 +112,22 @@ class MaskedAutoencoder(Objective):
         model: MaskedPatchModel,
         views: Float[Array, "batch height width channels"],
         seen: Int[Array, "batch seen"],
-        ranks: Int[Array, "batch places"],
+        ranks: Int[Array, "batch patches"],
         key: Array | None = None,
-    ) -> Float[Array, "batch places numbers"]:
-        """The pixels of all patches, from those seen. A place is seen if its rank is below their number."""
+    ) -> Float[Array, "batch patches numbers"]:
+        """Predicts the pixels of all patches from the visible ones.
+
+        Args:
+          model: Encoder and decoder.
+          views: Images, `[batch, height, width, channels]`.
+          seen: Positions of the visible patches, `[batch, seen]`.
+          ranks: Rank of each patch in its image's random order, `[batch, patches]`; a patch is visible if
+            its rank is below `seen`.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          Pixels of the patches, `[batch, patches, patch * patch * channels]`.
+        """
         encoder_key, decoder_key = (None, None) if key is None else jax.random.split(key)
         states = read_at(model.encoder.embed(views), seen)
         states = model.narrow(model.encoder.run(states, encoder_key))
@@ -107,23 +136,31 @@ class MaskedAutoencoder(Objective):
         everywhere = in_order(states, model.masks(states, rows * columns - seen.shape[1]), ranks)
         return model.decode(first, everywhere, rows, columns, decoder_key)
 
-    def seen(self, places: int) -> int:
-        """How many of so many patches the encoder sees."""
-        return places - round(self.hidden * places)
+    def seen(self, patches: int) -> int:
+        """Returns how many of so many `patches` are visible."""
+        return patches - round(self.mask_ratio * patches)
 
-    def _places(self, spec: Any) -> tuple[int, int]:
-        """Patches of a view, and how many of them are seen."""
+    def _patches(self, spec: Any) -> int:
+        """Returns the number of patches of a view."""
         height, width = self.views.size or (spec.height, spec.width)
         patch = self.encoder.patch
         if height % patch or width % patch:
             raise InputError(
-                f"views of {height}x{width} are not made of patches of {patch}x{patch}; pass "
-                "--objective.encoder.patch that divides both sides, or views of another size"
+                f"encoder.patch={patch} does not divide views of {height}x{width} pixels; set "
+                "encoder.patch to a divisor of both sides, or views.size to multiples of it"
             )
-        places = (height // patch) * (width // patch)
-        return places, self.seen(places)
+        return (height // patch) * (width // patch)
 
 
-def in_order(seen: States, masks: States, ranks: Int[Array, "batch places"]) -> States:
-    """The states of the seen patches and mask tokens, each at its place."""
+def in_order(seen: States, masks: States, ranks: Int[Array, "batch patches"]) -> States:
+    """Puts the states of visible patches and mask tokens to their positions.
+
+    Args:
+      seen: States of the visible patches, `[batch, seen, width]`.
+      masks: Mask tokens, `[batch, patches - seen, width]`.
+      ranks: Rank of each patch in its image's random order, `[batch, patches]`.
+
+    Returns:
+      States of all patches, `[batch, patches, width]`.
+    """
     return read_at(jnp.concatenate([seen, masks], axis=1), ranks)

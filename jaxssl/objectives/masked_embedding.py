@@ -1,17 +1,20 @@
-"""Masked embeddings: predict a vector of every hidden token instead of its name.
+"""Masked embeddings: predict a vector for every hidden token instead of its id (data2vec).
 
-    loss = sum over hidden places i of w_i mean_d (f(corrupted row)_id - t_id)^2
+    loss = sum over hidden positions i of w_i mean_d (f(corrupted row)_id - t_id)^2
 
     frozen    t_i = the embedding of the hidden token as it was before the first step, standardised
-    teacher   t_i = mean over the last K layers of what the teacher makes of the whole row, standardised;
+    teacher   t_i = mean over the last K layers of the teacher's states of the whole row, standardised;
               teacher <- momentum teacher + (1 - momentum) student after every step
 
-Baevski et al. 2022, "data2vec", section 3 (theirs is a smooth L1 whose bend, at 4 deviations, standardised
-targets hardly reach; their student and teacher share embeddings, ours do not). Tokens are hidden as in
-`masked_lm.py`.
+Differences to data2vec: its loss is a smooth L1 that becomes linear at 4 standard deviations, which
+standardised targets hardly reach; and its student and teacher share embeddings, ours do not. Tokens are
+hidden as in `masked_lm.py`.
 
-    batch    rows                       masked   places of a row that are predicted, static
-    length   tokens of a row            width    of the encoder's states
+References:
+  Baevski et al. 2022, "data2vec", section 3.
+
+    batch    rows                       masked   positions of a row that are predicted, static
+    length   tokens of a row            width    width of the encoder's states
 """
 
 from dataclasses import dataclass
@@ -22,16 +25,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least, check_choice, check_share
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.layers.dense import standardize
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.embedding_regressor import EmbeddingRegressor
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives.batches.batch import Ratio, Text, share_evenly
 from jaxssl.objectives.contract import Objective, moving_average
 from jaxssl.objectives.corruption.masking import (
     Masking,
+    check_masking,
     choose_tokens,
     replace_tokens,
 )
@@ -42,48 +46,54 @@ EPSILON = 1e-6  # added to the variance of a target
 
 
 class Examples(NamedTuple):
-    """Corrupted rows beside the whole ones, and which places are predicted."""
+    """Corrupted rows beside the whole ones, and which positions are predicted."""
 
     inputs: Int[Array, "batch length"]
+    """Corrupted rows."""
     tokens: Int[Array, "batch length"]
+    """Rows as they were."""
     segments: Int[Array, "batch length"]
+    """Number of the document of each token, from 1; 0 for padding."""
     positions: Int[Array, "batch masked"]
+    """Positions that are predicted."""
     weights: Float[Array, "batch masked"]
-    total: Float[Array, " batch"]  # hidden tokens of the global batch, the same in every row
+    """Weights of these positions, 0 where a row has fewer; they add up to one over the global batch."""
+    total: Float[Array, " batch"]
+    """Number of hidden tokens of the global batch, the same in every row."""
 
 
 @dataclass(frozen=True)
 class MaskedEmbedding(Objective):
-    """Predict vectors of hidden tokens (Baevski et al. 2022, section 3)."""
+    """Predicts vectors of hidden tokens (Baevski et al. 2022, section 3)."""
 
     encoder: TransformerConfig
+    """Network that sees a row from both sides."""
     targets: Literal["teacher", "frozen"] = "teacher"
-    last: int = 10  # layers that the teacher's targets are a mean of, at most all
-    momentum: float = 0.999  # of the teacher at the first step …
-    momentum_end: float = 0.9999  # … growing evenly up to this
-    momentum_steps: int = 100_000  # in so many steps
-    rate: float = 0.15  # share of a row's text tokens that are predicted
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)  # of them: masked, random, unchanged
-    masking: Masking = "tokens"  # or whole words, or spans of words
+    """Whether targets are states of a teacher or the token embeddings before the first step."""
+    last: int = 10
+    """Number of the teacher's last layers whose mean is the target; all layers where it has fewer."""
+    momentum: float = 0.999
+    """Momentum of the teacher at the first step, from 0 to 1."""
+    momentum_end: float = 0.9999
+    """Momentum after `momentum_steps` steps, up to which it grows linearly."""
+    momentum_steps: int = 100_000
+    """Steps in which the momentum grows."""
+    rate: float = 0.15
+    """Fraction of the text tokens of each row that are hidden and predicted."""
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Fractions of the hidden tokens that become the mask token, a random token, and stay unchanged."""
+    masking: Masking = "tokens"
+    """Whether single tokens, whole words or spans of words are hidden."""
 
     def __post_init__(self) -> None:
-        if self.targets not in ("teacher", "frozen"):
-            raise InputError(f"targets={self.targets!r} is unknown; use teacher or frozen")
-        for name in ("last", "momentum_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("momentum", "momentum_end"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}={getattr(self, name)} must lie in [0, 1], e.g. 0.999")
-        if not 0 < self.rate < 1:
-            raise InputError(f"rate={self.rate} must lie between 0 and 1, e.g. 0.15")
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise InputError(f"shares={self.shares} must be non-negative and add up to 1")
-        if self.masking not in ("tokens", "words", "spans"):
-            raise InputError(f"masking={self.masking!r} is unknown; use tokens, words or spans")
+        check_choice(self, "targets", ("teacher", "frozen"))
+        check_at_least(self, 1, "last", "momentum_steps")
+        check_share(self, "momentum", "momentum_end", one=True)
+        check_masking(self)
         if self.targets == "frozen" and self.encoder.table_width != self.encoder.width:
             raise InputError(
-                "frozen targets are as wide as the states; leave embedding_width at None"
+                f"embedding_width={self.encoder.embedding_width}: frozen targets must be as wide as the "
+                "states; set encoder.embedding_width to None"
             )
         if self.encoder.causal:
             raise InputError(
@@ -91,23 +101,19 @@ class MaskedEmbedding(Objective):
             )
 
     def init(self, key: Array, spec: Any) -> EmbeddingRegressor:
-        """The encoder with its head, for rows as `spec` describes them."""
-        if spec.length > self.encoder.max_length:
-            raise InputError(
-                f"rows of {spec.length} tokens exceed max_length {self.encoder.max_length} of the "
-                "model; prepare shorter rows or raise --objective.encoder.max-length"
-            )
+        """Makes the encoder with its head for rows as in `spec`, with parameters drawn by `key`."""
+        check_length(self.encoder, spec.length, network="encoder")
         return EmbeddingRegressor(key, self.encoder, spec.vocab_size)
 
     def init_state(self, model: EmbeddingRegressor) -> Any:
-        """What targets are made of: the whole encoder, or its token embeddings."""
+        """Copies what targets are made of: the encoder of `model`, or only its token embeddings."""
         encoder = model.encoder
         if self.targets == "teacher":
             return {"encoder": jax.tree.map(jnp.copy, encoder)}
         return {"encoder": {"tokens": {"embedding": jnp.copy(encoder.tokens.embedding[...])}}}
 
     def follow(self, state: Any, model: EmbeddingRegressor, step: Int[Array, ""]) -> Any:
-        """The teacher comes a little nearer to the student."""
+        """Moves the teacher in `state` towards `model`, by the momentum of this `step`, a scalar."""
         if self.targets == "frozen":
             return state
         grown = jnp.minimum(step / self.momentum_steps, 1.0)
@@ -115,7 +121,12 @@ class MaskedEmbedding(Objective):
         return {"encoder": moving_average(state["encoder"], model.encoder, momentum)}
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Hides tokens, and normalises weights over the global batch."""
+        """Hides tokens, and normalises weights over the global batch.
+
+        Args:
+          batch: Rows as they were read, tokens `[batch, length]`.
+          key: Random key.
+        """
         choice_key, replacement_key = jax.random.split(key)
         tokens, vocabulary = batch
         hidden = choose_tokens(choice_key, tokens, vocabulary, rate=self.rate, masking=self.masking)
@@ -132,7 +143,17 @@ class MaskedEmbedding(Objective):
     def loss(
         self, model: EmbeddingRegressor, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The weighted sum over these examples; the targets are not differentiated."""
+        """Computes the weighted sum of the errors of these examples; targets get no gradient.
+
+        Args:
+          model: The encoder with its head.
+          state: What targets are made of; returned as it is.
+          examples: Corrupted and whole rows, `[batch, length]`.
+          key: Random key of dropout in the student; None for no dropout.
+
+        Returns:
+          The loss, a scalar, and (the state, metrics by name).
+        """
         states = model.encoder(examples.inputs, examples.segments, key=key)
         predicted = model.head(read_at(states, examples.positions)).astype(jnp.float32)
         targets = jax.lax.stop_gradient(self.targets_of(state, examples))
@@ -140,7 +161,15 @@ class MaskedEmbedding(Objective):
         return error, (state, self._metrics(error, predicted, targets, examples))
 
     def targets_of(self, state: Any, examples: Examples) -> Float[Array, "batch masked width"]:
-        """What is to be predicted at every hidden place."""
+        """Computes the vectors that are to be predicted.
+
+        Args:
+          state: The teacher, or the frozen token embeddings.
+          examples: Whole rows, `[batch, length]`, and the hidden positions.
+
+        Returns:
+          Targets, `[batch, masked, width]`.
+        """
         if self.targets == "frozen":
             table = state["encoder"]["tokens"]["embedding"]
             return standardize(table[read_at(examples.tokens, examples.positions)], EPSILON)
@@ -150,7 +179,7 @@ class MaskedEmbedding(Objective):
     def _metrics(
         self, error: Array, predicted: Array, targets: Array, examples: Examples
     ) -> Metrics:
-        """The loss; the mean cosine; and how far targets lie from their mean, 0 after a collapse."""
+        """Returns loss, mean cosine, and variance of the targets about their mean, 0 after a collapse."""
         weights, total = examples.weights[..., None], examples.total[0]
         count = weights.sum()
         mean = (weights * targets).sum(axis=(0, 1)) / jnp.maximum(count, 1e-30)

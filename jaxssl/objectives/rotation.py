@@ -1,12 +1,14 @@
-"""Rotation: by how many quarter turns was an image turned?
+"""Rotation (RotNet): predict by how many quarter turns an image was rotated.
 
-    loss = mean over images x and turns r = 0, 1, 2, 3 of -log p(r | x turned by r)
+    loss = mean over images x and rotations r = 0, 1, 2, 3 of -log p(r | x rotated by r quarter turns)
 
-Gidaris et al. 2018, "Unsupervised representation learning by predicting image rotations", section 2. All
-four rotations of an image are in the batch. They are made on the device, from the view of the image, and
-need no resampling: nothing but what the image shows tells them apart.
+All four rotations of an image are in the batch. They are made on the device, from the view of the image, and
+need no resampling: only the content of the image distinguishes them.
 
-    batch    images                turned    their rotations, beside each other: 4 x batch
+References:
+  Gidaris et al. 2018, "Unsupervised representation learning by predicting image rotations", section 2.
+
+    batch    images                rotated   their rotations, beside each other: 4 x batch
 """
 
 from dataclasses import dataclass
@@ -26,65 +28,88 @@ from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, m
 from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
-    moved,
     statistics_for,
+    update_statistics,
 )
 
-TURNS = 4
+ROTATIONS = 4
 
 
 @dataclass(frozen=True)
 class Rotation(Objective):
-    """Tell how an image was turned (Gidaris et al. 2018, section 2)."""
+    """Predicts how an image was rotated (Gidaris et al. 2018, section 2)."""
 
     encoder: ResNetConfig | VisionTransformerConfig
-    hidden: tuple[int, ...] = ()  # widths of layers between the features and the four turns
-    views: Augmentation = Augmentation(crop=None)  # before an image is turned
+    """Network for images."""
+    hidden: tuple[int, ...] = ()
+    """Widths of hidden layers between the features and the four classes."""
+    views: Augmentation = Augmentation(crop=None)
+    """Augmentation of an image before it is rotated."""
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
             raise InputError(f"hidden={self.hidden} must be widths of layers, e.g. (256,), or ()")
 
     def init(self, key: Array, spec: Any) -> ImageClassifier:
-        """Encoder and head, for images as `spec` describes them."""
+        """Makes encoder and head for images as in `spec`, with parameters drawn by `key`."""
         height, width = self._size(spec)
         if height != width:
             raise InputError(
-                f"views of {height}x{width} have another shape when they are turned; prepare square "
+                f"views of {height}x{width} have another shape when they are rotated; prepare square "
                 "images, or set views.size"
             )
-        return ImageClassifier(key, self.encoder, spec.channels, (*self.hidden, TURNS))
+        return ImageClassifier(key, self.encoder, spec.channels, (*self.hidden, ROTATIONS))
 
     def init_state(self, model: ImageClassifier) -> Any:
-        """Running statistics of batch norms, none without them."""
+        """Makes the running statistics of the batch norms of `model`."""
         return {"statistics": first_statistics(model)}
 
     def corrupt(self, batch: Images, key: Array) -> KeyedImages:
-        """Keys of views; weights are normalised over the global batch."""
+        """Gives every image of the global `batch` a random key of its own, made from `key`, and a weight."""
         return draw(batch, key)
 
     def loss(
         self, model: ImageClassifier, state: Any, examples: KeyedImages, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The weighted sum over these images. Without a key batch norms take the running statistics."""
-        turned, turns = turn(self.views(examples.pixels, examples.keys))
+        """Computes the weighted sum of the losses of these images.
+
+        Args:
+          model: Encoder and head.
+          state: Running statistics of batch norms.
+          examples: Images with keys, `[batch, height, width, channels]`.
+          key: Random key of dropout; None in evaluation, where batch norms take the running statistics.
+
+        Returns:
+          The loss in nats, a scalar, and (the state with moved statistics, metrics by name).
+        """
+        rotated, labels = rotate_four_ways(self.views(examples.pixels, examples.keys))
         own = statistics_for(state, key)
-        logits, moments = model(turned, key=key, statistics=None if own is None else own["encoder"])
-        weights = jnp.repeat(examples.weights / TURNS, TURNS)
-        nats = losses.masked_lm(logits, turns, weights, normalize=False)
-        right = (jnp.argmax(logits, axis=-1) == turns) @ weights
+        logits, moments = model(
+            rotated, key=key, statistics=None if own is None else own["encoder"]
+        )
+        weights = jnp.repeat(examples.weights / ROTATIONS, ROTATIONS)
+        nats = losses.masked_lm(logits, labels, weights, normalize=False)
+        right = (jnp.argmax(logits, axis=-1) == labels) @ weights
         if key is not None:
-            state = moved(state, {"encoder": moments})
+            state = update_statistics(state, {"encoder": moments})
         return nats, (state, mean_metrics(examples, loss=nats, accuracy=right))
 
     def _size(self, spec: Any) -> tuple[int, int]:
         return self.views.size or (spec.height, spec.width)
 
 
-def turn(
+def rotate_four_ways(
     images: Float[Array, "batch side side channels"],
-) -> tuple[Float[Array, "turned side side channels"], Int[Array, " turned"]]:
-    """Each image turned counterclockwise by 0, 1, 2 and 3 quarters, and by how many it was."""
-    turned = jnp.stack([jnp.rot90(images, turns, axes=(1, 2)) for turns in range(TURNS)], axis=1)
-    turns = jnp.tile(jnp.arange(TURNS), len(images))
-    return turned.reshape(-1, *images.shape[1:]), turns
+) -> tuple[Float[Array, "rotated side side channels"], Int[Array, " rotated"]]:
+    """Rotates each image counterclockwise by 0, 1, 2 and 3 quarter turns.
+
+    Args:
+      images: Square images, `[batch, side, side, channels]`.
+
+    Returns:
+      The four rotations of each image beside each other, `[4 batch, side, side, channels]`, and by how many
+      quarter turns each was rotated, `[4 batch]`.
+    """
+    ways = [jnp.rot90(images, quarters, axes=(1, 2)) for quarters in range(ROTATIONS)]
+    labels = jnp.tile(jnp.arange(ROTATIONS), len(images))
+    return jnp.stack(ways, axis=1).reshape(-1, *images.shape[1:]), labels

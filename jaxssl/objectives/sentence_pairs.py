@@ -1,14 +1,19 @@
-"""The second task of masked LM: do two pieces of text follow each other? Made from the same rows.
+"""The second task of masked LM: do two pieces of text follow each other? Pairs are made from the same rows.
 
-Of every row the longest piece is rewritten in place, everything else stays:
+The longest document of every row is rewritten; everything else of the row stays:
 
-    [begin] t1 … tn [end]   ->   [begin] A [end] B [end]      A and B cut at a word of the middle half
+    [begin] t1 … tn [end]   ->   [begin] A [end] B [end]      split at the start of a word in the middle half
 
-    next sentence   B comes from another row in half of the rows (Devlin et al. 2019, section 3.1;
-                    their random document is here another row of the shuffled batch)
-    sentence order  A and B change places in half of the rows (Lan et al. 2020, ALBERT, section 3.1)
+    next sentence   B comes from another row in half of the rows; where BERT takes a random document, this
+                    takes another row of the shuffled batch
+    sentence order  A and B are swapped in half of the rows
 
-Shapes: `batch` rows, `length` tokens a row. Labels: 0 they follow each other, 1 they do not.
+Labels: 0 where the texts follow each other, 1 where they do not.
+
+References:
+  Devlin et al. 2019, "BERT", section 3.1; Lan et al. 2020, "ALBERT", section 3.1 (sentence order).
+
+    batch    rows                       length   tokens of a row
 """
 
 from dataclasses import dataclass
@@ -21,43 +26,56 @@ from jaxtyping import Array, Bool, Int
 from jaxssl.objectives.batches.batch import Vocabulary
 from jaxssl.objectives.corruption.positions import count_at, read_at
 
-SHORTEST_TEXT = 8  # tokens; a row whose longest piece has fewer takes no part
+SHORTEST_TEXT = 8  # tokens of text; a row whose longest document has fewer gets no pair
 
 
 class Pairs(NamedTuple):
-    """The rows with their pairs; `valid` is false where the row has no piece that is long enough."""
+    """The rows with their pairs."""
 
     tokens: Int[Array, "batch length"]
-    types: Int[Array, "batch length"]  # 1 for B and its end, else 0
-    positions: Int[Array, " batch"]  # where the pair's begin token stands
+    """Rewritten rows."""
+    types: Int[Array, "batch length"]
+    """1 for B and its end token, else 0."""
+    positions: Int[Array, " batch"]
+    """Position of the begin token of each pair."""
     labels: Int[Array, " batch"]
+    """0 where B follows A in the text, else 1."""
     valid: Bool[Array, " batch"]
+    """Whether the row has a document that is long enough for a pair."""
 
 
 @dataclass(frozen=True)
 class NextSentence:
-    """Is B the continuation of A, or from another row? (Devlin et al. 2019, section 3.1)"""
+    """Asks whether B continues A or comes from another row (Devlin et al. 2019, section 3.1)."""
 
     random_share: float = 0.5
+    """Probability that B comes from another row."""
 
     def pair(self, key: Array, tokens: Int[Array, "batch length"], vocabulary: Vocabulary) -> Pairs:
+        """Makes a pair in every row.
+
+        Args:
+          key: Random key.
+          tokens: Rows as they were read, `[batch, length]`.
+          vocabulary: Special tokens, and which tokens begin a word.
+        """
         batch = tokens.shape[0]
-        cut_key, label_key, other_key = jax.random.split(key, 3)
-        text = _cut_longest(cut_key, tokens, vocabulary)
+        split_key, label_key, other_key = jax.random.split(key, 3)
+        text = _split_longest(split_key, tokens, vocabulary)
         shift = jax.random.randint(other_key, (), 1, max(batch, 2))
         other = (jnp.arange(batch) + shift) % batch
         is_random = jax.random.uniform(label_key, (batch,)) < self.random_share
         is_random &= text.valid[other] & (other != jnp.arange(batch))
         source = jnp.where(is_random, other, jnp.arange(batch))
-        second_start = (text.start + text.cut)[source]
-        # Cut to the other row's size whichever is taken: the size must not tell which it was.
-        own_size = text.size - text.cut
+        second_start = (text.start + text.head)[source]
+        # B is as long as the shorter of the two candidates, so that its size does not reveal which it is.
+        own_size = text.size - text.head
         second_size = jnp.where(text.valid[other], jnp.minimum(own_size, own_size[other]), own_size)
         return _write_pairs(
             tokens,
             tokens[source],
             text,
-            _Halves(text.start, text.cut, second_start, second_size),
+            _Halves(text.start, text.head, second_start, second_size),
             is_random,
             vocabulary,
         )
@@ -65,17 +83,25 @@ class NextSentence:
 
 @dataclass(frozen=True)
 class SentenceOrder:
-    """Have A and B changed places? (Lan et al. 2020, ALBERT, section 3.1)"""
+    """Asks whether A and B were swapped (Lan et al. 2020, "ALBERT", section 3.1)."""
 
     swapped_share: float = 0.5
+    """Probability that A and B are swapped."""
 
     def pair(self, key: Array, tokens: Int[Array, "batch length"], vocabulary: Vocabulary) -> Pairs:
-        cut_key, label_key = jax.random.split(key)
-        text = _cut_longest(cut_key, tokens, vocabulary)
-        swapped = jax.random.uniform(label_key, text.cut.shape) < self.swapped_share
+        """Makes a pair in every row.
+
+        Args:
+          key: Random key.
+          tokens: Rows as they were read, `[batch, length]`.
+          vocabulary: Special tokens, and which tokens begin a word.
+        """
+        split_key, label_key = jax.random.split(key)
+        text = _split_longest(split_key, tokens, vocabulary)
+        swapped = jax.random.uniform(label_key, text.head.shape) < self.swapped_share
         swapped &= text.valid
-        head_start, head_size = text.start, text.cut
-        tail_start, tail_size = text.start + text.cut, text.size - text.cut
+        head_start, head_size = text.start, text.head
+        tail_start, tail_size = text.start + text.head, text.size - text.head
         halves = _Halves(
             jnp.where(swapped, tail_start, head_start),
             jnp.where(swapped, tail_size, head_size),
@@ -86,38 +112,45 @@ class SentenceOrder:
 
 
 class _LongestText(NamedTuple):
-    """The text of a row's longest piece that a pair has room for, and where it is cut."""
+    """The longest document of each row, and where it is split."""
 
-    piece: Bool[Array, "batch length"]  # the places of the piece, begin and end included
-    start: Int[Array, " batch"]  # place of its first text token
-    size: Int[Array, " batch"]  # text tokens that are used
-    cut: Int[Array, " batch"]  # how many of them go to A
+    piece: Bool[Array, "batch length"]
+    """Whether a position belongs to the document, begin and end tokens included."""
+    start: Int[Array, " batch"]
+    """Position of its first text token."""
+    size: Int[Array, " batch"]
+    """Number of text tokens for which the pair has room."""
+    head: Int[Array, " batch"]
+    """How many of them belong to A."""
     valid: Bool[Array, " batch"]
+    """Whether the document is long enough."""
 
 
 class _Halves(NamedTuple):
+    """Positions at which A and B begin in the rows that they come from, and their sizes in tokens."""
+
     first_start: Int[Array, " batch"]
     first_size: Int[Array, " batch"]
     second_start: Int[Array, " batch"]
     second_size: Int[Array, " batch"]
 
 
-def _cut_longest(key: Array, tokens: Array, vocabulary: Vocabulary) -> _LongestText:
+def _split_longest(key: Array, tokens: Array, vocabulary: Vocabulary) -> _LongestText:
     length = tokens.shape[1]
-    place = jnp.arange(length)[None]
+    position = jnp.arange(length)[None]
     filled = tokens != vocabulary.pad
     segments = jnp.where(filled, jnp.cumsum(tokens == vocabulary.begin, axis=1), 0)
     sizes = count_at(segments, length + 1, filled)
     piece = (segments == jnp.argmax(sizes, axis=1)[:, None]) & filled
     begin = jnp.argmax(piece, axis=1)
-    size = jnp.maximum(piece.sum(axis=1) - 3, 0)  # room for begin and two ends
+    size = jnp.maximum(piece.sum(axis=1) - 3, 0)  # without the begin token and two end tokens
     valid = size >= SHORTEST_TEXT
-    index = place - (begin[:, None] + 1)
+    index = position - (begin[:, None] + 1)
     in_middle = (index >= size[:, None] // 4 + 1) & (index <= size[:, None] * 3 // 4)
-    # A random place of the middle half; a place where a word starts goes before all others.
+    # A random position of the middle half; positions at which a word starts are preferred.
     score = jax.random.uniform(key, tokens.shape) + vocabulary.starts_word[tokens]
-    cut = jnp.argmax(jnp.where(in_middle, score, -1.0), axis=1) - (begin + 1)
-    return _LongestText(piece, begin + 1, size, jnp.where(valid, cut, 0), valid)
+    head = jnp.argmax(jnp.where(in_middle, score, -1.0), axis=1) - (begin + 1)
+    return _LongestText(piece, begin + 1, size, jnp.where(valid, head, 0), valid)
 
 
 def _write_pairs(
@@ -129,12 +162,12 @@ def _write_pairs(
     vocabulary: Vocabulary,
 ) -> Pairs:
     first_start, first_size, second_start, second_size = (half[:, None] for half in halves)
-    place = jnp.arange(first_rows.shape[1])[None]
-    step = place - (text.start[:, None] - 1)  # 0 at the pair's begin token
+    position = jnp.arange(first_rows.shape[1])[None]
+    step = position - (text.start[:, None] - 1)  # 0 at the pair's begin token
     in_second = step - first_size - 2  # 0 at the first token of B
 
-    def take(rows: Array, places: Array) -> Array:
-        return read_at(rows, jnp.clip(places, 0, rows.shape[1] - 1))
+    def take(rows: Array, positions: Array) -> Array:
+        return read_at(rows, jnp.clip(positions, 0, rows.shape[1] - 1))
 
     pair = jnp.full_like(first_rows, vocabulary.pad)
     pair = jnp.where(in_second == second_size, vocabulary.end, pair)

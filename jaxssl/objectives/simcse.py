@@ -1,17 +1,20 @@
-"""SimCSE: a text is recognised by its own embedding under another dropout mask.
+"""SimCSE: recognise a text among others by its embedding under another dropout mask.
 
-    z_i, z_i' = the text's embedding under two dropout masks,   t the temperature
-    loss = - mean over texts i of log(exp(cos(z_i, z_i')/t) / sum_j exp(cos(z_i, z_j')/t))
+    z_i, z_i' = embeddings of text i under two dropout masks,   t the temperature
+    loss = - mean over texts i of log(exp(cos(z_i, z_i') / t) / sum_j exp(cos(z_i, z_j') / t))
            [+ weight x masked LM]
 
-Gao et al. 2021, "SimCSE", section 3 (unsupervised) and appendix C (masked LM beside it). With `deletion` the
-second view lacks some of the tokens, as in table 1: there, from BERT, dropout alone is better; from our small
-encoder deletion is (benchmarks/RESULTS.md). A text is a piece of a packed row: attention stays within it, so
-that its embedding does not depend on what was packed beside it, and a row of many short documents gives as
-many texts.
+With `deletion` the second view lacks some of the tokens, as in their table 1. There, from BERT, dropout
+alone is better; from our small encoder deletion is better (benchmarks/RESULTS.md). A text is a document of
+a packed row. Attention stays within it, so its embedding does not depend on the documents beside it, and a
+row of many short documents yields as many texts.
 
-    batch    rows                 texts   pieces of a row that are embedded, at most
-    length   tokens of a row      width   of an embedding
+References:
+  Gao et al. 2021, "SimCSE: simple contrastive learning of sentence embeddings", section 3 (unsupervised)
+  and appendix C (masked LM beside it).
+
+    batch    rows                 texts   largest number of documents of a row that are embedded
+    length   tokens of a row      width   width of an embedding
 """
 
 from dataclasses import dataclass
@@ -22,11 +25,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_above, check_at_least, check_choice, check_share
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives import masked_lm
 from jaxssl.objectives.batches.batch import Ratio, Text, share_evenly
 from jaxssl.objectives.contract import ContrastiveObjective
@@ -38,72 +41,88 @@ Metrics = dict[str, Ratio]
 
 
 class Examples(NamedTuple):
-    """Rows as they were read, and the weights of their texts, which add up to one."""
+    """Rows as they were read, and the weights of their texts."""
 
     tokens: Int[Array, "batch length"]
+    """Tokens of the first view."""
     segments: Int[Array, "batch length"]
-    second: tuple[Array, Array] | None  # the same of the second view, where it lacks tokens
-    weights: Float[Array, "batch texts"]  # 0 where a row has fewer
-    total: Float[Array, " batch"]  # texts of the global batch, the same in every row
-    hidden: masked_lm.Examples | None  # of the masked LM beside it
+    """Number of the document of each token, from 1; 0 for padding."""
+    second: tuple[Array, Array] | None
+    """Tokens and segments of the second view, `[batch, length]` each; None where they are the same."""
+    weights: Float[Array, "batch texts"]
+    """Weights of the texts, 0 where a row has fewer; they add up to one over the global batch."""
+    total: Float[Array, " batch"]
+    """Number of texts of the global batch, the same in every row."""
+    hidden: masked_lm.Examples | None
+    """Examples of the masked LM beside it; None for none."""
 
 
 class Embeddings(NamedTuple):
-    """What each row gives: its texts twice, and its share of the sums of masked LM."""
+    """What each row contributes to a comparison of all rows."""
 
     first: Float[Array, "batch texts width"]
+    """Embeddings of its texts under the first dropout mask."""
     second: Float[Array, "batch texts width"]
+    """Embeddings of its texts under the second dropout mask."""
     language: tuple[Array, Metrics] | None
+    """The row's share of the loss and of the metrics of masked LM, `[batch]` each; None without it."""
 
 
 @dataclass(frozen=True)
 class SimCSE(ContrastiveObjective):
-    """Contrast texts under two dropout masks (Gao et al. 2021, section 3)."""
+    """Contrasts texts under two dropout masks (Gao et al. 2021, section 3)."""
 
     encoder: TransformerConfig
-    pooling: Literal["mean", "cls", "projector"] = "cls"  # projector: tanh(dense(cls)), see below
+    """Network that sees a text from both sides; its dropout makes the two views."""
+    pooling: Literal["mean", "cls", "projector"] = "cls"
+    """Embedding of a text: the mean of its states, the state of its begin token, or tanh(dense) of that."""
     temperature: float = 0.05
+    """Divisor of the cosines, above 0."""
     texts: int = 4
-    deletion: float = 0.0  # share of the tokens that the second view lacks
-    masked_lm_weight: float = 0.0  # 0: none; 0.1 in appendix C
-    rate: float = 0.15  # share of the tokens that it hides
-    block_size: int | None = None  # texts at a time; None holds all [texts, texts] cosines
+    """Largest number of documents of a row that are embedded."""
+    deletion: float = 0.0
+    """Fraction of the text tokens that the second view lacks, from 0 to below 1."""
+    masked_lm_weight: float = 0.0
+    """Weight of masked LM beside the contrast, 0.1 in appendix C; 0 for none."""
+    rate: float = 0.15
+    """Fraction of the text tokens that masked LM hides."""
+    block_size: int | None = None
+    """Texts whose cosines with all others are computed at a time; None holds all `[texts, texts]`."""
 
     def __post_init__(self) -> None:
-        if self.pooling not in ("mean", "cls", "projector"):
-            raise InputError(f"pooling={self.pooling!r} is unknown; use mean, cls or projector")
-        if self.temperature <= 0:
-            raise InputError(f"temperature={self.temperature} must be above 0, e.g. 0.05")
-        if self.texts < 1:
-            raise InputError(f"texts={self.texts} must be at least 1")
-        if not 0 <= self.deletion < 1:
-            raise InputError(f"deletion={self.deletion} must be at least 0 and below 1, e.g. 0.1")
-        if self.masked_lm_weight < 0:
-            raise InputError(f"masked_lm_weight={self.masked_lm_weight} must not be negative")
+        check_choice(self, "pooling", ("mean", "cls", "projector"))
+        check_above(self, 0, "temperature")
+        check_at_least(self, 1, "texts", "block_size")
+        check_at_least(self, 0, "masked_lm_weight")
+        check_share(self, "deletion")
         if self.encoder.causal:
             raise InputError("SimCSE reads from both sides; set encoder.causal to False")
         if max(self.encoder.dropout, self.encoder.attention_dropout or 0.0) == 0:
             raise InputError(
-                "without dropout a text's two embeddings are one; set encoder.dropout=0.1"
+                f"encoder.dropout={self.encoder.dropout}: without dropout the two embeddings of a text are "
+                "the same; set encoder.dropout to a rate such as 0.1"
             )
 
     @property
     def text_pooling(self) -> Pooling:
-        """How a text is embedded for use: the projector is trained with and then left out."""
+        """How a text is embedded after training, which leaves the projector out: "mean" or "cls"."""
         return "mean" if self.pooling == "mean" else "cls"
 
     @property
     def language_task(self) -> masked_lm.MaskedLM:
-        """The masked LM beside it."""
+        """The masked LM beside the contrast."""
         return masked_lm.MaskedLM(self.encoder, rate=self.rate)
 
     def init(self, key: Array, spec: Any) -> MaskedLanguageModel:
-        """The network of masked LM, so that either can start from the other; projector = its pooler."""
-        if spec.length > self.encoder.max_length:
-            raise InputError(
-                f"rows of {spec.length} tokens exceed max_length {self.encoder.max_length} of the "
-                "model; prepare shorter rows or raise --objective.encoder.max-length"
-            )
+        """Makes the network of masked LM, so that either can start from the other's parameters.
+
+        With `pooling="projector"` its pooler is the projector.
+
+        Args:
+          key: Random key.
+          spec: Description of the rows.
+        """
+        check_length(self.encoder, spec.length, network="encoder")
         return MaskedLanguageModel(
             key,
             self.encoder,
@@ -113,7 +132,12 @@ class SimCSE(ContrastiveObjective):
         )
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Dropout tells the views apart, and deletion; weights are normalised over the global batch."""
+        """Deletes tokens of the second view where asked for, and normalises weights over the global batch.
+
+        Args:
+          batch: Rows as they were read, tokens `[batch, length]`.
+          key: Random key of deletion and of masked LM.
+        """
         tokens, vocabulary = batch
         segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
         second = None
@@ -134,10 +158,19 @@ class SimCSE(ContrastiveObjective):
     def embed(
         self, model: MaskedLanguageModel, state: Any, examples: Examples, key: Array | None
     ) -> Embeddings:
-        """Both embeddings of every text. The masks are the task: without a key they are fixed ones."""
+        """Computes both embeddings of every text, and each row's share of masked LM.
+
+        Args:
+          model: The network.
+          state: Returned as it is.
+          examples: Rows, `[batch, length]`.
+          key: Random key of dropout. Without it (in evaluation) dropout has a fixed key, since the dropout
+            masks are the task; only masked LM is then without dropout.
+        """
         rows = examples.tokens.shape[0]
         mask_key, language_key = jax.random.split(jax.random.key(0) if key is None else key)
-        # A row stands beside its copy: its places differ, so its masks do, and no row is moved.
+        # A row is beside its copy, so no row moves between devices. The two get different masks, since a
+        # mask depends on the position in the batch.
         first = examples.tokens, examples.segments
         tokens, segments = (
             jnp.stack(views, axis=1).reshape(2 * rows, -1)
@@ -161,7 +194,17 @@ class SimCSE(ContrastiveObjective):
         embeddings: Embeddings,
         examples: Examples,
     ) -> tuple[Float[Array, ""], tuple[Any, Metrics]]:
-        """The loss over all texts of the global batch, and how they lie."""
+        """Computes the loss over all texts of the global batch.
+
+        Args:
+          model: The network; unused here.
+          state: Returned as it is.
+          embeddings: What `embed` has made of all rows, `[batch, texts, width]`.
+          examples: Their weights.
+
+        Returns:
+          The loss in nats, a scalar, and (the state, metrics by name).
+        """
         width = embeddings.first.shape[-1]
         first, second = (z.reshape(-1, width) for z in (embeddings.first, embeddings.second))
         weights, total = examples.weights.reshape(-1), examples.total[0]

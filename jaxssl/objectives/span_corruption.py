@@ -1,4 +1,4 @@
-"""Span corruption: read a text with holes, write what was in them.
+"""Span corruption: read a text from which spans were removed, and write the spans.
 
     text      begin Thank you for inviting me to your party last week . end
     inputs    begin Thank you <0> me to your party <1> week . end
@@ -6,14 +6,18 @@
 
     loss = - sum over written tokens of w_i log p(y_(i+1) | y_1 … y_i, inputs)
 
-Raffel et al. 2020, "T5", sections 3.1.4 and 3.3.4: 15 % of the tokens in spans of 3 on average, drawn
-anew at every step, on the device. The sentinels <0>, <1>, … are no tokens of the text: they are rows of
-the table above the vocabulary, so that any tokenizer will do, and are numbered anew in every document.
+By default 15 % of the tokens are hidden, in spans of 3 tokens on average, newly drawn at every step, on the
+device. The sentinels <0>, <1>, … are not tokens of the text but rows of the embedding table above the
+vocabulary, so that any tokenizer will do. Each document numbers its sentinels from 0.
 
-Every document of a row with a hole has a document in the row that is written, which sees that document
-alone. Rows are packed and lengths are static: there is room for the holes of `documents` documents. In
-a row of more, holes without room are left as text; text without room in the inputs is left out. How
-often this happens is told: `hidden` is the share of the text that is written, `left_out` of the row.
+Every document with a hidden span has a document in the written row, which sees only that document. Rows are
+packed and lengths are static: there is room for the spans of `documents` documents. In a row of more
+documents, spans without room stay text, and text without room in the inputs is left out. Two metrics say
+how often: `hidden` is the share of the text that is written, `left_out` the share of the row that is lost.
+
+References:
+  Raffel et al. 2020, "Exploring the limits of transfer learning with a unified text-to-text transformer"
+  (T5), sections 3.1.4 and 3.3.4.
 
     batch    rows                       read     tokens of an input row, static
     length   tokens of a row            written  tokens of a row that the decoder writes, static
@@ -24,15 +28,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least, check_share
 from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary
 from jaxssl.objectives.contract import Objective
-from jaxssl.objectives.corruption.masking import masked_places
+from jaxssl.objectives.corruption.masking import masked_count
 from jaxssl.objectives.corruption.positions import put_at
 from jaxssl.objectives.corruption.spans import most_spans, run_starts, segmented_spans
 from jaxssl.objectives.prediction.decoding import (
@@ -43,57 +47,66 @@ from jaxssl.objectives.prediction.decoding import (
 
 
 class Lengths(NamedTuple):
-    """Tokens of the rows that are made from a row."""
+    """Static lengths of the rows that are made from a row."""
 
     read: int
+    """Tokens that the encoder reads."""
     written: int
+    """Tokens that the decoder writes."""
 
 
 @dataclass(frozen=True)
 class SpanCorruption(Objective):
-    """Write the spans that a text lacks (Raffel et al. 2020, section 3.1.4)."""
+    """Writes the spans that a text lacks (Raffel et al. 2020, section 3.1.4)."""
 
     encoder: TransformerConfig
+    """Network that reads the text, from both sides."""
     decoder: TransformerConfig
-    rate: float = 0.15  # share of a row's text tokens that are hidden
-    mean_span: float = 3.0  # hidden tokens of a span, on average
-    documents: int = 4  # of a row, that the static lengths have room for
-    sentinels: int = 128  # rows above the vocabulary, one for each span of a document
+    """Causal network that writes the spans."""
+    rate: float = 0.15
+    """Fraction of the text tokens of each row that are hidden."""
+    mean_span: float = 3.0
+    """Mean number of tokens of a span, at least 1."""
+    documents: int = 4
+    """Number of documents of a row for which the static lengths have room."""
+    sentinels: int = 128
+    """Rows of the embedding table above the vocabulary, one for each span of a document."""
     label_smoothing: float = 0.0
+    """Share of the target's probability that is spread over the vocabulary, from 0 to below 1."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < 1:
-            raise InputError(f"rate={self.rate} must lie between 0 and 1, e.g. 0.15")
-        if self.mean_span < 1:
-            raise InputError(f"mean_span={self.mean_span} must be at least 1, e.g. 3")
-        for name in ("documents", "sentinels"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
+        check_share(self, "rate", zero=False)
+        check_at_least(self, 1, "mean_span", "documents", "sentinels")
 
     def lengths(self, length: int) -> Lengths:
-        """Of a row of `length`: what `documents` full documents need at most.
+        """Returns what `documents` full documents in a row of `length` tokens need at most.
 
-        With one document that is what `compute_input_and_target_lengths` of T5 has. Each takes two
-        places for begin and end, and may cut a span in two.
+        With one document this is what `compute_input_and_target_lengths` of T5 returns. Each document takes
+        two positions for its begin and end tokens, and its borders may split a span in two.
         """
-        cuts = self.documents - 1
-        fewest = masked_places(self.rate, max(length - 2 * self.documents, 1))
+        cuts = self.documents - 1  # spans that are split
+        fewest = masked_count(self.rate, max(length - 2 * self.documents, 1))
         spans = most_spans(self.rate, self.mean_span, max(length - 2 * self.documents, 1))
-        most = masked_places(self.rate, length - 1)
+        most = masked_count(self.rate, length - 1)
         written = most + most_spans(self.rate, self.mean_span, length - 1) + cuts
         return Lengths(min(length - fewest + spans + cuts, length), written + 2 * self.documents)
 
     def init(self, key: Array, spec: Any) -> EncoderDecoder:
-        """Both networks; the table has rows for the sentinels."""
+        """Makes both networks for rows as in `spec`, with parameters drawn by `key`."""
         if (spans := most_spans(self.rate, self.mean_span, spec.length)) > self.sentinels:
             raise InputError(
-                f"rows of {spec.length} tokens have {spans} spans and there are {self.sentinels} "
-                f"sentinels; pass --objective.sentinels {-(-spans // 128) * 128}"
+                f"sentinels={self.sentinels} are fewer than the {spans} spans of a row of {spec.length} "
+                f"tokens; set sentinels to {-(-spans // 128) * 128}"
             )
         return make_model(key, self.encoder, self.decoder, spec, self.sentinels)
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Makes both rows, and normalises weights over the global batch."""
+        """Makes the inputs and the written rows, and normalises weights over the global batch.
+
+        Args:
+          batch: Rows as they were read, tokens `[batch, length]`.
+          key: Random key.
+        """
         tokens, vocabulary = batch
         is_text = ~vocabulary.special[tokens]
         segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
@@ -116,19 +129,35 @@ class SpanCorruption(Objective):
     def loss(
         self, model: EncoderDecoder, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
-        """The weighted sum over these examples; logits are never held whole."""
+        """Computes the weighted sum of the losses of these examples.
+
+        Args:
+          model: Encoder and decoder.
+          state: Returned as it is.
+          examples: Rows, `[batch, read]` and `[batch, written]`.
+          key: Random key of dropout; None for no dropout.
+
+        Returns:
+          The loss in nats, a scalar, and (the state, metrics by name).
+        """
         return decoding_loss(model, state, examples, key, label_smoothing=self.label_smoothing)
 
 
 class Plan(NamedTuple):
     """Where every token of a row goes."""
 
-    hidden: Array  # bool [batch, length]
-    starts: Array  # bool: the first of a run of hidden tokens, for which a sentinel stands
-    opens: Array  # bool: the first hidden token of its document
-    sentinel: Int[Array, "batch length"]  # number of the run in its document
-    read: Int[Array, "batch length"]  # place among the inputs; of a hidden token, its sentinel's
-    written: Int[Array, "batch length"]  # place of a hidden token in the row that is written
+    hidden: Bool[Array, "batch length"]
+    """Whether the token is hidden."""
+    starts: Bool[Array, "batch length"]
+    """Whether it is the first of a run of hidden tokens, which a sentinel replaces."""
+    opens: Bool[Array, "batch length"]
+    """Whether it is the first hidden token of its document."""
+    sentinel: Int[Array, "batch length"]
+    """Number of the run in its document."""
+    read: Int[Array, "batch length"]
+    """Position among the inputs; for a hidden token that of its sentinel."""
+    written: Int[Array, "batch length"]
+    """Position of a hidden token in the written row."""
 
 
 def fit(
@@ -138,7 +167,15 @@ def fit(
     lengths: Lengths,
     sentinels: int,
 ) -> Plan:
-    """Gives every token its places. Runs without a sentinel or without room are hidden no more."""
+    """Assigns every token its position. Runs without a sentinel or without room are not hidden any more.
+
+    Args:
+      tokens: Ids, `[batch, length]`.
+      number: Number of the span that hides each token, -1 for none, `[batch, length]`.
+      vocabulary: The begin and padding tokens.
+      lengths: Lengths of the rows that are made.
+      sentinels: Number of sentinels.
+    """
     starts = run_starts(number)
     runs = jnp.cumsum(starts, axis=1)
     before = jax.lax.cummax(jnp.where(tokens == vocabulary.begin, runs, 0), axis=1)
@@ -147,11 +184,11 @@ def fit(
     starts &= hidden
     opens = starts & (sentinel == 0)
 
-    # A document is written as begin, its runs, each behind its sentinel, and end.
-    closes = opens & (jnp.cumsum(opens, axis=1) > 1)  # the document before
+    # A document is written as begin, its runs, each after its sentinel, and end.
+    closes = opens & (jnp.cumsum(opens, axis=1) > 1)  # the end of the document before
     sizes = hidden.astype(jnp.int32) + starts + opens + closes
     written = jnp.cumsum(sizes, axis=1) - 1
-    hidden &= written < lengths.written - 1  # one is for the last end
+    hidden &= written < lengths.written - 1  # room for the last end token
     starts &= hidden
 
     read = jnp.cumsum(((tokens != vocabulary.pad) & ~hidden) | starts, axis=1) - 1
@@ -166,11 +203,22 @@ def read_rows(
     vocabulary: Vocabulary,
     size: int,
 ) -> tuple[Int[Array, "batch read"], Int[Array, "batch read"]]:
-    """The inputs and their segments: a sentinel for every run of hidden tokens."""
+    """Makes the inputs, with a sentinel for every run of hidden tokens.
+
+    Args:
+      tokens: Ids, `[batch, length]`.
+      segments: Number of the document of each token, `[batch, length]`.
+      plan: Where every token goes.
+      vocabulary: The padding token, and the number of ids below the sentinels.
+      size: Length of the inputs, `read`.
+
+    Returns:
+      The inputs and the numbers of their documents, `[batch, read]` each.
+    """
     is_read = ((tokens != vocabulary.pad) & ~plan.hidden) | plan.starts
-    places = jnp.where(is_read, jnp.minimum(plan.read, size), size)
+    positions = jnp.where(is_read, jnp.minimum(plan.read, size), size)
     shown = jnp.where(plan.starts, vocabulary.special.size + plan.sentinel, tokens)
-    return put_at(places, size, shown, vocabulary.pad), put_at(places, size, segments, 0)
+    return put_at(positions, size, shown, vocabulary.pad), put_at(positions, size, segments, 0)
 
 
 def written_rows(
@@ -180,23 +228,34 @@ def written_rows(
     vocabulary: Vocabulary,
     size: int,
 ) -> tuple[Int[Array, "batch written"], Int[Array, "batch written"]]:
-    """What the decoder writes, and its segments: those of the documents that it is of."""
+    """Makes the rows that the decoder writes.
+
+    Args:
+      tokens: Ids, `[batch, length]`.
+      segments: Number of the document of each token, `[batch, length]`.
+      plan: Where every token goes.
+      vocabulary: The begin, end and padding tokens, and the number of ids below the sentinels.
+      size: Length of the written rows, `written`.
+
+    Returns:
+      The rows and the numbers of the documents that their spans are from, `[batch, written]` each.
+    """
     closes = plan.opens & (jnp.cumsum(plan.opens, axis=1) > 1)
     last = jnp.where(plan.hidden, plan.written, -1).max(axis=1, keepdims=True)
     end = jnp.where(last < 0, size, last + 1)
-    parts = (  # which tokens, how many places before theirs, and what stands there
+    parts = (  # which tokens, how many positions before their own, and what stands there
         (plan.hidden, 0, tokens),
         (plan.starts, 1, vocabulary.special.size + plan.sentinel),
         (plan.opens, 2, jnp.full_like(tokens, vocabulary.begin)),
         (closes, 3, jnp.full_like(tokens, vocabulary.end)),
     )
-    places = [jnp.where(chosen, plan.written - before, size) for chosen, before, _ in parts]
+    positions = [jnp.where(chosen, plan.written - before, size) for chosen, before, _ in parts]
     values = [value for _, _, value in parts]
     rows = put_at(
-        jnp.concatenate([*places, end], axis=1),
+        jnp.concatenate([*positions, end], axis=1),
         size,
         jnp.concatenate([*values, jnp.full_like(end, vocabulary.end)], axis=1),
         vocabulary.pad,
     )
-    opened = jax.lax.cummax(put_at(places[2], size, segments, 0), axis=1)
+    opened = jax.lax.cummax(put_at(positions[2], size, segments, 0), axis=1)
     return rows, jnp.where(rows == vocabulary.pad, 0, opened)

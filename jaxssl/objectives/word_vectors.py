@@ -1,18 +1,23 @@
-"""Word vectors: a word is told from others by the words around it (word2vec).
+"""Word vectors: distinguish the words around a word from random words (word2vec: skip-gram and CBOW).
 
-    skip-gram  mean over pairs (word, neighbour) of - log s(v_word . u_neighbour) - sum_k log s(-v_word . u_k)
-    CBOW       mean over words of                   - log s(m . u_word) - sum_k log s(-m . u_k)
+    skip-gram  mean over pairs (word, neighbour) of - log s(v_word . u_neighbour) - sum_k log s(-v_word .
+    u_k) CBOW       mean over words of                   - log s(m . u_word) - sum_k log s(-m . u_k)
 
-s the logistic function, m the mean of the neighbours' v, u_k words drawn as they occur, to the power 0.75.
-Mikolov et al. 2013a ("Efficient Estimation", section 3: both models, and windows of random reach) and 2013b
-("Distributed Representations", sections 2.2 and 2.3: negative sampling, subsampling of frequent words).
+s is the logistic function, m the mean of the neighbours' v. The negatives u_k are words drawn with
+probabilities proportional to their frequency to the power 0.75.
 
-Words are the tokens of the rows. Those that subsampling drops are taken out before neighbours are looked for,
-as in word2vec, so that a window reaches further. Negatives are drawn once for a word and serve all its pairs
-(Ji et al. 2016, "Parallelizing Word2Vec in Shared and Distributed Memory", section 3: as good, and a tenth of
-the traffic to memory). One that happens to be a neighbour stays.
+Words are the tokens of the rows. Words that subsampling drops are taken out before neighbours are looked
+for, as in word2vec, so that a window reaches further. Negatives are drawn once for a word and serve all its
+pairs (Ji et al. 2016: as good, with a tenth of the memory traffic). A negative that happens to be a
+neighbour stays.
 
-    batch   rows                   near    2 window: places before and behind a word
+References:
+  Mikolov et al. 2013a, "Efficient estimation of word representations in vector space", section 3 (both
+  models, and windows of random reach); Mikolov et al. 2013b, "Distributed representations of words and
+  phrases and their compositionality", sections 2.2 and 2.3 (negative sampling, subsampling of frequent
+  words); Ji et al. 2016, "Parallelizing word2vec in shared and distributed memory", section 3.
+
+    batch   rows                   near    2 window: positions before and after a word
     length  tokens of a row        count   negatives of a word
 """
 
@@ -24,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import InputError
+from jaxssl.errors import check_above, check_at_least, check_choice
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, share_evenly
@@ -33,53 +38,67 @@ from jaxssl.objectives.corruption.positions import read_at
 
 
 class Examples(NamedTuple):
-    """The words that were kept, moved together, and what each is compared with."""
+    """The words that subsampling has kept, and what each is compared with."""
 
     tokens: Int[Array, "batch length"]
-    near: Float[Array, "batch length near"]  # weights of the pairs, adding up to one over the batch
+    """Rows with the kept words moved to their start, in order."""
+    near: Float[Array, "batch length near"]
+    """Weights of the pairs of a word and a neighbour; they add up to one over the global batch."""
     negatives: Int[Array, "batch length count"]
-    total: Float[Array, " batch"]  # pairs of the global batch, the same in every row
-    words: Float[Array, "batch length"]  # weights of the words that have a neighbour
+    """Negatives of each word."""
+    total: Float[Array, " batch"]
+    """Number of pairs of the global batch, the same in every row."""
+    words: Float[Array, "batch length"]
+    """Weights of the words with a neighbour; they add up to one over the global batch."""
     total_words: Float[Array, " batch"]
-    kept: Float[Array, " batch"]  # words that subsampling has left, of …
-    read: Float[Array, " batch"]  # … those that were read
+    """Number of words with a neighbour in the global batch, the same in every row."""
+    kept: Float[Array, " batch"]
+    """Number of words of the row that subsampling has kept."""
+    read: Float[Array, " batch"]
+    """Number of words of the row before subsampling."""
 
 
 @dataclass(frozen=True)
 class WordVectors(Objective):
-    """Skip-gram or CBOW with negative sampling (Mikolov et al. 2013)."""
+    """Trains skip-gram or CBOW with negative sampling (Mikolov et al. 2013)."""
 
-    counts_tokens: ClassVar[bool] = True  # asks for the tokens' frequency
+    counts_tokens: ClassVar[bool] = True
+    """Subsampling and negatives need the tokens' frequency."""
 
     width: int = 100
+    """Width of a word vector."""
     model: Literal["skip_gram", "cbow"] = "skip_gram"
-    window: int = 5  # most words to either side; each word draws its own reach, 1 … window
+    """Whether neighbours are predicted from a word, or a word from the mean of its neighbours."""
+    window: int = 5
+    """Largest distance of a neighbour in words; each word draws its own reach from 1 to `window`."""
     negatives: int = 5
-    power: float = 0.75  # negatives are drawn as frequency^power
-    subsample: float = (
-        1e-4  # words more frequent than this are kept with sqrt(subsample / frequency)
-    )
+    """Random words that each word is compared with."""
+    power: float = 0.75
+    """Power of the frequency with which negatives are drawn."""
+    subsample: float = 1e-4
+    """A word more frequent than this is kept with probability sqrt(subsample / frequency); 1 keeps all."""
 
     def __post_init__(self) -> None:
-        if self.model not in ("skip_gram", "cbow"):
-            raise InputError(f"model={self.model!r} is unknown; use skip_gram or cbow")
-        for name in ("width", "window", "negatives"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.subsample <= 0:
-            raise InputError(f"subsample={self.subsample} must be above 0; 1 keeps every word")
+        check_choice(self, "model", ("skip_gram", "cbow"))
+        check_at_least(self, 1, "width", "window", "negatives")
+        check_above(self, 0, "subsample")
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Where neighbours stand: -window … -1, 1 … window."""
+        """Distances of the neighbours of a word: -window, …, -1, 1, …, window."""
         return tuple(o for o in range(-self.window, self.window + 1) if o)
 
     def init(self, key: Array, spec: Any) -> WordVectorModel:
-        """Two tables [vocab, width]."""
+        """Makes two tables `[vocab, width]` for the vocabulary of `spec`, with parameters drawn by `key`."""
         return WordVectorModel(key, self.width, spec.vocab_size)
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
-        """Drops frequent words, draws reaches and negatives; weights are those of the global batch."""
+        """Drops frequent words, draws reaches and negatives, and normalises weights over the global batch.
+
+        Args:
+          batch: Rows as they were read, tokens `[batch, length]`.
+          key: Random key.
+        """
         keep_key, reach_key, negative_key = jax.random.split(key, 3)
         tokens, vocabulary = batch
         is_word = ~vocabulary.special[tokens]
@@ -114,7 +133,17 @@ class WordVectors(Objective):
     def loss(
         self, model: WordVectorModel, state: Any, examples: Examples, key: Array | None
     ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
-        """The weighted sum over these pairs, or words; there is no dropout."""
+        """Computes the weighted sum of the losses of these pairs, or words.
+
+        Args:
+          model: The two tables.
+          state: Returned as it is.
+          examples: Words with their neighbours and negatives, `[batch, length]`.
+          key: Unused: there is no dropout.
+
+        Returns:
+          The loss in nats, a scalar, and (the state, metrics by name).
+        """
         if self.model == "skip_gram":
             nats, total = self._skip_gram(model, examples), examples.total[0]
             weight = examples.near.sum()
@@ -128,7 +157,7 @@ class WordVectors(Objective):
         return nats, (state, metrics)
 
     def _skip_gram(self, model: WordVectorModel, examples: Examples) -> Float[Array, ""]:
-        """All words of a row by all others is one product of matrices, of which the pairs are a band."""
+        """Multiplies all words of a row with all others in one matrix product, of which pairs are a band."""
         words, contexts = (
             table(examples.tokens, "vocab") for table in (model.words, model.contexts)
         )
@@ -164,14 +193,14 @@ class WordVectors(Objective):
     def _draw(
         self, key: Array, shape: tuple[int, ...], vocabulary: Vocabulary
     ) -> Int[Array, "batch length count"]:
-        """Tokens as frequency^power has them."""
-        upto = jnp.cumsum(jnp.power(vocabulary.frequency, self.power))
-        drawn = jnp.searchsorted(upto, jax.random.uniform(key, shape) * upto[-1], side="right")
-        return jnp.minimum(drawn, upto.shape[0] - 1).astype(jnp.int32)
+        """Draws tokens with probabilities proportional to frequency^power."""
+        below = jnp.cumsum(jnp.power(vocabulary.frequency, self.power))
+        drawn = jnp.searchsorted(below, jax.random.uniform(key, shape) * below[-1], side="right")
+        return jnp.minimum(drawn, below.shape[0] - 1).astype(jnp.int32)
 
 
 def _shift(rows: Array, offset: int) -> Array:
-    """At every place what stands `offset` places further on; zeros beyond the ends."""
+    """Returns at every position what stands `offset` positions further on; zeros beyond the ends."""
     length = rows.shape[1]
     before, behind = max(-offset, 0), max(offset, 0)
     padded = jnp.pad(rows, ((0, 0), (before, behind), *[(0, 0)] * (rows.ndim - 2)))
@@ -181,7 +210,7 @@ def _shift(rows: Array, offset: int) -> Array:
 def _read_band(
     products: Float[Array, "batch length length"], offsets: tuple[int, ...]
 ) -> Float[Array, "batch length near"]:
-    """At every place the columns that stand `offsets` further on; the ends' own where there are none."""
+    """Returns at every position the columns `offsets` further on; the first or last beyond the ends."""
     length = products.shape[1]
     columns = jnp.arange(length)[:, None] + jnp.array(offsets)[None]
     columns = jnp.clip(columns, 0, length - 1)[None]

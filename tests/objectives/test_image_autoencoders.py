@@ -123,7 +123,7 @@ def test_damage():
     """As many pixels of every image are 0, in all channels; noise has its deviation (within 5 %)."""
     views = jnp.full((8, 16, 16, 3), 0.5)
     keys = drawn(PLAIN).keys
-    hiding = ImageAutoencoder(PLAIN.encoder, hidden=0.3)
+    hiding = ImageAutoencoder(PLAIN.encoder, mask_ratio=0.3)
     damaged = np.asarray(hiding.damage(views, keys))
     assert ((damaged == 0).sum(axis=(1, 2)) == round(0.3 * 256)).all()
     assert ((damaged == 0).all(axis=-1) == (damaged == 0).any(axis=-1)).all()
@@ -137,7 +137,7 @@ def test_damage():
 
 def test_plain_loss():
     """The mean square over whole pixels, of the undamaged image; the share of variance explained."""
-    objective = ImageAutoencoder(VIT, code=8, hidden=0.5, decoder_width=8, views=STILL)
+    objective = ImageAutoencoder(VIT, code=8, mask_ratio=0.5, decoder_width=8, views=STILL)
     model = objective.init(jax.random.key(0), SPEC)
     state = objective.init_state(model)
     examples = drawn(objective)
@@ -202,11 +202,11 @@ def test_another_size_of_image():
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: MaskedAutoencoder(VIT, vit(**BLOCKS), hidden=1.0), "hidden=1.0 must lie between"),
+        (lambda: MaskedAutoencoder(VIT, vit(**BLOCKS), mask_ratio=1.0), "mask_ratio=1.0 must lie between"),
         (lambda: MaskedAutoencoder(VIT, vit(**BLOCKS, causal=True)), "leave causal"),
         (lambda: MASKED.init(None, tiny_image_spec(size=18)), "18x18 are not made of patches of 4"),
         (lambda: MASKED.init(None, tiny_image_spec(size=4)), "of 1 patches leaves 0 to see"),
-        (lambda: ImageAutoencoder(VIT, hidden=-0.1), "hidden=-0.1 must be at least 0"),
+        (lambda: ImageAutoencoder(VIT, mask_ratio=-0.1), "mask_ratio=-0.1 must be at least 0"),
         (lambda: ImageAutoencoder(VIT, noise=-1.0), "noise=-1.0 must not be negative"),
         (lambda: ImageAutoencoder(VIT, code=0), "code=0 must be at least 1"),
     ],

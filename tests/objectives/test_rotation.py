@@ -10,7 +10,7 @@ from jaxssl.errors import InputError
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Rotation
 from jaxssl.objectives.batches.batch import Images
-from jaxssl.objectives.rotation import turn
+from jaxssl.objectives.rotation import rotate_four_ways
 from tests.tiny import tiny_image_spec, tiny_images
 
 STILL = Augmentation(crop=None, flip=0.0)
@@ -21,7 +21,7 @@ SPEC = tiny_image_spec(batch=4)
 def test_turns_and_labels():
     """Pixel by pixel: the one that was at (row, column) is at (last - column, row) after a turn."""
     images = tiny_images(0, 3, 5)
-    turned, turns = turn(jnp.asarray(images))
+    turned, turns = rotate_four_ways(jnp.asarray(images))
     assert turned.shape == (12, 5, 5, 3)
     assert turns.tolist() == [0, 1, 2, 3] * 3
     for number, image in enumerate(images):

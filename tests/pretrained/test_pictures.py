@@ -71,7 +71,7 @@ def test_rows_of_a_masked_autoencoder():
 
 
 def test_rows_of_the_others_and_their_sheet(tmp_path):
-    coder = ImageAutoencoder(ENCODER, code=8, hidden=0.5, decoder_width=8, views=STILL)
+    coder = ImageAutoencoder(ENCODER, code=8, mask_ratio=0.5, decoder_width=8, views=STILL)
     model = coder.init(jax.random.key(0), SPEC)
     rows = autoencoder_rows(coder, model, coder.init_state(model), PIXELS)
     assert list(rows) == ["image", "visible", "reconstruction"]

@@ -70,7 +70,7 @@ OBJECTIVES = {
     "skip-gram": WordVectors(width=64),
     "teacher": MaskedEmbedding(encoder=bert(**SHAPE), last=2, momentum=0.9),
     "masked-image": MaskedAutoencoder(VisionTransformerConfig(BLOCK, patch=4, registers=1), BLOCK),
-    "image": ImageAutoencoder(ResNetConfig(10, width=8, norm="batch"), code=16, hidden=0.2),
+    "image": ImageAutoencoder(ResNetConfig(10, width=8, norm="batch"), code=16, mask_ratio=0.2),
     "rotation": Rotation(PATCHES, hidden=(32,)),
     "colorization": Colorization(PATCHES, decoder_width=8),
     "simclr": SimCLR(PATCHES, GENTLE, WIDTHS, block_size=8),

@@ -1,9 +1,9 @@
-"""What an objective is given, and how it reports: a batch of rows, and metrics that add up exactly.
+"""What an objective reads and reports: batches of text or images, and metrics whose sums are exact.
 
-batch      rows of one batch over all devices and hosts; a row is some text, or an image
+batch      rows of the global batch, over all devices and hosts; a row is some text, or an image
 length     tokens of a row
 vocab      size of the vocabulary
-masked     places of a row that are predicted
+bins       intervals of a score
 """
 
 from dataclasses import dataclass, field
@@ -24,24 +24,36 @@ def _static() -> Any:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Vocabulary:
-    """What corruption and metrics must know of the tokens, as arrays on the device."""
+    """What corruption and metrics need to know about the tokens, as arrays on the device."""
 
-    starts_word: Bool[Array, " vocab"]  # the token begins a new word
-    byte_length: Int[Array, " vocab"]  # UTF-8 bytes of text that it stands for, 0 for specials
-    special: Bool[Array, " vocab"]  # never predicted, never drawn as a replacement
-    ends_sentence: Bool[Array, " vocab"]  # a full stop and the like
-    ordinary: Int[Array, " ordinary"]  # the ids that are not special, to draw replacements from
-    frequency: Any  # [vocab], share of each token in the text, 0 for specials; None if not counted
+    starts_word: Bool[Array, " vocab"]
+    """Whether the token begins a new word."""
+    byte_length: Int[Array, " vocab"]
+    """UTF-8 bytes of the text that the token stands for; 0 for special tokens."""
+    special: Bool[Array, " vocab"]
+    """Whether the token is special: never predicted and never drawn as a replacement."""
+    ends_sentence: Bool[Array, " vocab"]
+    """Whether the token ends a sentence, such as a full stop."""
+    ordinary: Int[Array, " ordinary"]
+    """Ids of the tokens that are not special, from which replacements are drawn."""
+    frequency: Any
+    """Share of each token in the text, `[vocab]`, 0 for special ones; None where tokens were not counted."""
     pad: int = _static()
+    """Id of the token that fills up a row."""
     begin: int = _static()
+    """Id of the first token of a document."""
     end: int = _static()
+    """Id of the last token of a document."""
     mask: int = _static()
+    """Id of the token that replaces hidden tokens."""
 
     @classmethod
     def of(cls, spec: Any, *, counted: bool = False) -> "Vocabulary":
-        """From the description of the rows (`jaxssl.data.TextSpec`), whose tables are numpy.
+        """Makes the vocabulary from the description of the rows, whose tables are numpy arrays.
 
-        `counted`: with the tokens' frequency, for which many rows are read.
+        Args:
+          spec: A `jaxssl.data.TextSpec`, or an object with the same attributes.
+          counted: Whether to read the tokens' frequency, for which many rows are read.
         """
         special = jnp.asarray(spec.special, bool)
         return cls(
@@ -59,42 +71,50 @@ class Vocabulary:
 
 
 class Text(NamedTuple):
-    """Rows of tokens as they were read, and the vocabulary that they are written in."""
+    """A batch of text as it was read."""
 
     tokens: Int[Array, "batch length"]
+    """Ids of the tokens: packed documents, each from its begin token to its end token, then padding."""
     vocabulary: Vocabulary
+    """What is known about each token."""
 
 
 class Images(NamedTuple):
-    """Images as they were read, and their captions where there are some; their labels never."""
+    """A batch of images as it was read, without labels."""
 
     pixels: UInt8[Array, "batch height width channels"]
-    captions: Text | None = None  # one row an image: begin, its tokens, end, then pad
+    """The images."""
+    captions: Text | None = None
+    """One row of text for each image; None where the images have no captions."""
 
 
 class Ratio(NamedTuple):
-    """A metric as total and weight: adding over microbatches, devices and batches is exact."""
+    """A metric `total / weight`; sums over microbatches, devices and batches are exact."""
 
     total: Float[Array, ""]
+    """Sum of the values, each times its weight."""
     weight: Float[Array, ""]
+    """Sum of the weights."""
 
     def number(self) -> float:
-        """Total / weight, once both are on the host; 0 without weight."""
+        """Returns `total / weight`, or 0 where the weight is 0. Both must be on the host."""
         return float(self.total) / float(self.weight) if self.weight else 0.0
 
 
 class Separation(NamedTuple):
-    """How well scores tell true from false, as counts by bin of the score: adding is exact.
+    """How well scores separate true from false examples, as counts by bin of the score, whose sums are exact.
 
-    Its number is the area under the ROC curve: the probability that a true one scores above a false
-    one, where scores in the same bin count one half (Hanley & McNeil 1982).
+    Its number is the area under the ROC curve: the probability that a true example has a higher score than a
+    false one, where two scores in the same bin count one half (Hanley & McNeil 1982).
     """
 
     false: Float[Array, " bins"]
+    """Number of false examples whose score falls into each bin."""
     true: Float[Array, " bins"]
+    """Number of true examples whose score falls into each bin."""
 
     def number(self) -> float:
-        """The area, once the counts are on the host; 0 where one kind is missing."""
+        """Returns the area, or 0 where there are no true or no false examples. Counts must be on the host."""
         false, true = np.asarray(self.false, np.float64), np.asarray(self.true, np.float64)
         pairs = false.sum() * true.sum()
         below = np.cumsum(false) - false / 2
@@ -102,7 +122,7 @@ class Separation(NamedTuple):
 
 
 Metric = Ratio | Separation
-SEPARATION_BINS = 1024  # equal in s / (1 + |s|): 1/512 of a logit near 0, 1/6 at 8
+SEPARATION_BINS = 1024  # equally wide in s / (1 + |s|): 1/512 of a logit near 0, 1/6 at 8
 
 
 def separation(
@@ -110,9 +130,18 @@ def separation(
     is_true: Bool[Array, "batch length"],
     counted: Bool[Array, "batch length"],
 ) -> Separation:
-    """Counts of the scores that count, row by row first, so that nothing of the batch is gathered."""
-    place = (scores / (1 + jnp.abs(scores)) + 1) * (SEPARATION_BINS / 2)
-    bins = jnp.clip(place.astype(jnp.int32), 0, SEPARATION_BINS - 1)
+    """Counts scores by bin, first within each row, so that nothing is gathered over devices.
+
+    Args:
+      scores: Scores, `[batch, length]`, higher where an example is rather true.
+      is_true: Whether an example is true, `[batch, length]`.
+      counted: Whether an example counts, `[batch, length]`.
+
+    Returns:
+      Counts of true and of false examples, `[bins]` each.
+    """
+    scaled = (scores / (1 + jnp.abs(scores)) + 1) * (SEPARATION_BINS / 2)
+    bins = jnp.clip(scaled.astype(jnp.int32), 0, SEPARATION_BINS - 1)
 
     def count(which: Array) -> Array:
         return count_at(bins, SEPARATION_BINS, which).sum(axis=0).astype(jnp.float32)
@@ -127,11 +156,17 @@ def token_metrics(
     byte_lengths: Int[Array, "..."],
     total: Float[Array, ""],
 ) -> dict[str, Ratio]:
-    """Loss, accuracy and bits per byte of predicted tokens.
+    """Returns loss, accuracy and bits per byte of predicted tokens.
 
-    `nats` and `correct` are sums under weights that add up to one over the global batch, in which
-    each of `total` tokens has the weight 1 / total. Bits per byte = nats / ln 2 / bytes of the
-    predicted tokens: unlike nats per token it compares across vocabularies.
+    Bits per byte = nats / ln 2 / UTF-8 bytes of the predicted tokens: unlike nats per token, they can be
+    compared across vocabularies.
+
+    Args:
+      nats: Weighted sum of the losses, a scalar. Weights add up to one over the global batch.
+      correct: Weighted sum of the tokens that are predicted right, a scalar.
+      weights: Weights of the predicted tokens of these rows, of any shape; each is 1 / `total` or 0.
+      byte_lengths: Bytes of each predicted token, in the shape of `weights`.
+      total: Number of predicted tokens of the global batch, a scalar.
     """
     tokens = weights.sum() * total
     text_bytes = (weights * byte_lengths).sum() * total
@@ -145,12 +180,29 @@ def token_metrics(
 def following_tokens(
     tokens: Int[Array, "batch length"], vocabulary: Vocabulary
 ) -> tuple[Int[Array, "batch length"], Bool[Array, "batch length"]]:
-    """The token behind every place, and whether it is to be predicted: not pad, and no new document."""
+    """Returns the token that follows every position, and whether it is predicted.
+
+    Args:
+      tokens: Ids, `[batch, length]`.
+      vocabulary: Which ids are padding and begin tokens.
+
+    Returns:
+      The following tokens, `[batch, length]` (padding after the last), and whether each is predicted,
+      `[batch, length]`: padding and the begin token of the next document are not.
+    """
     targets = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)), constant_values=vocabulary.pad)
     return targets, (targets != vocabulary.pad) & (targets != vocabulary.begin)
 
 
 def share_evenly(real: Bool[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, ""]]:
-    """Weights that add up to one over all true places (all zero if there are none), and their number."""
+    """Gives all examples that are real the same weight, so that weights add up to one.
+
+    Args:
+      real: Whether an entry is an example, of any shape.
+
+    Returns:
+      Weights in the shape of `real`, 0 where it is false (all 0 where nothing is real), and the number of
+      real examples, a float32 scalar.
+    """
     total = real.sum().astype(jnp.float32)
     return real / jnp.maximum(total, 1.0), total

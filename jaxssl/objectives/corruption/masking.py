@@ -1,44 +1,47 @@
-"""Which tokens are hidden, and what stands in their place. Pure functions on the device.
+"""Chooses which tokens of a row are hidden and predicted, and replaces them.
 
-    candidates   tokens that may be hidden: all but the special ones
-    order        places of a row, those to hide first
-Every choice has static shape: `masked` places a row, of which `real` are meant.
+The number of hidden tokens differs from row to row, but shapes are static: each choice has `masked`
+positions a row, of which those count where `real` is true.
+
+    batch    rows              masked       largest number of hidden tokens of a row, static
+    length   tokens of a row   candidates   tokens that may be hidden: all but the special ones
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_choice, check_share
 from jaxssl.objectives.batches.batch import Vocabulary
 from jaxssl.objectives.corruption.positions import count_at, least_at, read_at, write_at
 
 Masking = Literal["tokens", "words", "spans"]
-FITTING_PASSES = 4  # whole words: after an overflow, smaller words are tried this often
+FITTING_PASSES = 4  # how often whole words that still fit are looked for
 
 
 class Hidden(NamedTuple):
-    """The places of every row that are predicted; `real` is false where a row has fewer."""
+    """The positions that are hidden and predicted."""
 
     positions: Int[Array, "batch masked"]
+    """Different positions of each row."""
     real: Bool[Array, "batch masked"]
+    """Whether a position is hidden; false for those that fill up a row with fewer hidden tokens."""
 
 
-def masked_places(rate: float, length: int) -> int:
-    """The most tokens that a row of this length can have hidden: the static size of the choice."""
+def masked_count(rate: float, length: int) -> int:
+    """Returns the largest number of hidden tokens of a row of `length` tokens at this `rate`, at least 1."""
     return max(1, int(rate * length + 0.5))
 
 
-def check_masking(rate: float, shares: tuple[float, float, float], masking: str) -> None:
-    """Raises InputError for fields that no corruption can have."""
-    if not 0 < rate < 1:
-        raise InputError(f"rate={rate} must lie between 0 and 1, e.g. 0.15")
+def check_masking(objective: Any) -> None:
+    """Raises `InputError` where the field `rate`, `shares` or `masking` of `objective` is not possible."""
+    check_share(objective, "rate", zero=False)
+    check_choice(objective, "masking", get_args(Masking))
+    shares = objective.shares
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise InputError(f"shares={shares} must be non-negative and add up to 1")
-    if masking not in get_args(Masking):
-        raise InputError(f"masking={masking!r} is unknown; use tokens, words or spans")
+        raise InputError(f"shares={shares} must not be negative, and must add up to 1")
 
 
 def choose_tokens(
@@ -51,20 +54,34 @@ def choose_tokens(
     span_stop: float = 0.2,
     span_limit: int = 10,
 ) -> Hidden:
-    """Chooses round(rate x candidates) places in every row, at least one where there is a candidate.
+    """Chooses round(`rate` x candidates) positions in every row, at least one where there is a candidate.
 
-    tokens: uniformly (Devlin et al. 2019, section 3.1). The count is exact.
-    words: all tokens of a word or none (BERT's later release). The count is met exactly where words
-        that fit are left, and is never exceeded.
-    spans: runs of whole words, their number geometric with `span_stop` and at most `span_limit`
-        (Joshi et al. 2020, SpanBERT, section 3.1: 0.2 and 10, 3.8 words on average). The count is
-        exact: the last span may be cut.
+    With `masking`
+
+        tokens   single tokens, all equally likely (Devlin et al. 2019, section 3.1). The number is exact.
+        words    all tokens of a word or none (BERT's later release). The number is exact where words that fit
+                 are left, and is never exceeded.
+        spans    runs of whole words. The number of words is geometric with `span_stop` and at most
+                 `span_limit` (Joshi et al. 2020, SpanBERT, section 3.1: 0.2 and 10, 3.8 words on average).
+                 The number of tokens is exact: the last span may be truncated.
+
+    Args:
+      key: Random key.
+      tokens: Ids, `[batch, length]`.
+      vocabulary: Which tokens are special, and which begin a word.
+      rate: Fraction of the candidates that are chosen, between 0 and 1.
+      masking: "tokens", "words" or "spans".
+      span_stop: Probability that a span ends after a word.
+      span_limit: Largest number of words of a span.
+
+    Returns:
+      The chosen positions, `[batch, masked]` with `masked = masked_count(rate, length)`.
     """
     candidates = ~vocabulary.special[tokens]
     available = candidates.sum(axis=1)
     count = jnp.floor(rate * available + 0.5).astype(jnp.int32)
     count = jnp.where(available > 0, jnp.maximum(count, 1), 0)
-    places = masked_places(rate, tokens.shape[1])
+    most = masked_count(rate, tokens.shape[1])
     if masking == "words":
         chosen = _fitting_words(
             key, _word_numbers(tokens, candidates, vocabulary), candidates, count
@@ -75,11 +92,11 @@ def choose_tokens(
         priority = jax.random.uniform(token_key, tokens.shape)
         if masking == "spans":
             words = _word_numbers(tokens, candidates, vocabulary)
-            rank = _span_rank(span_key, words, candidates, places, span_stop, span_limit)
-            # Inside a span in order; what no span covers comes last, at random.
-            priority = jnp.where(rank < places, rank.astype(jnp.float32), places + priority)
+            rank = _span_rank(span_key, words, candidates, most, span_stop, span_limit)
+            # Tokens of a span stay in order; tokens that no span covers come last, in random order.
+            priority = jnp.where(rank < most, rank.astype(jnp.float32), most + priority)
         order = jnp.argsort(jnp.where(candidates, priority, jnp.inf), axis=1, stable=True)
-    return Hidden(order[:, :places], jnp.arange(places)[None] < count[:, None])
+    return Hidden(order[:, :most], jnp.arange(most)[None] < count[:, None])
 
 
 def replace_tokens(
@@ -89,7 +106,21 @@ def replace_tokens(
     vocabulary: Vocabulary,
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
 ) -> Int[Array, "batch length"]:
-    """Hides the chosen tokens: with these shares by the mask, by a random ordinary token, by itself."""
+    """Replaces the chosen tokens by the mask token, by a random ordinary token, or leaves them unchanged.
+
+    Args:
+      key: Random key.
+      tokens: Ids, `[batch, length]`.
+      hidden: The chosen positions, `[batch, masked]`.
+      vocabulary: The mask token and the ordinary tokens.
+      shares: Probabilities of the three ways, in this order.
+
+    Returns:
+      Corrupted rows, `[batch, length]`.
+
+    References:
+      Devlin et al. 2019, "BERT", section 3.1.
+    """
     how_key, random_key = jax.random.split(key)
     shape = hidden.positions.shape
     how = jax.random.uniform(how_key, shape)
@@ -107,7 +138,7 @@ def _word_numbers(
     candidates: Bool[Array, "batch length"],
     vocabulary: Vocabulary,
 ) -> Int[Array, "batch length"]:
-    """Numbers the words of a row from 0. A special token ends a word, so none crosses a document."""
+    """Numbers the words of a row from 0. A special token ends a word, so no word crosses documents."""
     after_special = jnp.pad(~candidates[:, :-1], ((0, 0), (1, 0)), constant_values=True)
     starts = candidates & (vocabulary.starts_word[tokens] | after_special)
     return jnp.maximum(jnp.cumsum(starts, axis=1) - 1, 0)
@@ -119,7 +150,7 @@ def _fitting_words(
     candidates: Bool[Array, "batch length"],
     count: Int[Array, " batch"],
 ) -> Bool[Array, "batch length"]:
-    """Takes words in random order as long as they fit into `count`, smaller ones after an overflow."""
+    """Takes words in random order as long as they fit into `count`; then smaller words that still fit."""
     sizes = count_at(words, words.shape[1], candidates)
     order = jnp.argsort(jax.random.uniform(key, words.shape), axis=1)
     shuffled = read_at(sizes, order)
@@ -142,7 +173,7 @@ def _span_rank(
     stop: float,
     limit: int,
 ) -> Int[Array, "batch length"]:
-    """For every token the number of the first drawn span that covers it; `spans` where none does.
+    """Returns for every token the number of the first drawn span that covers it, or `spans` for none.
 
     A span starts at a word and ends with its document at the latest.
     """
@@ -152,11 +183,11 @@ def _span_rank(
     starts = jnp.floor(jax.random.uniform(start_key, (batch, spans)) * (last_word + 1))
     starts = starts.astype(words.dtype)[:, :, None]
     sizes = _span_sizes(size_key, (batch, spans), stop, limit)[:, :, None]
-    places = jnp.where(candidates, jnp.arange(length)[None], length - 1)
-    first_place = least_at(words, length, places, length - 1)
+    positions = jnp.where(candidates, jnp.arange(length)[None], length - 1)
+    first_positions = least_at(words, length, positions, length - 1)
     documents = jnp.cumsum(~candidates, axis=1)  # grows at every special token
-    start_places = read_at(first_place, starts[:, :, 0])
-    start_documents = read_at(documents, start_places)[:, :, None]
+    start_positions = read_at(first_positions, starts[:, :, 0])
+    start_documents = read_at(documents, start_positions)[:, :, None]
     word = words[:, None, :]
     covers = (word >= starts) & (word < starts + sizes) & candidates[:, None, :]
     covers &= documents[:, None, :] == start_documents
@@ -165,7 +196,7 @@ def _span_rank(
 
 
 def _span_sizes(key: Array, shape: tuple[int, int], stop: float, limit: int) -> Int[Array, "b s"]:
-    """P(size = n) proportional to stop (1 - stop)^(n - 1) for n = 1 .. limit."""
+    """Draws sizes with P(size = n) proportional to stop (1 - stop)^(n - 1) for n = 1, …, limit."""
     sizes = jnp.arange(1, limit + 1)
     below = jnp.cumsum(stop * (1.0 - stop) ** (sizes - 1.0))
     drawn = jax.random.uniform(key, shape) * below[-1]

@@ -1,7 +1,9 @@
-"""Reading and writing at places of rows, row by row: of a batch that is cut nothing is gathered.
+"""Reads and writes at positions of rows, row by row, so that a sharded batch is never gathered.
 
-An index array over (row, place) hides from the compiler that a row only ever looks at itself, and it
-collects the whole batch on every device. A gather with the batch as its own dimension does not.
+An index array over (row, position) hides from the compiler that a row only ever reads itself, and the
+compiler collects the whole batch on every device. A gather with the batch as a dimension of its own does not.
+
+    batch    rows         length   entries of a row         count    positions that are looked at in a row
 """
 
 from typing import Any
@@ -11,46 +13,95 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 
-def read_at(rows: Array, places: Int[Array, "batch places"]) -> Array:
-    """rows[i, places[i, j]] for every i and j: [batch, length, ...] -> [batch, places, ...]."""
-    return jax.vmap(lambda row, chosen: row[chosen])(rows, places)
+def read_at(rows: Array, positions: Int[Array, "batch count"]) -> Array:
+    """Reads `rows[i, positions[i, j]]` for every i and j.
+
+    Args:
+      rows: Array `[batch, length, ...]`.
+      positions: Positions to read, `[batch, count]`.
+
+    Returns:
+      What stands there, `[batch, count, ...]`.
+    """
+    return jax.vmap(lambda row, chosen: row[chosen])(rows, positions)
 
 
-def write_at(rows: Array, places: Int[Array, "batch places"], values: Any) -> Array:
-    """The rows with `values` [batch, places] at their places, of which no two are the same."""
+def write_at(rows: Array, positions: Int[Array, "batch count"], values: Any) -> Array:
+    """Replaces what stands at some positions.
+
+    Args:
+      rows: Array `[batch, length]`.
+      positions: Positions to write, `[batch, count]`, different within a row.
+      values: New values, `[batch, count]`.
+
+    Returns:
+      A new array `[batch, length]`.
+    """
     return jax.vmap(lambda row, chosen, value: row.at[chosen].set(value, unique_indices=True))(
-        rows, places, values
+        rows, positions, values
     )
 
 
 def count_at(
-    places: Int[Array, "batch places"], length: int, counted: Array
+    positions: Int[Array, "batch count"], length: int, counted: Array
 ) -> Int[Array, "batch length"]:
-    """How many of `counted` [batch, places] lie at every place of a row of `length`."""
+    """Counts how often each position of a row occurs.
+
+    Args:
+      positions: Positions, `[batch, count]`.
+      length: Length of a row.
+      counted: Whether each of them counts, `[batch, count]`.
+
+    Returns:
+      Counts, `[batch, length]`.
+    """
 
     def one(chosen: Array, ones: Array) -> Array:
         return jnp.zeros(length, jnp.int32).at[chosen].add(ones.astype(jnp.int32))
 
-    return jax.vmap(one)(places, counted)
+    return jax.vmap(one)(positions, counted)
 
 
 def least_at(
-    places: Int[Array, "batch places"], length: int, values: Int[Array, "batch places"], start: int
+    positions: Int[Array, "batch count"],
+    length: int,
+    values: Int[Array, "batch count"],
+    start: int,
 ) -> Int[Array, "batch length"]:
-    """The least of the `values` at every place of a row of `length`; `start` where there is none."""
+    """Computes the smallest of the values at each position of a row.
+
+    Args:
+      positions: Position of each value, `[batch, count]`.
+      length: Length of a row.
+      values: Whole numbers, `[batch, count]`.
+      start: Upper limit of the results, which stands where there is no value.
+
+    Returns:
+      Smallest values, `[batch, length]`.
+    """
 
     def one(chosen: Array, value: Array) -> Array:
         return jnp.full(length, start, value.dtype).at[chosen].min(value)
 
-    return jax.vmap(one)(places, values)
+    return jax.vmap(one)(positions, values)
 
 
 def put_at(
-    places: Int[Array, "batch places"], length: int, values: Array, fill: int | Array
+    positions: Int[Array, "batch count"], length: int, values: Array, fill: int | Array
 ) -> Int[Array, "batch length"]:
-    """New rows of `fill` with `values` at their places; what has its place at `length` falls away."""
+    """Makes new rows with values at some positions.
+
+    Args:
+      positions: Position of each value, `[batch, count]`; a value whose position is `length` is dropped.
+      length: Length of the new rows.
+      values: Values, `[batch, count]`.
+      fill: What stands at all other positions.
+
+    Returns:
+      Rows, `[batch, length]`.
+    """
 
     def one(chosen: Array, value: Array) -> Array:
         return jnp.full(length, fill, value.dtype).at[chosen].set(value, mode="drop")
 
-    return jax.vmap(one)(places, values)
+    return jax.vmap(one)(positions, values)

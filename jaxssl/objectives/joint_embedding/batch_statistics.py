@@ -1,7 +1,8 @@
-"""Running statistics of batch norms: carried in an objective's state, for use and evaluation alone.
+"""Running statistics of batch norms, which an objective carries in its state for evaluation and later use.
 
-A step normalises by its own batch, and moves the average a tenth of the way to that. Evaluation, which
-passes no key, normalises by the average. Where no part of the network has a batch norm they have no leaves.
+A training step normalises by the moments of its own batch, and moves the running statistics a tenth of the
+way towards them. Evaluation, which passes no random key, normalises by the running statistics. The statistics
+of a network without batch norms have no leaves.
 """
 
 from typing import Any
@@ -12,29 +13,32 @@ from jaxtyping import Array
 
 from jaxssl.objectives.contract import moving_average
 
-DECAY = 0.9
+DECAY = 0.9  # share of the running statistics that stays at a step
 
 
 def first_statistics(model: Any) -> Any:
-    """Of a new model, by the parts that may have batch norms: mean 0 and variance 1."""
+    """Returns the statistics of a new `model`, mean 0 and variance 1, by the name of its part."""
     parts = ("encoder", "projector", "predictor")
     found = {name: getattr(model, name, None) for name in parts}
     return {name: part.first_statistics() for name, part in found.items() if part is not None}
 
 
 def statistics_for(state: Any, key: Array | None) -> Any:
-    """What a network is given: nothing in training, so that it takes the batch's own."""
+    """Returns the running statistics of `state` in evaluation, where `key` is None, and None in training."""
     return state["statistics"] if key is None else None
 
 
-def moved(state: Any, moments: Any) -> Any:
-    """The state with its statistics nearer to the moments of a batch."""
+def update_statistics(state: Any, moments: Any) -> Any:
+    """Returns `state` with its statistics moved towards the `moments` of a batch."""
     moments = jax.lax.stop_gradient(moments)
     return {**state, "statistics": moving_average(state["statistics"], moments, DECAY)}
 
 
 def in_every_row(moments: Any, rows: int) -> Any:
-    """As embeddings travel: the mean over the rows of all microbatches is the mean of theirs."""
+    """Repeats the `moments` of a microbatch for each of its `rows`, without gradient.
+
+    So they can be handed on beside the embeddings of the rows; see `over_rows`.
+    """
     return jax.tree.map(
         lambda moment: jnp.broadcast_to(jax.lax.stop_gradient(moment), (rows, *moment.shape)),
         moments,
@@ -42,5 +46,5 @@ def in_every_row(moments: Any, rows: int) -> Any:
 
 
 def over_rows(moments: Any) -> Any:
-    """The mean of what `in_every_row` has made."""
+    """Averages `moments`, `[rows, ...]`, over the rows of all microbatches; the inverse of `in_every_row`."""
     return jax.tree.map(lambda moment: moment.mean(axis=0), moments)

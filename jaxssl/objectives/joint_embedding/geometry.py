@@ -1,18 +1,20 @@
-"""How embeddings lie: what tells a healthy contrast of two views from a collapse, for every objective.
+"""Metrics of the geometry of embeddings, which distinguish a healthy contrast of two views from a collapse.
 
-    z_i, z_i'  unit vectors of the two views of row i,   n rows,   C the covariance of z, dim x dim
+    z_i, z_i'  unit vectors of the two views of row i,   n rows,   C the covariance of z, `[dim, dim]`
 
-    accuracy         share of the rows whose z lies nearest to their own z'
-    alignment        mean |z - z'|^2: near 0 where what tells the views apart does not matter
-    uniformity       log mean exp(-2 |z_i - z_j|^2) over pairs of rows: -4 where they fill the sphere,
-                     0 where all are one
-    spread           mean over the dimensions of the standard deviation, times sqrt(dim): 1 where they
-                     fill the sphere, 0 where all are one
-    effective_rank   (tr C)^2 / tr C^2: as many dimensions as all that have variance, were it even;
-                     1 where all lie on a line
+    accuracy         fraction of the rows whose z is nearest to their own z'
+    alignment        mean |z - z'|^2: near 0 where the difference between the views does not matter
+    uniformity       log mean exp(-2 |z_i - z_j|^2) over pairs of rows: -4 where embeddings are spread evenly
+                     over the sphere, 0 where all are the same
+    spread           mean over the dimensions of the standard deviation, times sqrt(dim): 1 where embeddings
+                     are spread evenly over the sphere, 0 where all are the same
+    effective_rank   (tr C)^2 / tr C^2: the number of dimensions with variance if all those had the same;
+                     1 where all embeddings are on a line
 
-Wang & Isola 2020, section 4; Chen & He 2021, figure 2 (spread). The rank is exp of the collision entropy of
-C's eigenvalues (Roy & Vetterli 2007 take Shannon's, which needs the eigenvalues themselves).
+References:
+  Wang & Isola 2020, "Understanding contrastive representation learning through alignment and uniformity on
+  the hypersphere", section 4; Chen & He 2021, "SimSiam", figure 2 (spread). The rank is exp of the collision
+  entropy of C's eigenvalues (Roy & Vetterli 2007 take Shannon's, which needs the eigenvalues themselves).
 """
 
 import jax
@@ -22,7 +24,7 @@ from jaxtyping import Array, Bool, Float
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.objectives.batches.batch import Ratio
 
-MEASURED_ROWS = 1024  # of a batch, at most: all pairs of them are looked at
+MEASURED_ROWS = 1024  # largest number of rows of a batch that are measured, in all pairs
 
 
 def geometry(
@@ -30,7 +32,16 @@ def geometry(
     second: Float[Array, "rows width"],
     real: Bool[Array, " rows"] | None = None,
 ) -> dict[str, Ratio]:
-    """The metrics above, of rows where `real` is true; of some rows from everywhere if there are many."""
+    """Computes the metrics above, without gradient, of at most `MEASURED_ROWS` rows that are spread evenly.
+
+    Args:
+      first: Embeddings of the first views, `[rows, width]`. They are normalised inside.
+      second: Embeddings of the second views, in the same order, `[rows, width]`.
+      real: Whether a row counts, `[rows]`; None for all.
+
+    Returns:
+      Metrics by name.
+    """
     real = jnp.ones(first.shape[0], bool) if real is None else real
     first, second, real = (_some(rows) for rows in (first, second, real))
     first, second = (jax.lax.stop_gradient(to_unit(rows)) for rows in (first, second))
@@ -54,7 +65,7 @@ def geometry(
 
 
 def _some(rows: Array) -> Array:
-    """At most MEASURED_ROWS of them, spread evenly: of a batch that is cut, each device keeps its own."""
+    """Takes at most MEASURED_ROWS rows, spread evenly: each device of a sharded batch keeps its own."""
     step = -(-rows.shape[0] // MEASURED_ROWS)
     return (
         rows
@@ -66,12 +77,12 @@ def _some(rows: Array) -> Array:
 def _extent(
     rows: Float[Array, "rows width"], real: Bool[Array, " rows"], count: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Spread and effective rank."""
+    """Computes spread and effective rank."""
     kept = jnp.where(real[:, None], rows, 0.0)
     centred = jnp.where(real[:, None], kept - kept.sum(axis=0, keepdims=True) / count, 0.0)
     variances = jnp.square(centred).sum(axis=0) / count
     spread = jnp.sqrt(variances).mean() * rows.shape[1] ** 0.5
-    # tr C^2 is the same of rows by rows as of dim by dim; the smaller product is taken.
+    # tr C^2 is the same for the product over rows as for that over dimensions; the smaller one is taken.
     product = centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred
     squares = jnp.square(product / count).sum()
     rank = jnp.square(variances.sum()) / jnp.maximum(squares, 1e-30)

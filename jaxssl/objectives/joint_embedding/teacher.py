@@ -1,9 +1,10 @@
-"""A teacher that is a slow copy of the student, and how slow it is.
+"""A teacher, which is a moving average of the student, and the schedule of its momentum.
 
-    momentum_k = end - (end - start) (cos(pi k / steps) + 1) / 2        k steps done, at most `steps`
+    momentum_k = end - (end - start) (cos(pi min(k, steps) / steps) + 1) / 2        after k steps
     teacher    <- momentum teacher + (1 - momentum) student
 
-Grill et al. 2020 (BYOL), section 3.2.
+References:
+  Grill et al. 2020, "Bootstrap your own latent" (BYOL), section 3.2.
 """
 
 from dataclasses import dataclass
@@ -13,46 +14,52 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxssl.errors import InputError
+from jaxssl.errors import check_at_least, check_share
 from jaxssl.objectives.contract import moving_average
 
 
 class Teacher(NamedTuple):
-    """The parts of the student that have a slow copy."""
+    """Moving averages of some parts of the student."""
 
     encoder: Any
+    """Average of the encoder."""
     projector: Any
+    """Average of the projector."""
     prototypes: Any = None
+    """Average of the prototypes, `[width, prototypes]`; None where the student has none."""
 
 
 @dataclass(frozen=True)
 class Momentum:
-    """Grows along half a wave of the cosine."""
+    """A momentum that grows along half a period of the cosine."""
 
-    start: float = 0.996  # at the first step …
-    end: float = 1.0  # … up to this
-    steps: int = 100_000  # in so many steps: those of the run
+    start: float = 0.996
+    """Momentum at the first step, from 0 to 1."""
+    end: float = 1.0
+    """Momentum after `steps` steps, from 0 to 1."""
+    steps: int = 100_000
+    """Steps in which the momentum grows, usually those of the run."""
 
     def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}={getattr(self, name)} must lie in [0, 1], e.g. 0.996")
-        if self.steps < 1:
-            raise InputError(f"steps={self.steps} must be at least 1")
+        check_share(self, "start", "end", one=True)
+        check_at_least(self, 1, "steps")
 
     def at(self, step: Int[Array, ""] | int) -> Float[Array, ""]:
-        """The momentum of a step, counted from 0."""
+        """Returns the momentum of a `step`, a scalar counted from 0."""
         share = jnp.minimum(step / self.steps, 1.0)
         return self.end - (self.end - self.start) * (jnp.cos(jnp.pi * share) + 1) / 2
 
 
 def teacher_of(model: Any) -> Teacher:
-    """A copy of the student's parts."""
+    """Makes a teacher that is a copy of the parts of the student `model`."""
     return jax.tree.map(jnp.copy, _parts(model))
 
 
 def follow(teacher: Teacher, model: Any, momentum: Float[Array, ""]) -> Teacher:
-    """The teacher a little nearer to the student."""
+    """Moves every parameter of the `teacher` towards that of the student `model`.
+
+    `momentum`, a scalar, is the share of the teacher that stays.
+    """
     return moving_average(teacher, _parts(model), momentum)
 
 

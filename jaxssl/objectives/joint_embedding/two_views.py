@@ -29,9 +29,9 @@ from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
     first_statistics,
     in_every_row,
-    moved,
     over_rows,
     statistics_for,
+    update_statistics,
 )
 from jaxssl.objectives.joint_embedding.geometry import geometry
 from jaxssl.objectives.joint_embedding.teacher import Momentum, follow, teacher_of
@@ -244,7 +244,7 @@ def run_heads(
     if model.predictor is not None:
         predicted, moments["predictor"] = run_head(model.predictor, projected, own.get("predictor"))
     if not evaluated:
-        state = moved(state, {"encoder": over_rows(embeddings.moments), **moments})
+        state = update_statistics(state, {"encoder": over_rows(embeddings.moments), **moments})
     return projected, predicted, state
 
 

@@ -1,9 +1,9 @@
-"""What objectives on an encoder-decoder share: a row to be read, a row to be written, and the loss.
+"""What objectives on an encoder-decoder share: rows that are read, rows that are written, and the loss.
 
-loss = - sum over places i of the written row of w_i log p(y_(i+1) | y_1 … y_i, read document)
+loss = - sum over positions i of the written row of  w_i log p(y_(i+1) | y_1 … y_i, document read)
 
 batch    rows                       written  tokens of a row that the decoder writes, static
-read     tokens of an input row     vocab    rows of the table, sentinels among them
+read     tokens of an input row     vocab    rows of the embedding table, sentinels among them
 """
 
 from typing import Any, NamedTuple
@@ -12,10 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxssl.errors import InputError
 from jaxssl.models.encoder_decoder import EncoderDecoder, Memory
 from jaxssl.models.layers.packing import positions_of
-from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives.batches.batch import (
     Ratio,
     Vocabulary,
@@ -29,17 +28,26 @@ Counts = dict[str, tuple[Float[Array, " batch"], Float[Array, " batch"]]]
 
 
 class Examples(NamedTuple):
-    """Rows for the encoder and for the decoder; the weights add up to one."""
+    """Rows for the encoder and for the decoder."""
 
     inputs: Int[Array, "batch read"]
+    """Tokens that the encoder reads."""
     segments: Int[Array, "batch read"]
+    """Number of the document of each token that is read, from 1; 0 for padding."""
     written: Int[Array, "batch written"]
+    """Tokens that the decoder reads and predicts."""
     written_segments: Int[Array, "batch written"]
+    """Number of the document that each written token belongs to, as in `segments`; 0 for padding."""
     targets: Int[Array, "batch written"]
+    """The token that follows each written token."""
     weights: Float[Array, "batch written"]
+    """Weights of the targets; they add up to one over the global batch."""
     byte_lengths: Int[Array, "batch written"]
-    total: Float[Array, " batch"]  # predicted tokens of the global batch, the same in every row
-    counts: Counts  # what the corruption tells of itself: totals and weights, row by row
+    """UTF-8 bytes that each target stands for."""
+    total: Float[Array, " batch"]
+    """Number of predicted tokens of the global batch, the same in every row."""
+    counts: Counts
+    """Metrics of the corruption by name: totals and weights of each row."""
 
     @classmethod
     def of(
@@ -51,7 +59,16 @@ class Examples(NamedTuple):
         vocabulary: Vocabulary,
         counts: Counts,
     ) -> "Examples":
-        """With targets, and weights that are the same for all predicted tokens of the global batch."""
+        """Makes examples with equal weights for all predicted tokens of the global batch.
+
+        Args:
+          inputs: Tokens that the encoder reads, `[batch, read]`.
+          segments: Their documents, `[batch, read]`.
+          written: Tokens that the decoder writes, `[batch, written]`.
+          written_segments: Their documents, `[batch, written]`.
+          vocabulary: Properties of the tokens. Ids above it are sentinels, which stand for no bytes.
+          counts: Metrics of the corruption: totals and weights, `[batch]` each.
+        """
         targets, is_predicted = following_tokens(written, vocabulary)
         weights, total = share_evenly(is_predicted)
         own = vocabulary.byte_length.size  # sentinels have higher ids and stand for no bytes
@@ -76,13 +93,20 @@ def make_model(
     spec: Any,
     sentinels: int = 0,
 ) -> EncoderDecoder:
-    """The two networks for rows as `spec` describes them; sentinels are rows above its vocabulary."""
-    for name, network in (("encoder", encoder), ("decoder", decoder)):
-        if spec.length > network.max_length:
-            raise InputError(
-                f"rows of {spec.length} tokens exceed max_length {network.max_length} of the {name}; "
-                f"prepare shorter rows or raise --objective.{name}.max-length"
-            )
+    """Makes an encoder and a decoder with one embedding table.
+
+    Args:
+      key: Random key.
+      encoder: Configuration of the encoder.
+      decoder: Configuration of the decoder.
+      spec: Description of the rows.
+      sentinels: Rows of the table above the vocabulary.
+
+    Raises:
+      InputError: The rows are longer than a network allows.
+    """
+    check_length(encoder, spec.length, network="encoder")
+    check_length(decoder, spec.length, network="decoder")
     return EncoderDecoder(key, encoder, decoder, spec.vocab_size + sentinels)
 
 
@@ -95,9 +119,18 @@ def decoding_loss(
     bottleneck: int | None = None,
     label_smoothing: float = 0.0,
 ) -> tuple[Float[Array, ""], tuple[Any, dict[str, Ratio]]]:
-    """The weighted sum over these examples; logits are never held whole.
+    """Computes the weighted sum of the losses of these examples.
 
-    `bottleneck`: of every document the decoder sees the states of its first so many places.
+    Args:
+      model: Encoder and decoder.
+      state: Returned as it is.
+      examples: Rows, `[batch, read]` and `[batch, written]`.
+      key: Random key of dropout; None for no dropout.
+      bottleneck: How many states of every document the decoder sees, the first ones; None for all.
+      label_smoothing: Share of the target's probability that is spread over the vocabulary.
+
+    Returns:
+      The loss in nats, a scalar, and (the state, metrics by name).
     """
     first, second = (None, None) if key is None else jax.random.split(key)
     states = model.encoder(examples.inputs, examples.segments, key=first)

@@ -1,9 +1,12 @@
-"""The vocabulary head on any mesh: every device takes its own rows and its own part of the vocabulary.
+"""The vocabulary head on any mesh: every device takes its own rows and its own shard of the vocabulary.
 
-Left to the compiler, a loop over blocks of tokens sums the kernel's gradient over the devices once a
-block. Here it crosses them once: the kernel's width is gathered before the loop and its gradient is
-reduced and scattered after it, and of a vocabulary that is cut nothing but three numbers a token is
-exchanged (its maximum, its sum, its target's logit).
+Left to the compiler, a loop over blocks of tokens sums the kernel's gradient over the devices once a block.
+Here it is summed once: the kernel's width is gathered before the loop, and its gradient is reduced and
+scattered after it. Where the vocabulary is sharded, devices exchange three numbers a token (the maximum and
+the sum of its shard, and the target's logit).
+
+    batch    rows                  count    positions of a row that are predicted
+    width    of the states         vocab    size of the vocabulary
 """
 
 from typing import Any
@@ -18,34 +21,56 @@ from jaxssl.sharding.layout import mesh_axes
 
 
 def token_losses(
-    states: Float[Array, "batch places width"],
+    states: Float[Array, "batch count width"],
     kernel: Float[Array, "vocab width"],
-    targets: Int[Array, "batch places"],
-    weights: Float[Array, "batch places"],
+    targets: Int[Array, "batch count"],
+    weights: Float[Array, "batch count"],
     bias: Float[Array, " vocab"] | None = None,
     **options: Any,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The weighted sum of cross-entropies, and that of what is right, without [places, vocab].
+    """Computes the cross-entropy of tokens straight from states, so that `[count, vocab]` never exists.
 
-    `options` are those of `losses.linear_cross_entropy`. On the mesh of the surrounding step
-    (`jax.sharding.use_abstract_mesh`) this runs inside `shard_map`; without one as it stands.
+    On the mesh of the surrounding step (`jax.sharding.use_abstract_mesh`) this runs inside `shard_map`;
+    without a mesh of several devices it runs as it is.
+
+    Args:
+      states: States at the predicted positions, `[batch, count, width]`.
+      kernel: Output embedding of each token, `[vocab, width]`.
+      targets: Ids of the true tokens, `[batch, count]`.
+      weights: Weights of the positions, `[batch, count]`; 0 where nothing is predicted.
+      bias: Bias of each token, `[vocab]`; None for none.
+      options: Options of `losses.linear_cross_entropy`, such as `label_smoothing`.
+
+    Returns:
+      The weighted sum of the cross-entropies in nats and the weighted sum of the tokens that are right,
+      scalars.
     """
     nats, right, _ = _on_mesh((states, kernel, targets, weights, bias, None), options)
     return nats, right
 
 
 def token_losses_and_samples(
-    states: Float[Array, "batch places width"],
+    states: Float[Array, "batch count width"],
     kernel: Float[Array, "vocab width"],
-    targets: Int[Array, "batch places"],
-    weights: Float[Array, "batch places"],
+    targets: Int[Array, "batch count"],
+    weights: Float[Array, "batch count"],
     bias: Float[Array, " vocab"],
-    words: UInt32[Array, "batch places 2"],
+    words: UInt32[Array, "batch count 2"],
     **options: Any,
-) -> tuple[Float[Array, ""], Float[Array, ""], Int[Array, "batch places"]]:
-    """The same, and a token drawn for every place, whose key has these words.
+) -> tuple[Float[Array, ""], Float[Array, ""], Int[Array, "batch count"]]:
+    """Computes what `token_losses` does, and in the same pass draws a token for every position.
 
-    `options` are those of `losses.linear_cross_entropy_with_samples`.
+    Args:
+      states: States at the predicted positions, `[batch, count, width]`.
+      kernel: Output embedding of each token, `[vocab, width]`.
+      targets: Ids of the true tokens, `[batch, count]`.
+      weights: Weights of the positions, `[batch, count]`; 0 where nothing is predicted.
+      bias: Bias of each token, `[vocab]`.
+      words: The two 32-bit words of the random key of each position, `[batch, count, 2]`.
+      options: Options of `losses.linear_cross_entropy_with_samples`, such as `temperature`.
+
+    Returns:
+      The weighted sums of `token_losses`, and the ids of the drawn tokens, `[batch, count]`.
     """
     return _on_mesh((states, kernel, targets, weights, bias, words), options)
 
@@ -53,21 +78,21 @@ def token_losses_and_samples(
 def _on_mesh(arrays: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any, Any]:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1 or any(kind != AxisType.Auto for kind in mesh.axis_types):
-        return _of_rows(*arrays, **options)
+        return _head(*arrays, **options)
     rows, _ = mesh_axes("batch", mesh)
     width, vocab = _axis("embed", mesh), _axis("vocab", mesh)
 
     options = {"axis_name": rows or None, "vocab_axis_name": vocab, **options}
 
-    def of_device(states: Array, kernel: Array, *others: Any) -> tuple[Any, Any, Any]:
+    def on_device(states: Array, kernel: Array, *others: Any) -> tuple[Any, Any, Any]:
         if width is not None:
             kernel = _gathered_width(kernel, width)
-        return _of_rows(states, kernel, *others, **options)
+        return _head(states, kernel, *others, **options)
 
     by_row, whole = PartitionSpec(rows or None), PartitionSpec()
     kernel, bias = PartitionSpec(vocab, width), PartitionSpec(vocab)
     mapped = jax.shard_map(
-        of_device,
+        on_device,
         in_specs=(by_row, kernel, by_row, by_row, bias, by_row),
         out_specs=(whole, whole, by_row),
     )
@@ -75,21 +100,22 @@ def _on_mesh(arrays: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any
 
 
 def _gathered_width(kernel: Array, axis: str) -> Array:
-    """All columns of a kernel that is cut by them.
+    """Gathers the columns of a kernel that is sharded along them.
 
-    Along a new first axis: of the gradient TPUs scatter whole tiles, and copy columns to everyone.
+    They are gathered along a new first axis: of its gradient TPUs scatter whole tiles, whereas they would
+    copy columns to every device.
     """
     parts = jax.lax.all_gather(kernel, axis)
     return jnp.moveaxis(parts, 0, 1).reshape(kernel.shape[0], -1)
 
 
 def _axis(logical: str, mesh: Any) -> str | None:
-    """The one mesh axis that a logical axis is cut over."""
+    """Returns the mesh axis over which a logical axis is sharded, or None."""
     names, _ = mesh_axes(logical, mesh)
     return names[0] if names else None
 
 
-def _of_rows(
+def _head(
     states: Array,
     kernel: Array,
     targets: Array,

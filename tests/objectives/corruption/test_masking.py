@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxssl.objectives.batches.batch import Vocabulary
-from jaxssl.objectives.corruption.masking import choose_tokens, masked_places, replace_tokens
+from jaxssl.objectives.corruption.masking import choose_tokens, masked_count, replace_tokens
 from tests.tiny import BEGIN, END, FIRST, MASK, tiny_rows, tiny_spec
 
 SPEC = tiny_spec()
@@ -44,7 +44,7 @@ def test_count_is_exact(masking, rate, key):
     wanted = np.maximum(np.floor(rate * available + 0.5), available > 0)
     np.testing.assert_array_equal(mask.sum(axis=1), wanted)
     assert not mask[tokens < FIRST].any()
-    assert hidden.positions.shape == (8, masked_places(rate, 32))
+    assert hidden.positions.shape == (8, masked_count(rate, 32))
     for positions in np.asarray(hidden.positions):
         assert len(set(positions)) == len(positions)
 

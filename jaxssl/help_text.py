@@ -81,7 +81,8 @@ def field_docstrings(kind: type) -> dict[str, tuple[str, str]]:
             if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
                 text = inspect.cleandoc(str(below.value.value))
             found[line.target.id] = ast.unparse(line), text
-    return found
+    names = set(getattr(kind, "_fields", None) or (f.name for f in dataclasses.fields(kind)))
+    return {name: entry for name, entry in found.items() if name in names}
 
 
 @cache

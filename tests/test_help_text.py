@@ -27,6 +27,7 @@ def test_every_field_is_explained_by_help(kind):
     shown = pydoc.plain(pydoc.render_doc(kind))
     names = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(kind)]
     found = field_docstrings(kind)
+    assert set(found) == set(names)  # and none that only a base declares
     for name in names:
         declaration, text = found[name]
         assert declaration in shown

@@ -102,12 +102,11 @@ def vicreg(
       invariance_weight: Factor of s.
       variance_weight: Factor of the mean of v over the two views.
       covariance_weight: Factor of the sum of c over the two views.
-      axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded. The
-        statistics, the value and the gradient are then those of the global batch
-        (`jaxssl.losses.axes` describes the convention).
+      axis_name: Mapped axis over which the batch is sharded; standard deviations and covariances are
+        then taken over all devices, as in `barlow_twins`.
 
     Returns:
-      Scalar loss, float32. It is 0 if all weights are 0.
+      Scalar loss, float32, which is 0 if all weights are 0.
 
     Raises:
       ValueError: The shapes do not fit.

@@ -37,11 +37,10 @@ def replaced_token_detection(
       axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
         Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
         convention).
-      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
-        sum itself.
+      normalize: Whether to divide by the sum of the weights; `False` returns the weighted sum.
 
     Returns:
-      Scalar loss in nats, float32. It is 0 if all weights are 0.
+      Scalar loss in nats, float32; 0 if all weights are 0.
 
     Raises:
       ValueError: The shapes differ.

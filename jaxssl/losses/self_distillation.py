@@ -119,8 +119,8 @@ def dino(
       axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
         Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
         convention).
-      normalize: Whether the sum is divided by the sum of the weights. `False` returns the weighted
-        sum itself.
+      normalize: Whether to divide by the sum of the weights of all rows; `False` returns the
+        weighted sum.
 
     Returns:
       Scalar loss in nats, float32. It is 0 if all weights are 0.

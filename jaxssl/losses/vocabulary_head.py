@@ -109,13 +109,13 @@ def linear_cross_entropy_with_accuracy(
     targets: Int[Array, " tokens"],
     weights: Float[Array, " tokens"],
     *,
+    axis_name: AxisName = None,
+    vocab_axis_name: str | None = None,
+    normalize: bool = True,
     bias: Float[Array, " vocab"] | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
     block_size: int | None = None,
-    axis_name: AxisName = None,
-    vocab_axis_name: str | None = None,
-    normalize: bool = True,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Computes the loss and, from the same logits, the weighted share of tokens that are predicted right.
 

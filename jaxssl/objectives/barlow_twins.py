@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from jaxtyping import Array, Float
 
 from jaxssl import losses
-from jaxssl.augment import Augmentation
-from jaxssl.augment.recipes import byol_views
+from jaxssl.augment import Augmentation, byol_views
 from jaxssl.errors import check_at_least
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder
@@ -34,7 +33,7 @@ class BarlowTwins(TwoViews):
     views: tuple[Augmentation, Augmentation] = byol_views()
     """Augmentations of the first and of the second view, of the same size."""
     projector: tuple[int, ...] = (8192, 8192, 8192)
-    """Widths of the projector's layers."""
+    """Widths of the projector's layers, whose outputs are correlated."""
     norm: HeadNorm = "batch"
     """Norm between the projector's layers; "batch" normalises over all views of the global batch."""
     off_diagonal_weight: float = 5e-3

@@ -8,17 +8,16 @@ the two views; `losses.vicreg` says how they are averaged and added.
 References:
   Bardes et al. 2022, "VICReg: variance-invariance-covariance regularization", equations 1 to 6.
 
-Shapes: `joint_embedding/two_views.py`.
+The shapes are those of `joint_embedding/two_views.py`.
 """
 
 from dataclasses import dataclass
 
 from jaxtyping import Array, Float
 
-from jaxssl import losses
-from jaxssl.augment import Augmentation
-from jaxssl.augment.recipes import byol_views
+from jaxssl.augment import Augmentation, byol_views
 from jaxssl.errors import check_at_least
+from jaxssl.losses import vicreg
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder
 from jaxssl.objectives.joint_embedding.two_views import Projections, TwoViews
@@ -49,7 +48,7 @@ class VICReg(TwoViews):
 
     def compare(self, rows: Projections, weights: Float[Array, " batch"]) -> Float[Array, ""]:
         """Computes the three terms of `rows.projected`, `[batch, 2, width]`, under `weights`, `[batch]`."""
-        return losses.vicreg(
+        return vicreg(
             rows.projected[:, 0],
             rows.projected[:, 1],
             weights,

@@ -112,7 +112,19 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class AdamW(Recipe):
+class AdamMoments(Recipe):
+    """What AdamW and LAMB share: moving averages of the gradient and of its square."""
+
+    b1: float = 0.9
+    """Decay of the moving average of the gradient (first moment), per step."""
+    b2: float = 0.999
+    """Decay of the moving average of the squared gradient (second moment), per step."""
+    epsilon: float = 1e-6
+    """Added to the root of the second moment, against division by zero."""
+
+
+@dataclass(frozen=True)
+class AdamW(AdamMoments):
     """Adam with decoupled weight decay.
 
         m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2,   both divided by 1 - b^step
@@ -122,13 +134,6 @@ class AdamW(Recipe):
       Loshchilov & Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
     """
 
-    b1: float = 0.9
-    """Decay of the moving average of the gradient (first moment), per step."""
-    b2: float = 0.999
-    """Decay of the moving average of the squared gradient (second moment), per step."""
-    epsilon: float = 1e-6
-    """Added to the root of the second moment, against division by zero."""
-
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
         """Returns AdamW with the learning rate `rate`."""
         return optax.adamw(
@@ -137,7 +142,7 @@ class AdamW(Recipe):
 
 
 @dataclass(frozen=True)
-class Lamb(Recipe):
+class Lamb(AdamMoments):
     """AdamW whose update is scaled to the norm of the parameter, layer by layer (LAMB).
 
         u = m / (sqrt(v) + epsilon) + decay p,   with m and v as in AdamW
@@ -147,13 +152,6 @@ class Lamb(Recipe):
       You et al. 2020, "Large batch optimization for deep learning: training BERT in 76 minutes",
       algorithm 2.
     """
-
-    b1: float = 0.9
-    """Decay of the moving average of the gradient (first moment), per step."""
-    b2: float = 0.999
-    """Decay of the moving average of the squared gradient (second moment), per step."""
-    epsilon: float = 1e-6
-    """Added to the root of the second moment, against division by zero."""
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
         """Returns LAMB with the learning rate `rate`."""

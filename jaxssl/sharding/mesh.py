@@ -28,11 +28,11 @@ class Mesh:
     """The number of devices on each axis of the mesh; one axis may be -1, for all devices that are left."""
 
     data: int = -1
-    """Devices that share the batch and have all parameters each (data parallelism). -1: the remaining ones."""
+    """Devices that share the batch and have all parameters each (data parallelism). -1: all others."""
     fsdp: int = 1
-    """Devices that share the batch and the parameters (fully sharded data parallelism). -1: the remaining ones."""
+    """Devices that share the batch and the parameters (fully sharded data parallelism). -1: all others."""
     tensor: int = 1
-    """Devices that share heads, inner widths and the vocabulary (tensor parallelism). -1: the remaining ones."""
+    """Devices that share heads, inner widths and the vocabulary (tensor parallelism). -1: all others."""
 
     def sizes(self, devices: int, owner: str = "this run") -> dict[str, int]:
         """Computes the number of devices on each axis.

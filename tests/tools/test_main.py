@@ -86,7 +86,14 @@ def test_every_field_of_a_recipe_is_explained(words, capsys, monkeypatch):
     assert [flag for flag, text in found.items() if len(text.split()) < 2] == []
 
 
-def test_version_and_no_command(capsys):
+def test_the_help_of_all_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(name in printed and command.purpose in printed for name, command in COMMANDS.items())
+
+
+def test_version_and_what_is_no_command(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--version"])
     assert end.value.code == 0
@@ -94,6 +101,11 @@ def test_version_and_no_command(capsys):
     with pytest.raises(SystemExit) as end:
         main([])
     assert end.value.code == 2
+    assert "the following arguments are required: COMMAND" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main(["nonsense"])
+    assert end.value.code == 2
+    assert "invalid choice: 'nonsense'" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         main(["words", "runs/x", "--nonsense"])
     assert end.value.code == 2

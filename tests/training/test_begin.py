@@ -1,4 +1,4 @@
-"""A run that starts from another, and what is made of its checkpoint: embeddings, word vectors."""
+"""A run that starts from the parameters of another."""
 
 import dataclasses
 
@@ -7,12 +7,8 @@ import pytest
 
 import train
 from jaxssl.errors import InputError
-from jaxssl.interop.word2vec import read_word2vec
 from jaxssl.objectives import SimCSE
 from jaxssl.pretrained.load import load_pretrained
-from jaxssl.pretrained.texts import cosines, load_embedder
-from jaxssl.pretrained.words import load_word_table
-from jaxssl.tools.main import main
 from jaxssl.training.begin import parameters
 from tests.shrink import prepare_words, shrink
 
@@ -69,36 +65,3 @@ def test_what_cannot_be_started_from(masked, tmp_path):
     )
     with pytest.raises(InputError, match="no parameter of this model"):
         train.run(other)
-
-
-def test_texts_are_embedded_in_their_order(masked, tmp_path, capsys):
-    texts = ["ba", "de fi go ba", "de fi", "", "de fi go ba " * 40]
-    (tmp_path / "texts").write_text("\n".join(texts) + "\n", encoding="utf-8")
-    main(["embed", masked.run, str(tmp_path / "texts"), "--into", str(tmp_path / "vectors")])
-    assert "5 texts, 32 numbers each (mean)" in capsys.readouterr().out
-    vectors = np.load(tmp_path / "vectors")
-    embed = load_embedder(masked.run)
-    for text, vector in zip(texts, vectors, strict=True):
-        np.testing.assert_allclose(embed([text])[0], vector, rtol=1e-4, atol=1e-5)
-    assert embed([]).shape == (0, 32)
-    np.testing.assert_allclose(cosines(vectors, vectors), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(cosines(vectors, -3 * vectors), -1.0, rtol=1e-5)
-    with pytest.raises(SystemExit) as stopped:
-        main(["embed", masked.run, str(tmp_path / "none"), "--into", str(tmp_path / "v")])
-    assert stopped.value.code == 2
-
-
-def test_word_vectors_are_shown_and_written(masked, tmp_path, capsys):
-    table = load_word_table(masked.run)
-    word = next(name for name in table.words if not name.startswith("##"))
-    main(["words", masked.run, word, "--count", "3", "--into", str(tmp_path / "v.txt")])
-    shown = capsys.readouterr().out
-    near = table.nearest(word, 3)
-    assert [name for name, _ in near] == shown.splitlines()[0].split()[1::2]
-    assert [cosine for _, cosine in near] == sorted((c for _, c in near), reverse=True)
-    assert near[0][1] == pytest.approx(table.similarity(word, near[0][0]))
-    words, vectors = read_word2vec(tmp_path / "v.txt")
-    assert tuple(words) == table.words
-    np.testing.assert_allclose(vectors, table.vectors, rtol=1e-4)
-    with pytest.raises(InputError, match="no token of its own"):
-        table.nearest("no such word")

@@ -3,8 +3,7 @@
 import pytest
 
 from jaxssl.data.rows import Rows, open_rows
-from jaxssl.tools.main import COMMANDS, main
-from tests.data.tiny_images import write_folder
+from jaxssl.tools.main import main
 
 WORDS = "pack my box with five dozen liquor jugs and the quick brown fox jumps over a lazy dog"
 
@@ -85,39 +84,3 @@ def test_missing_source(corpus, capsys):
     with pytest.raises(SystemExit):
         call(corpus, source="nowhere.txt")
     assert "nowhere.txt" in capsys.readouterr().err
-
-
-def test_help(capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["--help"])
-    assert end.value.code == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed and command.purpose in printed for name, command in COMMANDS.items())
-    with pytest.raises(SystemExit):
-        main(["prepare", "--help"])
-    assert "--on-bad-text" in capsys.readouterr().out
-
-
-def test_unknown_command(capsys):
-    assert "nonsense" in error_of(capsys, "nonsense")
-
-
-def test_images(tmp_path, capsys):
-    source = write_folder(tmp_path / "images")
-    (source / "dog" / "03.JPG").write_bytes(b"no image")
-    command = ["prepare", str(source), "--into", str(tmp_path / "set"), "--size", "8x6"]
-    command += ["--workers", "1", "--valid", "0.3"]
-    assert "image dog/03.JPG cannot be decoded" in error_of(capsys, *command)
-    main([*command, "--on-broken", "skip"])
-    printed = capsys.readouterr().out
-    assert f"{tmp_path / 'set'}: images of 8x6x3" in printed
-    assert "2 labels: cat, dog" in printed
-    assert "1 could not be decoded and were left out: dog/03.JPG" in printed
-    for options, line in [
-        (["--documents", "blank_line"], "--documents is for text"),
-        (["--vocab-size", "500"], "--vocab-size is for text; give --captions"),
-        (["--size", "small"], "'small' is not a size; write 32 or 48x64"),
-    ]:
-        assert line in error_of(capsys, *command, *options)
-    text = ["prepare", "stdlib", "--into", str(tmp_path / "text"), "--fit", "pad"]
-    assert "--fit is for images; give their --size" in error_of(capsys, *text)

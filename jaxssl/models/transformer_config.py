@@ -37,7 +37,7 @@ class TransformerConfig:
     max_length: int = 512
     """Longest row in tokens that the network takes; the number of learned positions."""
     longer_rows: bool = False
-    """Take rows longer than `max_length` too, which rotary positions can be computed for."""
+    """Accept rows longer than `max_length`; needs rotary positions, which are computed for any length."""
     positions: Literal["learned", "rotary"] = "learned"
     """Positions: a learned table (BERT), or rotations of queries and keys (Su et al. 2021, RoFormer)."""
     rotary_base: float = 10_000.0
@@ -71,7 +71,7 @@ class TransformerConfig:
     """Positions on either side that a local layer sees (Beltagy et al. 2020, Longformer). None: all layers
     are global."""
     global_every: int = 1
-    """Every layer whose number is a multiple of this is global, from 0 on (ModernBERT: 3). 0: none is."""
+    """A layer is global if its number, counted from 0, is a multiple of this (ModernBERT: 3). 0: none is."""
     dropout: float = 0.1
     """Dropout rate behind the embedding and behind each part of a layer (Srivastava et al. 2014)."""
     attention_dropout: float | None = None

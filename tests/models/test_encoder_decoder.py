@@ -10,7 +10,6 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models.encoder_decoder import EncoderDecoder, Memory
-from jaxssl.models.layers.attention import visible
 from jaxssl.models.plain import to_dict
 from jaxssl.models.recipes import bart, t5
 from jaxssl.sharding.layout import axes_of, path_of
@@ -161,20 +160,6 @@ def test_every_parameter_has_a_place(recipe):
     axes = axes_of(model)
     for keys, leaf in jax.tree_util.tree_leaves_with_path(model):
         assert len(axes[path_of(keys)]) == leaf.ndim
-
-
-def test_a_prefix_is_seen_by_all_of_its_segment():
-    segments = jnp.array([[1, 1, 1, 2, 2, 0]])
-    prefix = jnp.array([[1, 1, 0, 1, 0, 1]], bool)
-    seen = visible(segments, causal=True, prefix=prefix, window=None)[0].astype(int).tolist()
-    assert seen == [
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0],
-        [0, 0, 0, 1, 0, 0],
-        [0, 0, 0, 1, 1, 0],
-        [0, 0, 0, 0, 0, 0],
-    ]
 
 
 def test_number_of_parameters():

@@ -1,4 +1,4 @@
-"""Every parameter has a place on the mesh; a place that does not fit is named."""
+"""Every parameter has a sharding; a size or a line that does not fit is named."""
 
 import warnings
 
@@ -79,6 +79,20 @@ def test_what_no_table_knows_is_replicated_with_one_warning():
         specs_of(Whole(), mesh_of())  # one device: nothing to shard
 
 
+def test_a_line_with_another_number_of_axes_is_named():
+    class Wrong(nnx.Module):
+        layout = ((r"scores", ("embed",)),)
+
+        def __init__(self):
+            self.scores = nnx.Param(jnp.zeros((4, 3)))
+
+    words = (
+        r"scores has shape \(4, 3\), but its layout line has 1 axes; give the line an axis or None"
+    )
+    with pytest.raises(InputError, match=words):
+        specs_of(Wrong(), mesh_of())
+
+
 @eight_devices
 def test_rules_become_specs():
     shape = RECIPES["bert"]
@@ -97,7 +111,7 @@ def test_rules_become_specs():
 
 @eight_devices
 @ALL
-def test_a_model_cut_over_three_axes_computes_the_same(recipe, key):
+def test_a_model_sharded_over_three_axes_computes_the_same(recipe, key):
     """States within 1e-5 and gradients within 1e-4 of one device's, with dropout on."""
     model = lively(RECIPES[recipe], vocabulary=24)
     tokens, segments = np.concatenate([TOKENS] * 2), np.concatenate([SEGMENTS] * 2)
@@ -109,11 +123,11 @@ def test_a_model_cut_over_three_axes_computes_the_same(recipe, key):
 
     gradient = jax.grad(loss, has_aux=True)
     alone, mesh = jax.jit(gradient)(model), mesh_of(2, 2, 2)
-    places = shardings(model, mesh)
+    specs = shardings(model, mesh)
     with jax.set_mesh(mesh):
-        cut = jax.jit(gradient, in_shardings=(places,))(jax.device_put(model, places))
-    np.testing.assert_allclose(cut[1], alone[1], atol=1e-5)
-    for a, b in zip(jax.tree.leaves(cut[0]), jax.tree.leaves(alone[0]), strict=True):
+        sharded = jax.jit(gradient, in_shardings=(specs,))(jax.device_put(model, specs))
+    np.testing.assert_allclose(sharded[1], alone[1], atol=1e-5)
+    for a, b in zip(jax.tree.leaves(sharded[0]), jax.tree.leaves(alone[0]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
@@ -122,6 +136,6 @@ def test_constrain():
     x = jnp.ones((4, 3))
     assert constrain(x, "batch", None) is x
     with jax.set_mesh(mesh_of(2, 2)):
-        cut = jax.jit(lambda x: constrain(x, "batch", None))(x)
-        assert cut.sharding.spec == PartitionSpec(("data", "fsdp"))
+        sharded = jax.jit(lambda x: constrain(x, "batch", None))(x)
+        assert sharded.sharding.spec == PartitionSpec(("data", "fsdp"))
         jax.jit(lambda x: constrain(x, "batch", None))(x[:3])  # does not divide: left alone

@@ -1,4 +1,4 @@
-"""How devices are laid as a mesh, and which rows their hosts read; the devices are named, not had."""
+"""How devices are arranged as a mesh, and which rows their hosts read; no such devices are needed."""
 
 from dataclasses import dataclass
 from itertools import product

@@ -66,8 +66,9 @@ def _forward(x: Maps, kernel: Kernel, stride: int) -> tuple[Maps, tuple[Maps, Ke
 def _backward(stride: int, kept: tuple[Maps, Kernel], cotangent: Maps) -> tuple[Maps, Kernel]:
     x, kernel = kept
     _, transpose = jax.vjp(lambda x: convolve(x, kernel, stride), x)
-    gradient = kernel_gradient(x, cotangent, kernel.shape[0], stride)
-    return transpose(cotangent)[0], gradient.astype(kernel.dtype)
+    (to_x,) = transpose(cotangent)
+    to_kernel = kernel_gradient(x, cotangent, kernel.shape[0], stride)
+    return to_x, to_kernel.astype(kernel.dtype)
 
 
 convolve_on_cpu.defvjp(_forward, _backward)

@@ -16,8 +16,10 @@ from tests.models.vision_reference import images
 def test_maps_become_at_least_as_large_as_the_image(key):
     assert map_shape(32, 17, 4) == (4, 3, 32)
     encoder = ResNetConfig(10, width=8)
-    model = ImageAutoencoderModel(key, encoder, 12, 17, 3, code=4, decoder_width=4)
-    image = jax.eval_shape(lambda x: model.decode(x, "float32"), jnp.zeros((2, encoder.features)))
+    sizes = {"code": 4, "decoder_width": 4}
+    model = jax.eval_shape(lambda: ImageAutoencoderModel(key, encoder, 12, 17, 3, **sizes))
+    features = jnp.zeros((2, encoder.features))
+    image = jax.eval_shape(lambda model, x: model.decode(x, "float32"), model, features)
     assert image.shape == (2, 12, 17, 3)
     assert None not in axes_of(model).values()
 

@@ -1,0 +1,85 @@
+"""Linear layers, embeddings, norms and feed-forward parts by hand."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxssl.models.layers.dense import (
+    ACTIVATIONS,
+    Embedding,
+    FeedForward,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    gelu,
+    make_norm,
+    standardize,
+)
+
+X = np.array([[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 2.0, -2.0]], np.float32)
+
+
+def test_linear_by_hand(key):
+    layer = Linear(key, 4, 3, stddev=0.5)
+    layer.bias[...] = jnp.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(layer(X), X @ np.asarray(layer.kernel[...]) + [1, 2, 3], rtol=1e-6)
+    assert layer(X[None, None].astype(jnp.bfloat16)).dtype == jnp.bfloat16
+    assert Linear(key, 4, 3, stddev=0.5, bias=False).bias is None
+    assert float(Linear(key, 100, 100, stddev=0.5).kernel[...].std()) == pytest.approx(
+        0.5, rel=0.05
+    )
+
+
+def test_an_embedding_looks_rows_up(key):
+    table = Embedding(key, 5, 2, stddev=1.0)
+    ids = jnp.array([[4, 0, 4]])
+    np.testing.assert_array_equal(table(ids)[0], np.asarray(table.embedding[...])[[4, 0, 4]])
+    np.testing.assert_array_equal(table(ids, "vocab"), table(ids))
+
+
+def test_norms_by_hand():
+    """Row 0 has mean 3, variance 3.5 and mean square 12.5; row 1 has mean 0 and variance 2."""
+    centred = np.array([[-2, -1, 0, 3], [0, 0, 2, -2]]) / np.sqrt([[3.5], [2.0]])
+    np.testing.assert_allclose(standardize(X, 0.0), centred, rtol=1e-6)
+    layer = LayerNorm(4, epsilon=0.5)
+    layer.scale[...], layer.bias[...] = 2 * jnp.ones(4), jnp.ones(4)
+    np.testing.assert_allclose(layer(X)[0], 1 + 2 * np.array([-2, -1, 0, 3]) / 2, rtol=1e-6)
+    np.testing.assert_allclose(RMSNorm(4, epsilon=0.0)(X)[0], X[0] / math.sqrt(12.5), rtol=1e-6)
+    assert RMSNorm(4, epsilon=0.0)(X.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_make_norm():
+    assert isinstance(make_norm("rms", 4, epsilon=0.1, bias=True), RMSNorm)
+    assert make_norm("layer", 4, epsilon=0.1, bias=False).bias is None
+
+
+FORMULAS = {
+    "gelu": lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: (
+        0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    ),
+    "relu": lambda x: max(x, 0.0),
+    "silu": lambda x: x / (1 + math.exp(-x)),
+}
+FORMULAS |= {"swiglu": FORMULAS["silu"], "geglu": FORMULAS["gelu"]}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_feed_forward_by_hand(name, key):
+    part = FeedForward(key, 4, 6, activation=name, bias=True, stddev=0.5, out_stddev=0.5)
+    gated = name in ("swiglu", "geglu")
+    assert (part.gate is not None) == gated
+    function = np.vectorize(FORMULAS[name])
+    up = X @ np.asarray(part.up.kernel[...])
+    inner = function(X @ np.asarray(part.gate.kernel[...])) * up if gated else function(up)
+    np.testing.assert_allclose(
+        part(X[None])[0], inner @ np.asarray(part.down.kernel[...]), atol=1e-5
+    )
+
+
+def test_gelu_is_that_of_jax():
+    x = jnp.linspace(-4, 4, 33)
+    np.testing.assert_allclose(gelu(x), jax.nn.gelu(x, approximate=False), atol=1e-6)

@@ -4,8 +4,8 @@
     python finetune.py --config configs/finetune_sst2.py --task.checkpoint runs/x --seeds 0 1 2
     python finetune.py --config configs/finetune_sst2.py --task.checkpoint runs/x --from-scratch
 
-The best checkpoint by a metric on dev is kept and scored on test. The same command goes on where it
-was stopped, and does not repeat a seed that is finished.
+The checkpoint with the best metric on dev is kept and scored on test. The same command resumes where it was
+stopped, and does not repeat a seed that is finished.
 """
 
 from pathlib import Path
@@ -33,13 +33,13 @@ from jaxssl.training.config import read_config
 
 
 def run(config: Finetuning) -> dict[str, Any]:
-    """One finetuning; where its folder is on an object store, in one here that is copied there."""
+    """Runs a finetuning. A folder on an object store is kept on this machine and copied there."""
     with mirrored(config.run):
         return run_seeds(config)
 
 
 def run_seeds(config: Finetuning) -> dict[str, Any]:
-    """All seeds of a finetuning, with mean and standard deviation."""
+    """Trains and scores all seeds, and returns their mean and standard deviation."""
     mesh = config.mesh.make()
     pretrained = load_pretrained(config.task.checkpoint, sharding=replicated(mesh))
     network = config.task.network(pretrained.objective.finetuning_config(pretrained.model))
@@ -66,7 +66,7 @@ def run_seeds(config: Finetuning) -> dict[str, Any]:
 
 
 def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Result | None:
-    """One seed from its first step to its scores; None where it was asked to stop."""
+    """Trains one seed and returns its scores, or None if it was asked to stop."""
     folder = config.folder / f"seed-{seed}"
     if (finished := read_result(folder)) is not None:
         print(f"seed {seed} is finished already")

@@ -3,8 +3,8 @@
     python train.py --config configs/quickstart.py
     python train.py --config configs/bert_small.py --data.path prepared/novels --run runs/novels
 
-A run resumes by itself, bitwise as if it had never stopped. Ctrl-C and SIGTERM save and leave. Rows and
-runs may be on object stores: --data.path s3://…, --run s3://….
+The same command resumes a run, bitwise as if it had never stopped. Ctrl-C and SIGTERM save the state and end
+the run. Prepared sets and runs may be on object stores: --data.path s3://…, --run s3://….
 """
 
 import sys
@@ -29,14 +29,14 @@ from jaxssl.training.step import abstract_state, make_evaluation, make_step, pla
 
 
 def run(config: Pretraining) -> None:
-    """One run; where its folder is on an object store, in one of this machine that is copied there."""
+    """Runs a pretraining. A run folder on an object store is kept on this machine and copied there."""
     config.hosts.start()
     with mirrored(config.run):
         train(config)
 
 
 def train(config: Pretraining) -> None:
-    """From the configuration to the last checkpoint."""
+    """Trains from the state that was saved last, or a new one, to the last checkpoint."""
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
     prepare_once(config, **hosts)
     mesh = config.mesh.make()

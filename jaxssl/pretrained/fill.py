@@ -137,7 +137,11 @@ class MaskFiller:
         return whole[size:] if np.array_equal(whole[:size], anchor) else alone
 
     def _text(self, id: int) -> str:
-        return " ".join(self.tokenizer.decode([int(id)]).split())
+        """The text of a token; of a byte of a character its piece, such as "<0xE2>", of white space its repr."""
+        text, piece = self.tokenizer.decode([int(id)]), self.tokenizer.piece(int(id))
+        if "\ufffd" in text:
+            return piece
+        return " ".join(text.split()) or repr(piece)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

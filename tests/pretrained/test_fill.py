@@ -82,6 +82,9 @@ def test_the_text_behind_a_mask_is_encoded_as_in_running_text(tmp_path):
             wanted += [mask, *part]
         assert filler._row(text).tolist() == [tokenizer.begin, *wanted, tokenizer.end], text
     assert ids(".") != ids("a.")[len(ids("a")) :]
+    texts = [filler._text(id) for id in np.flatnonzero(~tokenizer.special)]
+    assert all(text.strip() and "\ufffd" not in text for text in texts)
+    assert {"the", "<0xE2>", r"'\n'"} <= set(texts)
 
 
 def test_what_cannot_be_filled(filler, tokenizer, key):

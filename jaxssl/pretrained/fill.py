@@ -137,11 +137,11 @@ class MaskFiller:
         return whole[size:] if np.array_equal(whole[:size], anchor) else alone
 
     def _text(self, id: int) -> str:
-        """The text of a token; of a byte of a character its piece, such as "<0xE2>", of white space its repr."""
-        text, piece = self.tokenizer.decode([int(id)]), self.tokenizer.piece(int(id))
-        if "\ufffd" in text:
-            return piece
-        return " ".join(text.split()) or repr(piece)
+        """The text of a token; of a byte or of white space its readable form, such as "<0xE2>" or "' '"."""
+        text, piece = self.tokenizer.decode([int(id)]).strip(" "), self.tokenizer.piece(int(id))
+        if text and text.isprintable() and "\ufffd" not in text:
+            return text
+        return piece if piece.strip() else repr(piece)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

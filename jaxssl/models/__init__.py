@@ -1,13 +1,14 @@
-"""Networks as plain pytrees: Flax NNX modules without state of their own; keys are arguments.
+"""Networks as plain pytrees: Flax NNX modules without state of their own; random keys are arguments.
 
-transformer.py          the network of BERT, GPT-2 and the modern recipe; transformer_config.py its fields,
-                        transformer_layers.py its layers
-encoder_decoder.py      an encoder and a decoder of it, as in T5 and BART
-vision_transformer.py   its blocks on patches of images;  resnet.py  residual networks
+transformer.py          the network of BERT, GPT-2 and the modern recipe, with its fields in
+                        transformer_config.py and its layers in transformer_layers.py
+encoder_decoder.py      an encoder and a decoder of such layers, as in T5 and BART
+vision_transformer.py   such layers over the patches of images
+resnet.py               residual networks
 recipes.py              published shapes, as functions that return a `TransformerConfig`
-layers/                 linear, norm, attention, dropout, convolution: what the networks are made of
+layers/                 linear layers, norms, attention, dropout, convolution, patches
 pretraining/            networks with the heads that one objective trains
-plain.py                a model as a plain dictionary of arrays, which goes on disk
+plain.py                a model as a nested dict of arrays, the form on disk
 """
 
 from jaxssl import show_fields

@@ -85,7 +85,14 @@ class Denoising(Objective):
 
     def init(self, key: Array, spec: Any) -> EncoderDecoder:
         """Makes both networks for rows as in `spec`, with parameters drawn by `key`."""
-        return make_model(key, self.encoder, self.decoder, spec)
+        return make_model(
+            key,
+            self.encoder,
+            self.decoder,
+            spec.vocab_size,
+            read=spec.length,
+            written=spec.length,
+        )
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
         """Corrupts a copy of the rows, and normalises weights over the global batch.

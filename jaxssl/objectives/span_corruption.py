@@ -98,7 +98,13 @@ class SpanCorruption(Objective):
                 f"sentinels={self.sentinels} are fewer than the {spans} spans of a row of {spec.length} "
                 f"tokens; set sentinels to {-(-spans // 128) * 128}"
             )
-        return make_model(key, self.encoder, self.decoder, spec, self.sentinels)
+        return make_model(
+            key,
+            self.encoder,
+            self.decoder,
+            spec.vocab_size + self.sentinels,
+            **self.lengths(spec.length)._asdict(),
+        )
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
         """Makes the inputs and the written rows, and normalises weights over the global batch.

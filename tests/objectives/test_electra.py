@@ -12,8 +12,8 @@ import pytest
 from jaxssl.errors import InputError
 from jaxssl.models.pretraining.replaced_tokens import TABLES, generator_of
 from jaxssl.models.recipes import bert, gpt2, modern
-from jaxssl.objectives import CausalLM, Electra
-from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, separation
+from jaxssl.objectives import Electra
+from jaxssl.objectives.batches.batch import Text, Vocabulary
 from jaxssl.sharding.layout import path_of
 from jaxssl.training.metrics import averages
 from tests.tiny import FIRST, MASK, PAD, tiny_rows, tiny_spec
@@ -190,22 +190,6 @@ def test_overfits_one_batch():
     assert late["discriminator_loss"] < 0.1 < early["discriminator_loss"]
 
 
-def test_the_area_is_that_of_all_pairs_and_adds_up():
-    random = np.random.default_rng(0)
-    is_true, counted = random.random((8, 64)) < 0.2, random.random((8, 64)) < 0.9
-    scores = np.float32(random.normal(size=(8, 64)) + is_true)
-    count = jax.jit(separation)
-    parts = [
-        count(*(a[rows] for a in (scores, is_true, counted))) for rows in (slice(4), slice(4, 8))
-    ]
-    area = averages([{"auc": part} for part in jax.device_get(parts)])["auc"]
-    pairs = scores[is_true & counted][:, None] - scores[~is_true & counted][None]
-    assert area == pytest.approx((np.sign(pairs) / 2 + 0.5).mean(), abs=1e-3)
-    sure = count(np.where(is_true, 1e30, -1e9).astype(np.float32), is_true, counted)
-    assert averages([{"auc": jax.device_get(sure)}])["auc"] == 1.0
-    assert averages([{"precision": Ratio(np.float32(0), np.float32(0))}])["precision"] == 0.0
-
-
 def test_the_generator_is_the_discriminator_with_fewer_heads():
     base = generator_of(bert(), 1 / 3)
     assert (base.width, base.heads, base.inner, base.embedding_width) == (256, 4, 1024, 768)
@@ -220,12 +204,12 @@ def test_the_generator_is_the_discriminator_with_fewer_heads():
     ("changes", "line"),
     [
         ({"discriminator": gpt2(2, 32, 2)}, "both sides"),
-        ({"generator_size": 0.0}, "generator_size=0.0 must lie in"),
-        ({"rate": 1.5}, "rate=1.5 must lie between"),
+        ({"generator_size": 0.0}, "generator_size=0.0 must be above 0"),
+        ({"rate": 1.5}, "rate=1.5 must be above 0"),
         ({"shares": (0.5, 0.1, 0.1)}, "add up to 1"),
         ({"masking": "letters"}, "use tokens, words or spans"),
         ({"temperature": 0.0}, "temperature=0.0 must be above 0"),
-        ({"discriminator_weight": -1.0}, "must not be negative"),
+        ({"discriminator_weight": -1.0}, "must be at least 0"),
     ],
 )
 def test_bad_fields(changes, line):
@@ -236,8 +220,6 @@ def test_bad_fields(changes, line):
 def test_what_cannot_be_built():
     with pytest.raises(InputError, match="rows of 64 tokens exceed max_length 32"):
         ELECTRA.init(jax.random.key(0), tiny_spec(length=64))
-    with pytest.raises(InputError, match="embedding_width=16 is not the width 32"):
-        CausalLM(decoder=gpt2(2, 32, 2, embedding_width=16))
 
 
 def test_rows_of_padding_alone_give_no_gradient_and_no_nan(learned):

@@ -122,8 +122,8 @@ def test_overfits_one_batch_and_carries_its_targets():
     [
         ({"targets": "student"}, "use teacher or frozen"),
         ({"last": 0}, "last=0 must be at least 1"),
-        ({"momentum": 1.5}, "momentum=1.5 must lie in"),
-        ({"rate": 0.0}, "rate=0.0 must lie between"),
+        ({"momentum": 1.5}, "momentum=1.5 must be at least 0 and at most 1"),
+        ({"rate": 0.0}, "rate=0.0 must be above 0"),
         ({"shares": (0.5, 0.1, 0.1)}, "add up to 1"),
         ({"masking": "letters"}, "use tokens, words or spans"),
         ({"encoder": gpt2(**SHAPE)}, "both sides"),

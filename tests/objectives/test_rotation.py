@@ -11,6 +11,7 @@ from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Rotation
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.rotation import rotate_four_ways
+from tests.objectives.learned_by_heart import check_learned
 from tests.tiny import tiny_image_spec, tiny_images
 
 STILL = Augmentation(crop=None, flip=0.0)
@@ -18,12 +19,12 @@ OBJECTIVE = Rotation(ResNetConfig(10, width=8), views=STILL)
 SPEC = tiny_image_spec(batch=4)
 
 
-def test_turns_and_labels():
+def test_rotations_and_labels():
     """Pixel by pixel: the one that was at (row, column) is at (last - column, row) after a turn."""
     images = tiny_images(0, 3, 5)
-    turned, turns = rotate_four_ways(jnp.asarray(images))
-    assert turned.shape == (12, 5, 5, 3)
-    assert turns.tolist() == [0, 1, 2, 3] * 3
+    rotated, labels = rotate_four_ways(jnp.asarray(images))
+    assert rotated.shape == (12, 5, 5, 3)
+    assert labels.tolist() == [0, 1, 2, 3] * 3
     for number, image in enumerate(images):
         for quarters in range(4):
             expected = image.copy()
@@ -32,7 +33,7 @@ def test_turns_and_labels():
                 for row in range(5):
                     for column in range(5):
                         expected[4 - column, row] = before[row, column]
-            np.testing.assert_array_equal(turned[4 * number + quarters], expected)
+            np.testing.assert_array_equal(rotated[4 * number + quarters], expected)
 
 
 def test_loss_is_the_mean_over_images_and_turns():
@@ -55,9 +56,13 @@ def test_loss_is_the_mean_over_images_and_turns():
     assert parts == pytest.approx(float(found), rel=1e-5)
 
 
+def test_one_batch_is_learned_by_heart():
+    check_learned(OBJECTIVE, tiny_image_spec(batch=8), 60, 1.3, 0.1)
+
+
 def test_bad_fields():
     with pytest.raises(InputError, match=r"hidden=\(0,\) must be widths"):
         Rotation(OBJECTIVE.encoder, hidden=(0,))
     wide = Rotation(OBJECTIVE.encoder, views=Augmentation(size=(8, 16)))
-    with pytest.raises(InputError, match="8x16 have another shape when they are turned"):
+    with pytest.raises(InputError, match="8x16 have another shape when they are rotated"):
         wide.init(None, SPEC)

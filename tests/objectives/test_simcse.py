@@ -15,6 +15,7 @@ from jaxssl.objectives import SimCSE
 from jaxssl.objectives.batches.batch import Text, Vocabulary
 from jaxssl.sharding.mesh import Mesh, batch_sharding
 from jaxssl.training.step import gradients_of
+from tests.objectives.learned_by_heart import check_learned
 from tests.tiny import FIRST, PAD, tiny_rows, tiny_spec
 
 SPEC = tiny_spec(batch=16)
@@ -186,3 +187,8 @@ def test_bad_fields(changes, line):
         dataclasses.replace(NOISY, **changes)
     with pytest.raises(InputError, match="rows of 64 tokens exceed max_length 32"):
         NOISY.init(jax.random.key(0), tiny_spec(length=64))
+
+
+def test_one_batch_is_learned_by_heart():
+    objective = SimCSE(bert(**SHAPE, dropout=0.3), pooling="mean")
+    check_learned(objective, tiny_spec(batch=8), 80, 1.5, 0.1)

@@ -12,7 +12,7 @@ from jaxssl.errors import InputError
 from jaxssl.models.recipes import t5
 from jaxssl.objectives import SpanCorruption
 from jaxssl.objectives.batches.batch import Text, Vocabulary
-from jaxssl.objectives.corruption.spans import most_spans, segmented_spans
+from tests.objectives.learned_by_heart import check_text_is_learned
 from tests.tiny import BEGIN, END, FIRST, PAD, UNKNOWN, tiny_rows, tiny_spec
 
 SPEC = tiny_spec()
@@ -104,31 +104,6 @@ def test_a_row_of_too_many_documents_is_rebuilt_as_far_as_there_is_room(seed):
     assert 32 < hidden.sum() < 5 * 16  # 30 % of 16 tokens are 5
 
 
-def test_share_and_spans_are_the_papers():
-    """568 tokens: 85 of them hidden in 28 spans, which make T5's 512 inputs and 114 targets."""
-    spec = tiny_spec(length=568)
-    row = np.full((64, 568), FIRST, np.int32)
-    row[:, 0], row[:, -1] = BEGIN, END
-    is_text = ~VOCABULARY.special[jnp.asarray(row)]
-    draw = jax.jit(partial(segmented_spans, rate=0.15, mean_span=3.0))
-    spans = draw(jax.random.key(0), is_text)
-    number = np.asarray(spans.number)
-    assert ((number >= 0).sum(axis=1) == 85).all()
-    assert (number.max(axis=1) == 27).all()
-    assert not number[np.asarray(~is_text)].min() >= 0
-    lengths = dataclasses.replace(CORRUPTION, documents=1).lengths(568)
-    assert (lengths.read, lengths.written) == (511, 115)  # T5 counts its end, ours are in the row
-    assert most_spans(0.15, 3.0, spec.length) == 28
-    sizes = np.array([np.bincount(line[line >= 0], minlength=28) for line in number])
-    assert sizes.min() == 1
-    # A part of 85 tokens cut at random into 28: one token with chance 27 / 84.
-    deviation = np.sqrt(27 / 84 * 57 / 84 / sizes.size)
-    assert abs((sizes == 1).mean() - 27 / 84) < 5 * deviation
-    # Every row starts with text and ends with a span; between, all places are alike likely.
-    assert (number[:, 1] == -1).all()
-    assert (number[:, -2] == 27).all()
-
-
 def test_weights_targets_and_bytes():
     tokens = tiny_rows(1, batch=32, sparse=True)
     examples = corrupted(tokens)
@@ -167,7 +142,7 @@ def test_rows_do_not_depend_on_devices():
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"rate": 0.0}, "rate=0.0 must lie between"),
+        ({"rate": 0.0}, "rate=0.0 must be above 0"),
         ({"mean_span": 0.5}, "mean_span=0.5 must be at least 1"),
         ({"documents": 0}, "documents=0 must be at least 1"),
     ],
@@ -180,5 +155,22 @@ def test_bad_fields(changes, line):
 def test_rows_that_do_not_fit_the_model(key):
     with pytest.raises(InputError, match="rows of 64 tokens exceed max_length 32 of the encoder"):
         CORRUPTION.init(key, tiny_spec(length=64))
-    with pytest.raises(InputError, match="have 2 spans and there are 1"):
+    many = dataclasses.replace(CORRUPTION, rate=0.4, mean_span=1.5)
+    with pytest.raises(InputError, match="rows of 43 tokens exceed max_length 32 of the decoder"):
+        many.init(key, SPEC)
+    with pytest.raises(
+        InputError,
+        match="sentinels=1 are fewer than the 2 spans of a row of 32 tokens; set sentinels to 128",
+    ):
         dataclasses.replace(CORRUPTION, sentinels=1).init(key, SPEC)
+
+
+def test_one_batch_is_learned():
+    networks = (t5(**{**SHAPE, "depth": 1}), t5(**{**SHAPE, "depth": 1}, causal=True))
+    check_text_is_learned(SpanCorruption(*networks, documents=8, sentinels=14), SPEC)
+
+
+def test_lengths_are_those_of_t5():
+    """568 tokens make T5's 512 inputs and 114 targets, which count an end token; ours are in the row."""
+    lengths = dataclasses.replace(CORRUPTION, documents=1).lengths(568)
+    assert (lengths.read, lengths.written) == (511, 115)

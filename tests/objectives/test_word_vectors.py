@@ -14,6 +14,7 @@ from jaxssl.objectives import WordVectors
 from jaxssl.objectives.batches.batch import Text, Vocabulary
 from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.step import create_state, make_step
+from tests.objectives.learned_by_heart import check_learned
 from tests.tiny import BEGIN, END, FIRST, PAD, tiny_rows, tiny_spec
 
 SPEC = tiny_spec(batch=16)
@@ -132,9 +133,16 @@ def test_words_of_a_topic_lie_together(model):
     [
         ({"model": "glove"}, "use skip_gram or cbow"),
         ({"window": 0}, "window=0 must be at least 1"),
-        ({"subsample": 0.0}, "1 keeps every word"),
+        ({"subsample": 0.0}, "subsample=0.0 must be above 0"),
     ],
 )
 def test_bad_fields(changes, line):
     with pytest.raises(InputError, match=line):
         dataclasses.replace(SKIP_GRAM, **changes)
+
+
+@pytest.mark.parametrize("model", ["skip_gram", "cbow"])
+def test_one_batch_is_learned_by_heart(model):
+    """Most words occur once: nothing contradicts what is learned."""
+    rare = tiny_spec(batch=4, length=16, vocab_size=2000)
+    check_learned(WordVectors(16, model=model, subsample=1.0), rare, 80, 4.0, 0.1)

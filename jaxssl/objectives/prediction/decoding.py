@@ -90,8 +90,10 @@ def make_model(
     key: Array,
     encoder: TransformerConfig,
     decoder: TransformerConfig,
-    spec: Any,
-    sentinels: int = 0,
+    vocab_size: int,
+    *,
+    read: int,
+    written: int,
 ) -> EncoderDecoder:
     """Makes an encoder and a decoder with one embedding table.
 
@@ -99,15 +101,16 @@ def make_model(
       key: Random key.
       encoder: Configuration of the encoder.
       decoder: Configuration of the decoder.
-      spec: Description of the rows.
-      sentinels: Rows of the table above the vocabulary.
+      vocab_size: Rows of the table, sentinels among them.
+      read: Tokens of an input row.
+      written: Tokens of a written row.
 
     Raises:
       InputError: The rows are longer than a network allows.
     """
-    check_length(encoder, spec.length, network="encoder")
-    check_length(decoder, spec.length, network="decoder")
-    return EncoderDecoder(key, encoder, decoder, spec.vocab_size + sentinels)
+    check_length(encoder, read, network="encoder")
+    check_length(decoder, written, network="decoder")
+    return EncoderDecoder(key, encoder, decoder, vocab_size)
 
 
 def decoding_loss(

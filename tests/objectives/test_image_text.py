@@ -1,0 +1,83 @@
+"""CLIP and SigLIP against their formulas; rows without a caption; the bound of the temperature."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.objectives.batches.batch import Images, Text
+from jaxssl.objectives.image_text import bounded
+from tests.objectives.learned_by_heart import check_learned
+from tests.objectives.tiny_views import OBJECTIVES, tiny_captions, tiny_pairs_spec
+from tests.objectives.two_views_by_hand import SPEC, VOCABULARY, unit
+from tests.tiny import tiny_image_spec, tiny_images
+
+
+def test_image_text_is_the_formula(key):
+    """Both losses over the images that have a caption; one row has none."""
+    pixels, captions = tiny_images(1), tiny_captions(1)
+    captions[5, 1:] = 0
+    batch = Images(jnp.asarray(pixels), Text(jnp.asarray(captions), VOCABULARY))
+    real = np.arange(16) != 5
+    for name in ("clip", "siglip"):
+        objective = OBJECTIVES[name]
+        model, examples = objective.init(key, SPEC), objective.corrupt(batch, key)
+        state = objective.init_state(model)
+        embeddings = jax.jit(objective.embed)(model, state, examples, key)
+        loss, (_, metrics) = jax.jit(objective.loss)(model, state, examples, key)
+        images, texts = (unit(np.asarray(x, np.float64)[real]) for x in embeddings[:2])
+        cosines = images @ texts.T
+        if name == "clip":
+            logits = cosines / 0.07
+            rows, columns = (
+                (np.log(np.exp(x).sum(axis=1)) - np.diag(x)).mean() for x in (logits, logits.T)
+            )
+            wanted = (rows + columns) / 2
+        else:
+            signs = 2 * np.eye(15) - 1
+            wanted = np.log1p(np.exp(-signs * (cosines / 0.1 - 10))).sum() / 15
+        np.testing.assert_allclose(loss, wanted, rtol=2e-4)
+        assert metrics["loss"].weight == 15
+        right = (np.argmax(cosines, axis=1) == np.arange(15)).mean()
+        assert metrics["accuracy"].number() == pytest.approx(right)
+
+
+def test_temperature_has_a_bound_and_comes_back_from_it():
+    value, slope = jax.value_and_grad(lambda x: jnp.exp(bounded(x)))(jnp.array(9.0))
+    assert value == pytest.approx(100.0)
+    assert slope == pytest.approx(100.0)
+    assert float(bounded(jnp.array(1.5))) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "first", "last"),
+    [("clip", {"temperature": 0.5}, 2.0, 0.1), ("siglip", {}, 5.0, 0.2)],
+)
+def test_one_batch_is_learned_by_heart(name, changes, first, last):
+    objective = dataclasses.replace(OBJECTIVES[name], **changes)
+    check_learned(objective, tiny_pairs_spec(batch=8), 120, first, last)
+
+
+def test_images_without_captions_are_refused(key):
+    objective = OBJECTIVES["clip"]
+    with pytest.raises(InputError, match="the images have no captions"):
+        objective.init(key, tiny_image_spec())
+    with pytest.raises(InputError, match="the images have no captions"):
+        objective.corrupt(Images(jnp.asarray(tiny_images())), key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"temperature": 0.001}, "temperature=0.001 must be at least 0.01"),
+        ({"kind": "clop"}, "kind='clop' is unknown; use clip or siglip"),
+        ({"pooling": "last"}, "pooling='last' is unknown; use mean or cls"),
+        ({"width": 0}, "width=0 must be at least 1"),
+    ],
+)
+def test_bad_fields(changes, line):
+    with pytest.raises(InputError, match=line):
+        dataclasses.replace(OBJECTIVES["clip"], **changes)

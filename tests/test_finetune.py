@@ -248,7 +248,7 @@ WRONG = {  # changes of the flags, and what the message says
     "missing file": (["--data.train", "nowhere.tsv"], "nowhere.tsv does not exist"),
     "missing column": (["--data.text", "txt"], "no column 'txt'; it has sentence, label"),
     "missing checkpoint": (["--task.checkpoint", "nowhere"], "nowhere is no run"),
-    "too long": (["--data.length", "999"], "length 999 must be from 4 to max_length 32"),
+    "too long": (["--data.length", "999"], "length 999 must be from 4 to the checkpoint's max_length 32"),
     "metric": (["--metric", "acc"], "metric 'acc' is none of accuracy, f1_macro, mcc, loss, f1"),
     "field": (["--task.poolling", "mean"], "the nearest is --task.pooling"),
     "batch": (["--batch", "0"], "batch=0 must be at least 1"),

@@ -151,7 +151,7 @@ def test_a_loss_that_is_no_number_names_step_and_rows(rows, tmp_path):
         InputError, match=r"is (nan|inf) at step \d+, of rows \d+.*words 0#"
     ) as told:
         train.run(broken)
-    assert "--optimizer.peak" in str(told.value)
+    assert "the optimizer's peak" in str(told.value)
     assert load_pretrained(tmp_path / "run").step == 2
 
 

@@ -20,8 +20,8 @@ QUICK, IMAGES = "configs/quickstart.py", "configs/simclr_cifar10.py"
         (["--config", QUICK, "--steps", "0"], "steps=0 must be at least 1"),
         (["--config", QUICK, "--microbatches", "7"], "cannot be cut into 7"),
         (["--config", QUICK, "--objective.rate", "2"], "rate=2.0 must be above 0 and below 1"),
-        (["--config", QUICK, "--objective.encoder.heads", "5"], "heads 5 does not divide"),
-        (["--config", IMAGES, "--objective.views.flip", "2"], "flip=2.0 must lie between 0 and 1"),
+        (["--config", QUICK, "--objective.encoder.heads", "5"], "heads=5 does not divide"),
+        (["--config", IMAGES, "--objective.views.flip", "2"], "flip=2.0 must be between 0 and 1"),
     ],
 )
 def test_bad_flags_get_one_line(flags, line, capsys):

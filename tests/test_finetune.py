@@ -114,6 +114,7 @@ def test_every_recipe_takes_two_steps(path, checkpoint, tmp_path, capsys):
     assert 0 <= summary["mean"]["test"]["accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_learns_a_word_from_scratch_with_several_seeds(checkpoint, tmp_path, capsys):
     config = small(
         checkpoint, tmp_path, steps=0, epochs=6, evaluate_every=50, seeds=(0, 3), from_scratch=True
@@ -188,6 +189,7 @@ def test_pretrained_and_scratch_begin_apart_and_a_decoder_takes_its_last_state(
     assert (tmp_path / "two" / "run" / "scratch").is_dir()
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_results(checkpoint, tmp_path):
     first, second = (
         finetune.run(
@@ -248,7 +250,10 @@ WRONG = {  # changes of the flags, and what the message says
     "missing file": (["--data.train", "nowhere.tsv"], "nowhere.tsv does not exist"),
     "missing column": (["--data.text", "txt"], "no column 'txt'; it has sentence, label"),
     "missing checkpoint": (["--task.checkpoint", "nowhere"], "nowhere is no run"),
-    "too long": (["--data.length", "999"], "length 999 must be from 4 to the checkpoint's max_length 32"),
+    "too long": (
+        ["--data.length", "999"],
+        "length 999 must be from 4 to the checkpoint's max_length 32",
+    ),
     "metric": (["--metric", "acc"], "metric 'acc' is none of accuracy, f1_macro, mcc, loss, f1"),
     "field": (["--task.poolling", "mean"], "the nearest is --task.pooling"),
     "batch": (["--batch", "0"], "batch=0 must be at least 1"),

@@ -93,7 +93,9 @@ def test_it_resumes_bitwise(recipe, run, tmp_path):
 def test_its_loss_on_eight_devices_is_that_of_one(recipe, run, tmp_path):
     """In two microbatches on one device; without dropout, whose bits every microbatch draws anew."""
     assert jax.device_count() == 8
-    config = dataclasses.replace(recipe, run=str(tmp_path / "one"), mesh=OneDevice(), microbatches=2)
+    config = dataclasses.replace(
+        recipe, run=str(tmp_path / "one"), mesh=OneDevice(), microbatches=2
+    )
     train.run(config)
     np.testing.assert_allclose(losses_of(config.run), losses_of(run), rtol=1e-5)
 

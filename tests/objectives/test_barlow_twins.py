@@ -22,6 +22,7 @@ def test_is_the_formula(key):
     check_formula("barlow_twins", key, loss)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     check_learned(OBJECTIVES["barlow_twins"], tiny_image_spec(batch=8), 80, 3.0, 0.2)
 

@@ -18,6 +18,7 @@ def test_is_the_formula(key):
     check_formula("byol", key, loss)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     check_learned(OBJECTIVES["byol"], tiny_image_spec(batch=8), 80, 2.0, 0.2)
 

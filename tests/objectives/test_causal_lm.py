@@ -82,6 +82,7 @@ def test_every_size_of_a_prefix_is_equally_likely():
     assert np.abs(counts[1:5] - 1000).max() < 5 * np.sqrt(1000 * 3 / 4)
 
 
+@pytest.mark.slow
 def test_a_prefix_lm_learns_one_batch():
     check_text_is_learned(PREFIX, SPEC)
 

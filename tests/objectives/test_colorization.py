@@ -91,6 +91,7 @@ def test_colours_are_told_from_the_lightness():
     )
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     """What is left is mostly the entropy of soft targets, about 1.2."""
     objective = dataclasses.replace(OBJECTIVE, decoder_width=16)

@@ -179,6 +179,7 @@ def test_the_bottleneck_is_all_that_the_decoder_sees(key):
     assert not gradient[~seen].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["denoising", "autoencoder"])
 def test_one_batch_is_learned(name):
     denoising = dataclasses.replace(

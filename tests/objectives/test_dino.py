@@ -82,6 +82,7 @@ def test_dino_begins_with_a_low_temperature_and_prototypes_that_stay(key):
         assert all(not np.asarray(leaf).any() for leaf in jax.tree.leaves(of_parts))
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     """What is left is the entropy of the teacher's softmax, 0.08 at this temperature."""
     objective = dataclasses.replace(OBJECTIVES["dino"], teacher_temperature=0.01)

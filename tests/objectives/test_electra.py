@@ -165,6 +165,7 @@ def test_the_generator_may_be_right_unless_it_must_not(disallow, learned):
     assert same[:, hidden].any() != disallow
 
 
+@pytest.mark.slow
 def test_overfits_one_batch():
     """One masking, the draws anew at every step: the generator recalls, the discriminator is sure."""
     model, examples = example(ELECTRA)

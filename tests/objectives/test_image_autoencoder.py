@@ -84,6 +84,7 @@ def test_another_size_of_image():
     assert model.decode(jnp.zeros((2, 64)), "float32").shape == (2, 20, 20, 3)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     """Three images in 120 steps, whose views and corruption stay the same."""
     spec = tiny_image_spec(batch=3)

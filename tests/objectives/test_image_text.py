@@ -52,6 +52,7 @@ def test_temperature_has_a_bound_and_comes_back_from_it():
     assert float(bounded(jnp.array(1.5))) == 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes", "first", "last"),
     [("clip", {"temperature": 0.5}, 2.0, 0.1), ("siglip", {}, 5.0, 0.2)],

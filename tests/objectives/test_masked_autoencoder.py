@@ -108,6 +108,7 @@ def test_microbatches_add_up():
     assert parts == pytest.approx(float(loss(model, (), examples, None)[0]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     """Three images in 120 steps, whose views and corruption stay the same."""
     spec = tiny_image_spec(batch=3)

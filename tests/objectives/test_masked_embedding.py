@@ -99,6 +99,7 @@ def test_microbatches_do_not_change_the_gradient(key):
     assert float(difference / optax.tree.norm(exact)) < 1e-5
 
 
+@pytest.mark.slow
 def test_overfits_one_batch_and_carries_its_targets():
     """Rows of one word each, so that hiding other places at every step changes nothing."""
     objective = dataclasses.replace(FROZEN, rate=0.15)

@@ -56,6 +56,7 @@ def test_loss_is_the_mean_over_images_and_turns():
     assert parts == pytest.approx(float(found), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     check_learned(OBJECTIVE, tiny_image_spec(batch=8), 60, 1.3, 0.1)
 

@@ -56,6 +56,7 @@ def test_simsiam_holds_its_targets_fixed(key):
     assert relative_difference(wanted, gradient(free)) > 0.1
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     check_learned(OBJECTIVES["simsiam"], tiny_image_spec(batch=8), 80, -0.5, -0.9)
 

@@ -165,6 +165,7 @@ def test_rows_that_do_not_fit_the_model(key):
         dataclasses.replace(CORRUPTION, sentinels=1).init(key, SPEC)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned():
     networks = (t5(**{**SHAPE, "depth": 1}), t5(**{**SHAPE, "depth": 1}, causal=True))
     check_text_is_learned(SpanCorruption(*networks, documents=8, sentinels=14), SPEC)

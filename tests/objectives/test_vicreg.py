@@ -24,6 +24,7 @@ def test_is_the_formula(key):
     check_formula("vicreg", key, loss)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
     check_learned(OBJECTIVES["vicreg"], tiny_image_spec(batch=8), 80, 20.0, 5.0)
 

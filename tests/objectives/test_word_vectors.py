@@ -141,6 +141,7 @@ def test_bad_fields(changes, line):
         dataclasses.replace(SKIP_GRAM, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["skip_gram", "cbow"])
 def test_one_batch_is_learned_by_heart(model):
     """Most words occur once: nothing contradicts what is learned."""

@@ -195,7 +195,7 @@ def test_settings_that_cannot_be():
         Classify().network(gpt2(**SHAPE))
     with pytest.raises(InputError, match="use cls, mean or last"):
         Classify(pooling="max")
-    with pytest.raises(InputError, match="dropout=1.0 must lie"):
+    with pytest.raises(InputError, match="dropout=1.0 must be at least 0 and below 1"):
         Classify(dropout=1.0)
 
 

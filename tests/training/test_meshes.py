@@ -159,6 +159,7 @@ def collectives(name, mesh):
     return found
 
 
+@pytest.mark.slow
 def test_data_parallel_steps_exchange_sums_alone():
     """Nothing of the batch is gathered, and parameters are not: gradients and counts are summed."""
     # "next" takes texts from other rows

@@ -50,7 +50,10 @@ def relative_difference(first, second):
     return float(optax.tree.norm(difference) / optax.global_norm(first))
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    "name",
+    ["masked", "causal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("pairs", "electra"))],
+)
 def test_microbatches_and_devices_do_not_change_the_gradient(name):
     """Relative to the norm: 1e-5 in float32."""
     objective = OBJECTIVES[name]

@@ -172,6 +172,7 @@ def test_what_cannot_be_loaded_says_why(checkpoint, tmp_path):
         load_finetuned(config.folder).predict(["a"], ["b"])
 
 
+@pytest.mark.slow
 def test_pretrained_and_scratch_begin_apart_and_a_decoder_takes_its_last_state(
     checkpoint, decoder, tmp_path
 ):

@@ -87,6 +87,7 @@ def test_a_run_from_s3_equals_the_one_from_disk(s3, bucket, rows, tmp_path, batc
     assert (there.step, digest(there.model)) == (here.step, digest(here.model))
 
 
+@pytest.mark.slow
 def test_a_store_that_dies_takes_no_checkpoint_with_it(s3, bucket, rows, capsys, monkeypatch):
     url = f"{bucket}/runs/y"
     config = shrink(QUICK, str(rows), url)

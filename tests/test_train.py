@@ -35,6 +35,14 @@ RECIPES = sorted(
 # NAME.json: twenty losses of the shrunk recipe of that name; WRITE_GOLDEN=1 writes what is there anew.
 GOLDEN = Path("tests/golden")
 TRAINED = [path for path in RECIPES if (GOLDEN / f"{path.stem}.json").exists()]
+KINDS = (
+    "quickstart",
+    "gpt2_tiny",
+    "electra_small",
+    "t5_tiny",
+    "skip_gram_novels",
+    "simclr_cifar10",
+)
 TWINS = [path for path in RECIPES if path not in TRAINED]  # of a recipe that is trained
 QUICK, GPT, ELECTRA = (
     f"configs/{name}.py" for name in ("quickstart", "gpt2_tiny", "electra_small")
@@ -54,9 +62,8 @@ def state_digest(run):
 
 
 def marks_of(path):
-    """Recipes for text are quick tests, and two of those for images."""
-    is_quick = not path.stem.endswith("_cifar10") or path.stem in ("simclr_cifar10", "mae_cifar10")
-    return () if is_quick else pytest.mark.slow
+    """A few kinds of objectives are quick tests; the others are slow."""
+    return () if path.stem in KINDS else pytest.mark.slow
 
 
 @pytest.mark.parametrize("path", TWINS, ids=lambda path: path.stem)
@@ -143,6 +150,7 @@ def test_sigterm_saves_and_leaves(rows, tmp_path, capsys):
     assert state_digest(tmp_path / "run")[0] == 4
 
 
+@pytest.mark.slow
 def test_latest_and_best_are_kept(rows, tmp_path):
     config = shrink(
         QUICK, rows, tmp_path / "run", steps=5, save_every=1, evaluate_every=1, keep=Keep(latest=1)

@@ -165,6 +165,7 @@ def test_float64() -> None:
             np.testing.assert_allclose(slope, numerical, rtol=1e-6, atol=1e-8, err_msg=name)
 
 
+@pytest.mark.slow
 def test_vmap_jvp_and_checkpoint() -> None:
     """All three at once, of two examples, against each by itself."""
     examples = [example(5, seed=seed) for seed in (0, 1)]

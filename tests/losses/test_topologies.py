@@ -43,8 +43,14 @@ SIZES = [  # devices, and whether they have different numbers of tokens and exam
 ]
 
 
+QUICK = ("pmap", "shard_map")
+
+
 @pytest.mark.parametrize(("count", "uneven"), SIZES)
-@pytest.mark.parametrize("topology", TOPOLOGIES)
+@pytest.mark.parametrize(
+    "topology",
+    [pytest.param(t, marks=() if t in QUICK else pytest.mark.slow) for t in TOPOLOGIES],
+)
 def test_value_and_gradient(topology: str, count: int, uneven: bool) -> None:
     params, reference = on_one_device(all_losses, uneven)
     for result in programs(topology, all_losses, count)(params, cases.make_batch(uneven)):

@@ -61,7 +61,10 @@ def test_weights_add_up_to_one(second_task):
         np.testing.assert_allclose(examples.pair_weights.sum(), 1.0, rtol=1e-6)
 
 
-@pytest.mark.parametrize("objective", [MASKED, LOCAL], ids=["bert", "modernbert"])
+@pytest.mark.parametrize(
+    "objective",
+    [pytest.param(MASKED, id="bert", marks=pytest.mark.slow), pytest.param(LOCAL, id="modernbert")],
+)
 def test_one_documents_loss_has_no_gradient_by_another(objective, key, monkeypatch):
     """The Jacobian of the first document's loss by the second one's embeddings is exactly zero."""
     loss, gradient = gradient_by_another_document(objective, key, monkeypatch)

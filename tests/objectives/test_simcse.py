@@ -124,6 +124,7 @@ def relative_difference(first, second):
     return float(optax.tree.norm(difference) / optax.tree.norm(first))
 
 
+@pytest.mark.slow
 def test_microbatches_keep_all_negatives():
     """k microbatches of m are one batch of k m, on 1 and 8 devices: relative to the norm 1e-5."""
     still = Still(STILL, pooling="projector", texts=3, masked_lm_weight=0.1)

@@ -73,6 +73,7 @@ def test_learns_the_presence_of_a_word(name):
     assert right_share(task, model, texts(1)) > 0.95
 
 
+@pytest.mark.slow
 def test_learns_which_text_of_a_pair_has_the_word():
     task = TASKS["cls"][1]
     model = train(task, NETWORKS["bert"], texts(0, pairs=True))
@@ -129,6 +130,7 @@ def test_parts_of_a_batch_add_up(name):
     assert float(whole[2]["loss"][0]) == pytest.approx(11 * float(whole[0]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_that_fill_up_give_no_gradient():
     task = Classify()
     model = task.init(jax.random.key(1), NETWORKS["bert"], SPEC)

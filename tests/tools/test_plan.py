@@ -143,6 +143,7 @@ def test_search_needs_a_compiler(recipe, capsys, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_page_and_its_json(recipe, tmp_path, capsys):
     page = str(tmp_path / "deep" / "plan.json")
     options = ["--length", "16", "--vocab-size", "64", "--objective.encoder.depth", "1"]

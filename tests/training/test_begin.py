@@ -36,6 +36,7 @@ def simcse(masked, run, **changes):
     )
 
 
+@pytest.mark.slow
 def test_simcse_starts_from_masked_lm(masked, rows, tmp_path, capsys):
     """Every parameter is that of the run before the first step; a resumed run does not need it."""
     config = simcse(masked, tmp_path / "run", steps=1)

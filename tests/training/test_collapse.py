@@ -35,7 +35,7 @@ def test_it_warns_once_after_some_reports_in_a_row():
 def test_it_ends_the_run_on_request():
     watch = CollapseWatch(CollapseAlarm(reports=2, stop=True))
     watch.look(1, LOW)
-    with pytest.raises(Collapsed, match=r"up to step 2; lower --optimizer.peak"):
+    with pytest.raises(Collapsed, match=r"up to step 2; lower the optimizer's peak"):
         watch.look(2, LOW)
 
 

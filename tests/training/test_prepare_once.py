@@ -47,9 +47,7 @@ def test_the_first_host_prepares_and_the_second_waits(config, monkeypatch, capfd
 
 def test_the_others_wait_no_longer_than_they_may(config):
     config = dataclasses.replace(config, hosts=Hosts(prepare_within=0.05))
-    with pytest.raises(
-        InputError, match=r"host 1 has waited for 0.05 s, .* --hosts.prepare-within"
-    ):
+    with pytest.raises(InputError, match=r"host 1 has waited for 0.05 s, .* hosts.prepare_within"):
         module.prepare_once(config, host=1, hosts=2)
 
 

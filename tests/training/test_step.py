@@ -84,6 +84,7 @@ def config(**changes):
     return SimpleNamespace(**{**fields, **changes})
 
 
+@pytest.mark.slow
 def test_overfits_one_batch():
     mesh = Mesh().make(jax.devices()[:1])
     optimizer = optax.adam(3e-3)
@@ -100,6 +101,7 @@ def test_overfits_one_batch():
     assert 0 < moved < 0.1
 
 
+@pytest.mark.slow
 def test_rows_of_padding_alone_give_no_gradient_and_no_nan():
     empty = jnp.full((16, 32), PAD, jnp.int32)
     for objective in OBJECTIVES.values():

@@ -99,9 +99,7 @@ def make_preprocessing(objective: Any) -> Callable[[Array], Array]:
 
 def whole_views(views: Augmentation) -> Augmentation:
     """Returns an augmentation that only resizes and normalises the images, as `views` does."""
-    return Augmentation(
-        size=views.size, crop=None, flip=0.0, mean=views.mean, std=views.std
-    )
+    return Augmentation(size=views.size, crop=None, flip=0.0, mean=views.mean, std=views.std)
 
 
 def views_of(value: Any) -> list[Augmentation]:

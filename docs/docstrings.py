@@ -31,6 +31,8 @@ def convert(app: Any, what: str, name: str, value: Any, options: Any, lines: lis
     text = "\n".join(lines)
     if inspect.isclass(value):  # help() shows the fields there; here they follow one by one
         text = text.partition(f"\n{HEADING}\n")[0]
+    if what == "data" and text.strip() == inspect.getdoc(type(value)):
+        text = ""  # a constant without a docstring has that of its type
     text = to_rst(text)
     if what in ("attribute", "data", "property"):
         # A colon in the first line is no type, which napoleon would take it for.
@@ -72,4 +74,5 @@ def show_default_as_written(app: Any, domain: str, kind: str, content: nodes.Ele
             continue
         declaration, _ = field_docstrings(kind_of_owner).get(name, ("", ""))
         written = declaration.partition(" = ")[2]
-        part.children = [nodes.Text(f" = {written}" if written else "")]
+        part.clear()
+        part += nodes.Text(f" = {written}" if written else "")

@@ -39,10 +39,10 @@ def reference_of(name: str) -> str:
 
 
 def groups(package: ModuleType) -> dict[str, list[str]]:
-    """Returns the import paths of the exported names, by the module that defines them."""
+    """Returns the import paths of the exported names by the module that defines them, as they stand there."""
     found: dict[str, list[str]] = {}
     for owner in owners(package):
-        for name in sorted(public_names(owner), key=str.lower):
+        for name in sorted(public_names(owner), key=lambda name: _line(getattr(owner, name))):
             module = _module_of(owner, getattr(owner, name))
             found.setdefault(module, []).append(f"{owner.__name__}.{name}")
     return dict(sorted(found.items(), key=lambda item: (item[0] != package.__name__, item[0])))
@@ -69,6 +69,12 @@ def _module_of(owner: ModuleType, value: Any) -> str:
     """Returns the module of the project that defines a value; the owner itself for a constant."""
     name = getattr(value, "__module__", None) or owner.__name__
     return name if name.startswith("jaxssl") else owner.__name__
+
+
+def _line(value: Any) -> int:
+    """Returns the line on which a class or function is defined; 0 for a constant."""
+    is_code = inspect.isclass(value) or inspect.isfunction(value)
+    return inspect.getsourcelines(value)[1] if is_code else 0
 
 
 def directive(path: str) -> str:

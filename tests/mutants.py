@@ -140,7 +140,7 @@ MUTANTS = [
         "jaxssl/objectives/batches/batch.py",
         "return real / jnp.maximum(total, 1.0), total",
         "return real / real.size, total",
-        "tests/objectives/test_masked_lm.py tests/objectives/test_language_models.py",
+        "tests/objectives/test_masked_lm.py tests/objectives/batches/test_batch.py",
     ),
 ]
 LOSSES = [

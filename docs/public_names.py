@@ -83,7 +83,7 @@ def directive(path: str) -> str:
     value = getattr(importlib.import_module(owner), name)
     if inspect.isclass(value):
         return f".. autoclass:: {path}\n   :members:\n   :special-members: __call__\n"
-    return f".. auto{'function' if callable(value) else 'data'}:: {path}\n"
+    return f".. auto{'function' if inspect.isroutine(value) else 'data'}:: {path}\n"
 
 
 def _rst(text: str) -> str:

@@ -40,7 +40,13 @@ def to_rst(docstring: str) -> str:
 
 def prose(text: str) -> str:
     """Returns paragraphs with their inline markup converted and their other blocks as literal blocks."""
-    return "\n\n".join(_block(lines) for lines in _blocks(text)) + "\n\n"
+    joined: list[list[str]] = []
+    for lines in _blocks(text):
+        if joined and _is_indented(lines[0]) and _is_indented(joined[-1][0]):
+            joined[-1] += ["", *lines]  # one block of code with an empty line in it
+        else:
+            joined.append(lines)
+    return "\n\n".join(map(_block, joined)) + "\n\n"
 
 
 def inline(text: str) -> str:

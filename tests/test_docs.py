@@ -87,11 +87,11 @@ def test_reference_has_every_exported_name(module_of_docs):
 def test_docstrings_become_restructured_text(module_of_docs):
     to_rst = module_of_docs("restructured_text").to_rst
     text = to_rst(
-        "Computes a*b for `x_`.\n\nThe equation:\n\n    y = a * x_\n\nbatch    rows\n\n"
+        "Computes a*b for `x_`.\n\nThe equations:\n\n    y = a * x_\n\n    z = y\n\nbatch    rows\n\n"
         "Args:\n  x_: Rows, `[batch]`.\n\nReturns:\n  The parts by name: a, b.\n"
     )
     assert "Computes a\\*b for ``x_``." in text
-    assert "::\n\n        y = a * x_" in text
+    assert "::\n\n        y = a * x_\n    \n        z = y\n" in text
     assert "::\n\n    batch    rows" in text
     assert "Args:\n  x\\_: Rows, ``[batch]``." in text
     assert ":returns:\n    The parts by name: a, b." in text

@@ -59,7 +59,14 @@ def start(folder: Path, name: str) -> Any:
     folder = folder.resolve()
     paths = os.pathsep.join(str(path) for path in (folder, folder / "benchmarks"))
     return subprocess.Popen(
-        [sys.executable, __file__, ".", "--serve", name],
+        [
+            sys.executable,
+            "-P",
+            Path(__file__).resolve(),
+            ".",
+            "--serve",
+            name,
+        ],  # -P: not this folder
         cwd=folder,
         env={**os.environ, "PYTHONPATH": paths},
         stdin=subprocess.PIPE,

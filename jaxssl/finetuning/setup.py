@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from jaxssl.data.labelled.example_batches import ExampleBatches, LabelledSpec
 from jaxssl.data.labelled.texts import Labelled, LabelledData
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.batches.batch import Ratio
 from jaxssl.optimizers.layer_decay import scale_by_layer
@@ -70,9 +70,7 @@ class Finetuning:
     """Number of steps between two lines of the log."""
 
     def __post_init__(self) -> None:
-        for name in ("batch", "microbatches", "evaluate_batch", "report_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
+        check_at_least(self, 1, "batch", "microbatches", "evaluate_batch", "report_every")
         if self.steps < 0 or self.evaluate_every < 0:
             raise InputError("steps and evaluate_every must not be negative; 0 goes by epochs")
         if not self.steps and self.epochs <= 0:

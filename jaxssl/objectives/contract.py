@@ -179,16 +179,9 @@ class ContrastiveObjective(Objective):
 
 def check_objective(objective: Any) -> None:
     """Raises `InputError` where `objective` lacks a method that a run calls."""
-    for name in (
-        "init",
-        "corrupt",
-        "loss",
-        "init_state",
-        "follow",
-        "network",
-        "inputs",
-        "counts_tokens",
-    ):
+    public = [name for name in vars(Objective) if not name.startswith("_")]
+    required = Objective.__abstractmethods__
+    for name in sorted(public, key=lambda name: name not in required):  # these are told first
         if not hasattr(objective, name):
             raise InputError(
                 f"objective {type(objective).__name__} has no `{name}`; let its class inherit from "

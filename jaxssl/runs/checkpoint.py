@@ -173,9 +173,7 @@ class Checkpoints:
         step = self.best_step()
         if step is None:
             raise InputError(f"{self.folder} holds no checkpoint yet; train it first")
-        wanted = jax.tree.map(lambda leaf: _abstract(leaf, sharding), model)
-        nested = _read(self.manager, step, {"model": to_dict(wanted)}, partial=True)
-        return step, from_nested(model, nested["model"])
+        return step, self.restore_parts(step, {"model": model}, sharding)["model"]
 
     def restore_parts(
         self, step: int, template: dict[str, Tree], sharding: Any = None
@@ -185,7 +183,8 @@ class Checkpoints:
         Args:
           step: Step of a checkpoint.
           template: Structure, shapes and dtypes of each wanted part, by its name ("model", "average", …).
-          sharding: Sharding of every array; None puts all arrays on the first device of this host.
+          sharding: Sharding of every array; None takes that of each array of `template`, and the first
+            device of this host for shapes that have none.
 
         Returns:
           The parts by name, in the structure of `template`.
@@ -193,10 +192,13 @@ class Checkpoints:
         Raises:
           InputError: The checkpoint cannot be read, or its arrays have other shapes.
         """
-        if sharding is None:
-            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+        def abstract(leaf: Any) -> Any:
+            return _abstract(leaf, sharding or leaf.sharding or first)
+
         wanted = {
-            part: to_dict(jax.tree.map(lambda leaf: _abstract(leaf, sharding), tree))
+            part: to_dict(jax.tree.map(abstract, tree))
             for part, tree in template.items()
             if jax.tree.leaves(tree)
         }

@@ -53,7 +53,7 @@ def run_recipe(command: str, options: argparse.Namespace) -> None:
     check_command(command, options.recipe)
     arguments = ["--config", str(recipe_file(options.recipe)), *options.flags]
     if HELP & set(options.flags):
-        show_fields(command, options.recipe, arguments)
+        print_fields(command, options.recipe, arguments)
     else:
         run_page(command, arguments)
 
@@ -66,7 +66,7 @@ def check_command(command: str, recipe: str) -> None:
             raise InputError(f"{recipe} is run by another command: jaxssl {right} {recipe}")
 
 
-def show_fields(command: str, recipe: str, arguments: list[str]) -> None:
+def print_fields(command: str, recipe: str, arguments: list[str]) -> None:
     """Prints every field of a recipe that a flag can change, and ends the program.
 
     Args:

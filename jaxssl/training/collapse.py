@@ -8,7 +8,7 @@ while, so only several reports in a row count.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least
 
 
 class Collapsed(InputError):
@@ -29,8 +29,7 @@ class CollapseAlarm:
     """Whether the run ends with an error then; otherwise it prints a warning."""
 
     def __post_init__(self) -> None:
-        if self.reports < 1:
-            raise InputError(f"reports={self.reports} must be at least 1")
+        check_at_least(self, 1, "reports")
         for name in ("spread", "effective_rank"):
             if getattr(self, name) < 0:
                 raise InputError(

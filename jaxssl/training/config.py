@@ -15,7 +15,7 @@ import tyro
 
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.rows import RowReader, Rows
-from jaxssl.errors import InputError, causes
+from jaxssl.errors import InputError, causes, check_at_least
 from jaxssl.help_text import without_fields
 from jaxssl.objectives.contract import check_objective
 from jaxssl.optimizers.recipes import AdamW
@@ -79,12 +79,8 @@ class Pretraining:
     def __post_init__(self) -> None:
         check_objective(self.objective)
         positive = ("steps", "microbatches", "report_every", "evaluate_every", "save_every")
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
-        for name in ("restarts", "probe_images"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}={getattr(self, name)} must not be negative")
+        check_at_least(self, 1, *positive)
+        check_at_least(self, 0, "restarts", "probe_images")
         if self.data.batch % self.microbatches:
             raise InputError(
                 f"data.batch={self.data.batch} cannot be cut into {self.microbatches} microbatches; "

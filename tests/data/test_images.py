@@ -7,41 +7,29 @@ import pytest
 
 from jaxssl.data.images import Images, ImageSpec, open_images
 from jaxssl.data.prepared.image_manifest import NO_LABEL, read_image_manifest
-from jaxssl.data.preparing.images import Captions, PrepareImages, prepare_images
+from jaxssl.data.preparing.images import Captions, prepare_images
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.rows import TextSpec
-from jaxssl.data.sources.images import CaptionedImages, ImageFiles
+from jaxssl.data.sources.images import CaptionedImages
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.errors import InputError
 from tests.data.tiny_corpus import write_vocabulary
-from tests.data.tiny_images import write_folder
+from tests.data.tiny_images import config_of
 
 QUIET = TextProgress(silent=True)
-
-
-def config_of(folder, **changes):
-    source = ImageFiles(str(folder / "images"))
-    small = {"height": 8, "width": 6, "valid": 0.3, "workers": 1, "shard_bytes": 800}
-    return PrepareImages(**{"source": source, **small, **changes})
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write_folder(tmp_path / "images")
-    return tmp_path
 
 
 def all_batches(reader):
     return [reader.batch(step) for step in range(reader.batches)]
 
 
-def test_every_image_comes_once_with_its_label(folder):
-    manifest = prepare_images(config_of(folder), folder / "set", QUIET)
+def test_every_image_comes_once_with_its_label(image_folder):
+    manifest = prepare_images(config_of(image_folder), image_folder / "set", QUIET)
     assert manifest.labels == ("cat", "dog")
-    assert manifest == read_image_manifest(folder / "set")
+    assert manifest == read_image_manifest(image_folder / "set")
     found = {}
     for split in ("train", "valid"):
-        reader = open_images(Images(str(folder / "set"), 5), split, seed=0, shuffle=False)
+        reader = open_images(Images(str(image_folder / "set"), 5), split, seed=0, shuffle=False)
         assert (reader.spec.height, reader.spec.width, reader.spec.channels) == (8, 6, 3)
         assert reader.spec.classes == 2
         labels = np.concatenate([batch["labels"] for batch in all_batches(reader)])
@@ -54,13 +42,15 @@ def test_every_image_comes_once_with_its_label(folder):
         np.testing.assert_array_equal(pixels[reader.rows :], pixels[again])
         names = reader.documents(np.arange(reader.rows))
         found |= dict(zip(names, labels[: reader.rows].tolist(), strict=True))
-    files = sorted(p.relative_to(folder / "images") for p in (folder / "images").glob("*/*"))
+    files = sorted(
+        p.relative_to(image_folder / "images") for p in (image_folder / "images").glob("*/*")
+    )
     assert found == {file.as_posix(): ("cat", "dog").index(file.parts[0]) for file in files}
 
 
-def test_shuffled_batches_do_not_depend_on_hosts(folder):
-    prepare_images(config_of(folder), folder / "set", QUIET)
-    config = Images(str(folder / "set"), 8)
+def test_shuffled_batches_do_not_depend_on_hosts(image_folder):
+    prepare_images(config_of(image_folder), image_folder / "set", QUIET)
+    config = Images(str(image_folder / "set"), 8)
     whole = open_images(config, seed=3)
     parts = [open_images(config, seed=3, parts=[range(i, i + 4)]) for i in (0, 4)]
     for step in (0, 5, 1):  # several epochs of 16 images, in any order
@@ -70,30 +60,34 @@ def test_shuffled_batches_do_not_depend_on_hosts(folder):
     assert whole.fingerprint != open_images(config, seed=4).fingerprint
 
 
-def test_a_run_remembers_its_images(folder):
-    config = config_of(folder)
-    prepare_images(config, folder / "set", QUIET)
-    data = Images(str(folder / "set"), 8)
+def test_a_run_remembers_its_images(image_folder):
+    config = config_of(image_folder)
+    prepare_images(config, image_folder / "set", QUIET)
+    data = Images(str(image_folder / "set"), 8)
     reader = data.open(seed=0)
-    (folder / "run").mkdir()
-    reader.save_spec(folder / "run")
-    spec, tokenizer = data.read_spec(folder / "run")
+    (image_folder / "run").mkdir()
+    reader.save_spec(image_folder / "run")
+    spec, tokenizer = data.read_spec(image_folder / "run")
     assert (spec.height, spec.width, spec.channels, spec.labels) == (8, 6, 3, ("cat", "dog"))
     assert tokenizer is None
     assert spec.captions is None
 
 
-def test_a_run_remembers_captions(folder):
-    names = sorted(path.relative_to(folder / "images") for path in folder.glob("images/*/*"))
+def test_a_run_remembers_captions(image_folder):
+    names = sorted(
+        path.relative_to(image_folder / "images") for path in image_folder.glob("images/*/*")
+    )
     lines = [json.dumps({"image": name.as_posix(), "caption": "ban"}) for name in names]
-    (folder / "captions.jsonl").write_text("\n".join(lines))
-    source = CaptionedImages(str(folder / "captions.jsonl"), str(folder / "images"))
-    captions = Captions(write_vocabulary(folder), length=8)
-    prepare_images(config_of(folder, source=source, captions=captions), folder / "set", QUIET)
-    reader = Images(str(folder / "set"), 8).open(seed=0)
-    (folder / "run").mkdir()
-    reader.save_spec(folder / "run")
-    spec, tokenizer = Images("elsewhere", 4).read_spec(folder / "run")
+    (image_folder / "captions.jsonl").write_text("\n".join(lines))
+    source = CaptionedImages(str(image_folder / "captions.jsonl"), str(image_folder / "images"))
+    captions = Captions(write_vocabulary(image_folder), length=8)
+    prepare_images(
+        config_of(image_folder, source=source, captions=captions), image_folder / "set", QUIET
+    )
+    reader = Images(str(image_folder / "set"), 8).open(seed=0)
+    (image_folder / "run").mkdir()
+    reader.save_spec(image_folder / "run")
+    spec, tokenizer = Images("elsewhere", 4).read_spec(image_folder / "run")
     assert tokenizer.fingerprint == reader.tokenizer.fingerprint
     assert (spec.batch, spec.captions.length, spec.captions.vocab_size) == (4, 8, 105)
     assert spec.labels == ()
@@ -109,10 +103,10 @@ def test_the_shape_in_words(tmp_path):
     assert with_captions.in_words == "8x6x3 pixels, captions of 7 tokens, vocabulary 105"
 
 
-def test_sets_of_another_shape_do_not_mix(folder):
-    prepare_images(config_of(folder), folder / "a", QUIET)
-    prepare_images(config_of(folder, height=4), folder / "b", QUIET)
-    both = Images((str(folder / "a"), str(folder / "b")))
+def test_sets_of_another_shape_do_not_mix(image_folder):
+    prepare_images(config_of(image_folder), image_folder / "a", QUIET)
+    prepare_images(config_of(image_folder, height=4), image_folder / "b", QUIET)
+    both = Images((str(image_folder / "a"), str(image_folder / "b")))
     with pytest.raises(InputError, match="b has height 4 and .*a has 8; prepare them alike"):
         both.open(seed=0)
 

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxssl.data.preparing.images import PrepareImages
+from jaxssl.data.sources.images import ImageFiles
+
 KINDS = ("L", "LA", "P", "RGB", "RGBA", "CMYK", "1", "I;16")
 
 
@@ -46,3 +49,10 @@ def zip_of(folder: Path, path: Path) -> Path:
             archive.write(file, file.relative_to(folder))
         archive.writestr("__MACOSX/cat/._00.png", b"no image")
     return path
+
+
+def config_of(folder: Path, **changes: object) -> PrepareImages:
+    """How the folder of the fixture `image_folder` is prepared, to 8 x 6 pixels in small shards."""
+    source = ImageFiles(str(folder / "images"))
+    small = {"height": 8, "width": 6, "valid": 0.3, "workers": 1, "shard_bytes": 800}
+    return PrepareImages(**{"source": source, **small, **changes})

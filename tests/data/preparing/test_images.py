@@ -16,41 +16,29 @@ from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.images import CaptionedImages, ImageArrays, ImageFiles
 from jaxssl.errors import InputError
 from tests.data.tiny_corpus import write_vocabulary
-from tests.data.tiny_images import write_folder, zip_of
+from tests.data.tiny_images import config_of, zip_of
 
 QUIET = TextProgress(silent=True)
-
-
-def config_of(folder, **changes):
-    source = ImageFiles(str(folder / "images"))
-    small = {"height": 8, "width": 6, "valid": 0.3, "workers": 1, "shard_bytes": 800}
-    return PrepareImages(**{"source": source, **small, **changes})
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write_folder(tmp_path / "images")
-    return tmp_path
 
 
 def content(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_folder_and_zip_and_any_number_of_workers_give_the_same_bytes(folder):
-    prepare_images(config_of(folder), folder / "one", QUIET)
-    zipped = ImageFiles(str(zip_of(folder / "images", folder / "images.zip")))
-    prepare_images(config_of(folder, source=zipped, workers=2), folder / "two", QUIET)
-    one, two = content(folder / "one"), content(folder / "two")
+def test_folder_and_zip_and_any_number_of_workers_give_the_same_bytes(image_folder):
+    prepare_images(config_of(image_folder), image_folder / "one", QUIET)
+    zipped = ImageFiles(str(zip_of(image_folder / "images", image_folder / "images.zip")))
+    prepare_images(config_of(image_folder, source=zipped, workers=2), image_folder / "two", QUIET)
+    one, two = content(image_folder / "one"), content(image_folder / "two")
     assert one.keys() == two.keys()
     assert {name for name in one if one[name] != two[name]} == {"manifest.json"}  # the source
-    first, second = (read_image_manifest(folder / name) for name in ("one", "two"))
+    first, second = (read_image_manifest(image_folder / name) for name in ("one", "two"))
     assert first.fingerprint == second.fingerprint
 
 
-def test_goes_on_where_it_stopped(folder, monkeypatch):
-    config, written = config_of(folder), []
-    prepare_images(config, folder / "undisturbed", QUIET)
+def test_goes_on_where_it_stopped(image_folder, monkeypatch):
+    config, written = config_of(image_folder), []
+    prepare_images(config, image_folder / "undisturbed", QUIET)
 
     def stops(units, job, workers):
         for unit in units:
@@ -66,36 +54,36 @@ def test_goes_on_where_it_stopped(folder, monkeypatch):
 
     monkeypatch.setattr(prepare_module, "write_units", stops)
     with pytest.raises(KeyboardInterrupt):
-        prepare_images(config, folder / "set", QUIET)
+        prepare_images(config, image_folder / "set", QUIET)
     with pytest.raises(InputError, match="half-written"):
-        read_image_manifest(folder / "set")
+        read_image_manifest(image_folder / "set")
     with pytest.raises(InputError, match="height: 8 -> 4"):
-        prepare_images(dataclasses.replace(config, height=4), folder / "set", QUIET)
-    shard = next(partial_of(folder / "set").glob("units/*.array_record"))
+        prepare_images(dataclasses.replace(config, height=4), image_folder / "set", QUIET)
+    shard = next(partial_of(image_folder / "set").glob("units/*.array_record"))
     shard.write_bytes(shard.read_bytes()[:-1])  # is written again
     monkeypatch.setattr(prepare_module, "write_units", counts)
-    manifest = prepare_images(config, folder / "set", QUIET)
+    manifest = prepare_images(config, image_folder / "set", QUIET)
     assert len(written) == sum(map(len, manifest.splits.values())) + 1
-    assert content(folder / "set") == content(folder / "undisturbed")
+    assert content(image_folder / "set") == content(image_folder / "undisturbed")
     monkeypatch.setattr(ImageFiles, "pictures", lambda *_: 1 / 0)  # nothing is read again
-    assert prepare_images(config, folder / "set", QUIET) == manifest
+    assert prepare_images(config, image_folder / "set", QUIET) == manifest
 
 
-def test_broken_images_are_named_and_left_out_by_choice(folder):
-    (folder / "images" / "cat" / "05.JPG").write_bytes(b"\xff\xd8 torn")
-    config = config_of(folder)
+def test_broken_images_are_named_and_left_out_by_choice(image_folder):
+    (image_folder / "images" / "cat" / "05.JPG").write_bytes(b"\xff\xd8 torn")
+    config = config_of(image_folder)
     with pytest.raises(
         InputError, match="image cat/05.JPG cannot be decoded: .*set on_broken to 'skip'"
     ):
-        prepare_images(config, folder / "set", QUIET)
-    skipping = dataclasses.replace(config, on_broken="skip")  # goes on in the same folder
-    manifest = prepare_images(skipping, folder / "set", QUIET)
+        prepare_images(config, image_folder / "set", QUIET)
+    skipping = dataclasses.replace(config, on_broken="skip")  # goes on in the same image_folder
+    manifest = prepare_images(skipping, image_folder / "set", QUIET)
     assert manifest.skipped == ["cat/05.JPG"]
     assert manifest.total("train", "rows") + manifest.total("valid", "rows") == 23
 
 
-def test_image_text_pairs(folder):
-    vocabulary = write_vocabulary(folder)
+def test_image_text_pairs(image_folder):
+    vocabulary = write_vocabulary(image_folder)
     tokens = Path(vocabulary).read_text(encoding="utf-8").split()
     words = tokens[5:8]
     lines = [
@@ -107,14 +95,14 @@ def test_image_text_pairs(folder):
         for i in range(12)
     ]
     lines.append({**lines[0], "caption": words[2]})  # a second caption of the same image
-    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    source = CaptionedImages(str(folder / "captions.jsonl"), str(folder / "images"))
-    config = config_of(folder, source=source, captions=Captions(vocabulary, length=8))
-    manifest = prepare_images(config, folder / "set", QUIET)
+    (image_folder / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    source = CaptionedImages(str(image_folder / "captions.jsonl"), str(image_folder / "images"))
+    config = config_of(image_folder, source=source, captions=Captions(vocabulary, length=8))
+    manifest = prepare_images(config, image_folder / "set", QUIET)
     assert manifest.labels == ()
     assert sum(manifest.total(split, "cut") for split in manifest.splits) == 2 * 6  # 7 to 12 words
     for split in ("train", "valid"):
-        reader = Images(str(folder / "set"), 4).open(split, seed=0, shuffle=False)
+        reader = Images(str(image_folder / "set"), 4).open(split, seed=0, shuffle=False)
         text = reader.spec.captions
         assert (text.length, text.vocab_size) == (8, len(tokens))
         batch = reader.batch(0)
@@ -126,7 +114,8 @@ def test_image_text_pairs(folder):
             assert row.tolist() == expected + [text.pad] * (8 - len(expected))
     # both captions of an image fall to the same side
     sides = [
-        Images(str(folder / "set"), 4).open(s, seed=0, shuffle=False) for s in ("train", "valid")
+        Images(str(image_folder / "set"), 4).open(s, seed=0, shuffle=False)
+        for s in ("train", "valid")
     ]
     names = [{n.split(":")[1] for n in side.documents(np.arange(side.rows))} for side in sides]
     assert not names[0] & names[1]
@@ -142,14 +131,14 @@ def test_labels_that_are_numbers_are_in_the_order_of_numbers(tmp_path):
     assert prepare_images(config, tmp_path / "set", QUIET).labels == listing.labels
 
 
-def test_every_picture_falls_to_one_side(folder):
-    config = config_of(folder)
+def test_every_picture_falls_to_one_side(image_folder):
+    config = config_of(image_folder)
     divided = list(divide(config, list_all(config)))
     assert sorted(picture.name for _, picture in divided) == sorted(
         picture.name for picture in config.source.pictures()
     )
     assert {split for split, _ in divided} == {"train", "valid"}
-    own = config_of(folder, valid=ImageFiles(str(folder / "images" / "dog")))
+    own = config_of(image_folder, valid=ImageFiles(str(image_folder / "images" / "dog")))
     sides = [split for split, _ in divide(own, list_all(own))]
     assert (sides.count("train"), sides.count("valid")) == (24, 12)
 
@@ -164,9 +153,9 @@ def test_every_picture_falls_to_one_side(folder):
         ({"height": 0}, "height=0 must be at least 1"),
     ],
 )
-def test_values_out_of_bounds(folder, changes, line):
+def test_values_out_of_bounds(image_folder, changes, line):
     with pytest.raises(InputError, match=line):
-        config_of(folder, **changes)
+        config_of(image_folder, **changes)
 
 
 def test_a_caption_needs_room_for_a_token():

@@ -253,6 +253,7 @@ def is_found(mutant: Mutant, folder: Path, environment: dict[str, str]) -> bool:
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     began = time.monotonic()
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    command += ["-m", "slow or not slow"]
     try:
         done = subprocess.run(
             [*command, *mutant.tests.split()],

@@ -159,6 +159,7 @@ def test_the_best_checkpoint_is_scored_and_its_predictions_written(checkpoint, t
     np.testing.assert_allclose(chances, written, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_loaded_says_why(checkpoint, tmp_path):
     config = small(checkpoint, tmp_path)
     with pytest.raises(InputError, match="is no finetuning: it has no finetuning.json"):
@@ -219,6 +220,7 @@ def stop_after(step, config):
         finetune.score = before
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_finished_seeds_stay(checkpoint, tmp_path, capsys):
     whole = finetune.run(small(checkpoint, tmp_path / "whole", seeds=(0, 1)))
     config = small(checkpoint, tmp_path / "parts", seeds=(0, 1))
@@ -241,6 +243,7 @@ def test_another_finetuning_in_the_same_folder_is_refused(checkpoint, tmp_path):
         finetune.run(config)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_is_only_read(checkpoint, tmp_path):
     before = digest(load_pretrained(checkpoint).model)
     finetune.run(small(checkpoint, tmp_path))
@@ -278,6 +281,7 @@ def run_command(checkpoint, folder, *flags):
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
+@pytest.mark.slow
 def test_bad_input_of_the_command_is_one_line_and_exit_code_2(checkpoint, tmp_path):
     """One of the table in a process of its own; the others in this one."""
     flags, message = WRONG["missing column"]

@@ -76,6 +76,7 @@ def test_killed_at_random_moments(tmp_path, kills):
     open_rows(Rows(str(folder)), seed=0).batch(0)
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent(tmp_path):
     """Only the parent is killed: nobody goes on writing behind its back."""
     text = write_text(tmp_path / "text.txt", count=6_000)

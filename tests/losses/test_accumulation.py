@@ -24,7 +24,7 @@ def test_accumulated_microbatches(topology: str, count: int, uneven: bool) -> No
         assert relative_error(result, reference) < TOLERANCE
 
 
-QUICK = ("shard_map", "shard_map unchecked")
+QUICK = ("shard_map",)
 
 
 @pytest.mark.parametrize("uneven", [True, pytest.param(False, marks=pytest.mark.slow)])

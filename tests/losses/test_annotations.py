@@ -4,6 +4,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 def test_annotations_hold() -> None:
     """In a process of its own: checking every call of all tests would make them slow."""
     pytest.importorskip("beartype")

@@ -59,6 +59,7 @@ def test_by_hand():
     np.testing.assert_allclose(loss, 2 * 0.3132617, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [None, 2])
 def test_numerical_gradients(block):
     first, second, weights = example(5, 3)
@@ -74,6 +75,7 @@ def test_numerical_gradients(block):
     check_grads(jax.jit(total), arrays, order=1, modes=["fwd", "rev"], rtol=0.02, atol=0.02)
 
 
+@pytest.mark.slow
 def test_blocks_have_the_gradients_of_the_whole():
     arrays = example(7, 4)
 

@@ -48,6 +48,7 @@ def test_is_one_large_batch(example, microbatches, key):
     assert relative_error(cached(params, rows, jax.random.key(1)), ours) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_dropout_is_replayed_on_devices(example, check_vma, key):
     """8 devices of 2 microbatches, each device with a key of its own, against one batch."""

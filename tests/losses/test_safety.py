@@ -101,6 +101,7 @@ def relative(array: Any, reference: Any) -> float:
     return float(np.linalg.norm(array - reference) / (np.linalg.norm(reference) + 1e-6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision(dtype: Any) -> None:
     x, fixed = example(5, dtype)
@@ -116,6 +117,7 @@ def test_half_precision(dtype: Any) -> None:
             assert relative(gradient, references[side]) < part * by_gradient, (name, side)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "dtype"),
     [
@@ -143,6 +145,7 @@ def test_extremes(rows: int, dtype: Any) -> None:
                 assert all((g == 0).all() for g in gradients.values()), name
 
 
+@pytest.mark.slow
 def test_float64() -> None:
     """Stays float64, and has the slope of the numbers around it."""
     with jax.enable_x64(True):

@@ -45,6 +45,7 @@ def test_constants_by_hand():
     np.testing.assert_allclose(smooth, 0.7 * 0.5514447 + 0.3 * (1.5514447 - 1 / 3), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS)
 def test_numerical_gradient(options):
     logits, targets, weights = example((2, 3, 4))

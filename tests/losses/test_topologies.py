@@ -43,7 +43,7 @@ SIZES = [  # devices, and whether they have different numbers of tokens and exam
 ]
 
 
-QUICK = ("pmap", "shard_map")
+QUICK = ("shard_map",)
 
 
 @pytest.mark.parametrize(("count", "uneven"), SIZES)
@@ -89,6 +89,7 @@ def swap_in(mutation: str, patch: pytest.MonkeyPatch) -> list[str]:
     return list(cases.ALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", ["mean of means", "local softmax"])
 def test_wrong_losses_are_noticed(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     params, batch = cases.make_params(), cases.make_batch(uneven=True)

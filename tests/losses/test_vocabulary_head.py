@@ -86,6 +86,7 @@ def test_gradient_by_positive_weights():
     np.testing.assert_allclose(ours[used], expected[used], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_numerical_gradients_and_forward_mode():
     hidden, kernel, targets, weights, bias = example(6, 3, 4)
 
@@ -186,6 +187,7 @@ def test_float64_stays():
         np.testing.assert_allclose(gradient, expected[1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_under_vmap_and_checkpoint():
     hidden, kernel, targets, weights, bias = example(12, 4, 7)
     function = jax.grad(jax.checkpoint(partial(blocked, block_size=2)), (0, 1))
@@ -233,6 +235,7 @@ def test_vocabulary_cut_over_devices(check_vma, options):
     assert "all-gather" not in program
 
 
+@pytest.mark.slow
 def test_vocabulary_cut_over_devices_is_loud_outside():
     hidden, kernel, targets, _, _ = example(32, 4, 12)
     mesh = jax.make_mesh((4,), ("tensor",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])

@@ -71,6 +71,7 @@ def images(batch):
     return jnp.asarray(random.normal(size=(batch, 8, 12, 3)), jnp.float32)
 
 
+@pytest.mark.slow
 def test_those_of_images_are_a_loop_over_blocks():
     model, x = filled(lambda key: VIT.make(key, 3)), images(2)
     states = jax.jit(lambda model, x: model.hidden_states(x))(model, x)

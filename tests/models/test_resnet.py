@@ -31,6 +31,7 @@ def slow_resnet(model, x):
     return x.mean(axis=(1, 2))
 
 
+@pytest.mark.slow
 def test_resnet_is_that_of_the_slow_reference(key):
     model = moved(ResNetConfig(10, width=8).make(key, 3))
     x = images(2)
@@ -71,6 +72,7 @@ def test_the_stem_for_small_images_has_a_smaller_kernel(key):
     assert (small, large) == ((3, 3, 3, 64), (7, 7, 3, 64))
 
 
+@pytest.mark.slow
 def test_batch_norm_is_over_the_global_batch(key):
     """On eight devices the moments are those of one, and the gradient too, to 1e-5."""
     model = moved(ResNetConfig(10, width=8, norm="batch").make(key, 3))
@@ -117,6 +119,7 @@ def test_bad_fields(fields, line):
         ResNetConfig(**fields)
 
 
+@pytest.mark.slow
 def test_half_precision(key):
     model = ResNetConfig(10, width=8, compute_dtype="bfloat16").make(key, 3)
     assert model.maps(images())[0].dtype == jnp.bfloat16

@@ -82,6 +82,7 @@ def test_longer_rows(local):
     np.testing.assert_allclose(states_of(model, tokens, segments), slow, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "remat"), [("bert", "full"), ("modernbert", "dots")])
 def test_computing_again_gives_equal_gradients(recipe, remat, key):
     config = replace(RECIPES[recipe], dropout=0.1)

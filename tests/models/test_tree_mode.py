@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import jax, numpy as np
 from tests.models.small_models import RECIPES, lively, states_of
@@ -18,6 +20,7 @@ print(float(loss), [float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(gradie
 """
 
 
+@pytest.mark.slow
 def test_the_same_tree_and_numbers_in_graph_mode_and_tree_mode():
     def run(**settings):
         done = subprocess.run(

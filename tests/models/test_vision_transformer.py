@@ -21,6 +21,7 @@ def small(width=8, **changes):
     return VisionTransformerConfig(vit(depth=2, width=width, heads=2), **{"patch": 4, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"pooling": "mean", "registers": 2}, LEARNED])
 def test_features_are_those_of_patches_in_any_order(changes, key):
     """The patches carry their positions; another size of images works."""

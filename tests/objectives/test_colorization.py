@@ -42,6 +42,7 @@ def slow_loss(objective, logits, pixels, prior):
     return total / places, counts / places
 
 
+@pytest.mark.slow
 def test_loss_and_the_prior_that_it_counts():
     """Against one place at a time; halves of the batch add up, and the prior is that of what was seen."""
     objective = dataclasses.replace(OBJECTIVE, doublings=1)

@@ -15,6 +15,7 @@ from tests.objectives.two_views_by_hand import SPEC, batch_of, unit
 from tests.tiny import tiny_image_spec
 
 
+@pytest.mark.slow
 def test_dino_pairs_every_crop_with_the_other_large_ones(key):
     """Against a loop over pairs of crops; the center is what the teacher gave on average."""
     objective = OBJECTIVES["dino"]

@@ -44,6 +44,7 @@ def test_damage():
     np.testing.assert_array_equal(PLAIN.damage(views, keys), views)
 
 
+@pytest.mark.slow
 def test_plain_loss():
     """The mean square over whole pixels, of the undamaged image; the share of variance explained."""
     objective = ImageAutoencoder(VIT, code=8, mask_ratio=0.5, decoder_width=8, views=STILL)
@@ -61,6 +62,7 @@ def test_plain_loss():
     assert metrics["explained"].number() == pytest.approx(1 - error / variance, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_batch_norm_statistics_move_in_training_alone():
     objective = ImageAutoencoder(ResNetConfig(10, width=8, norm="batch"), code=8, decoder_width=8)
     model = objective.init(jax.random.key(0), SPEC)
@@ -77,6 +79,7 @@ def test_batch_norm_statistics_move_in_training_alone():
     np.testing.assert_allclose(stem["variance"], 0.9 + 0.1 * moments[0]["variance"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_size_of_image():
     """Sides that are no multiple of 8."""
     spec = tiny_image_spec(batch=2, size=20)

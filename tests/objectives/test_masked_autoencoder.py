@@ -88,6 +88,7 @@ def test_masked_loss():
     assert np.abs(damaged(kept=True) - predicted).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_patch_is_told_by_its_place():
     """Mask tokens differ by their positions alone: what is predicted at two hidden places differs."""
     model = MASKED.init(jax.random.key(0), SPEC)

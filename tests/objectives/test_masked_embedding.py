@@ -31,6 +31,7 @@ def standardized(x):
     return centred / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [TEACHER, FROZEN], ids=["teacher", "frozen"])
 def test_is_the_mean_over_hidden_tokens(objective, key):
     model, other = objective.init(key, SPEC), objective.init(jax.random.key(8), SPEC)
@@ -73,6 +74,7 @@ def test_the_mean_of_the_last_layers():
     np.testing.assert_allclose(found, np.mean(outputs, axis=0), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_teacher_follows_and_gets_no_gradient(key):
     model, other = TEACHER.init(key, SPEC), TEACHER.init(jax.random.key(8), SPEC)
     state = TEACHER.init_state(other)
@@ -88,6 +90,7 @@ def test_the_teacher_follows_and_gets_no_gradient(key):
     assert FROZEN.follow(state, model, jnp.int32(0)) is state
 
 
+@pytest.mark.slow
 def test_microbatches_do_not_change_the_gradient(key):
     model = TEACHER.init(key, SPEC)
     state = TEACHER.init_state(model)

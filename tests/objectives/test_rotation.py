@@ -36,6 +36,7 @@ def test_rotations_and_labels():
             np.testing.assert_array_equal(rotated[4 * number + quarters], expected)
 
 
+@pytest.mark.slow
 def test_loss_is_the_mean_over_images_and_turns():
     """Against one image at a time, turned by numpy, to 1e-5; halves of the batch add up to it."""
     model = OBJECTIVE.init(jax.random.key(0), SPEC)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxssl.objectives.batches.batch import Vocabulary
 from jaxssl.objectives.sentence_pairs import NextSentence, SentenceOrder
@@ -90,6 +91,7 @@ def test_one_row_has_no_random_next(key):
     assert not NextSentence().pair(key, tokens, VOCABULARY).labels.any()
 
 
+@pytest.mark.slow
 def test_windows_without_end_and_empty_rows(key):
     tokens = np.full((4, 32), PAD, np.int32)
     tokens[0] = [BEGIN, *([9] * 31)]

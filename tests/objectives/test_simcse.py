@@ -146,7 +146,8 @@ def test_dropout_is_replayed():
     model = ALL.init(jax.random.key(1), SPEC)
     cached, _ = gradient(ALL, count, 1)
 
-    @jax.jit
+    @pytest.mark.slow
+@jax.jit
     @jax.grad
     def whole(model):
         parts = []

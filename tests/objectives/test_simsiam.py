@@ -28,6 +28,7 @@ def relative_difference(first, second):
     return float(optax.tree.norm(difference) / optax.tree.norm(first))
 
 
+@pytest.mark.slow
 def test_simsiam_holds_its_targets_fixed(key):
     """Its gradient is that of a loss whose targets are numbers, to 1e-6; without the stop it is not."""
     objective = OBJECTIVES["simsiam"]

@@ -43,6 +43,7 @@ def test_a_slow_average_arrives():
     assert kept.astype(jnp.float32).mean() == pytest.approx(4 - 3 * 0.999**1_000, rel=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [AdamW, Lamb, Lion, Adafactor, Muon])
 def test_every_optimizer_keeps_its_moments_so(recipe, key):
     """Half as many bytes, cut as their parameters, and updates near those of float32 moments."""

@@ -59,6 +59,7 @@ def test_biases_and_scales_do_not_decay(key):
     assert decayed == {"encoder/layers/up/kernel", "encoder/tokens/embedding"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: type(r).__name__)
 def test_a_stacked_layer_is_updated_as_a_layer_alone(recipe, key):
     """Layer 1 of three, and the same layer in a model of one: the same update to 1e-5."""

@@ -50,6 +50,7 @@ def config(tmp_path_factory):
     return config
 
 
+@pytest.mark.slow
 def test_probe_while_training_and_pictures(config):
     records = read_metrics(Path(config.run), "valid")
     assert [record["step"] for record in records] == [1, 2]
@@ -63,6 +64,7 @@ def test_probe_while_training_and_pictures(config):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_command(config, capsys):
     main(["probe", config.run, "--batch", "32"])
     shown = capsys.readouterr().out

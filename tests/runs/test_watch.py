@@ -35,6 +35,7 @@ def start(folder, host, hosts, stuck=0.0, steps=2000, error=()):
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("victim", [0, 2])
 def test_the_others_leave_and_name_who_is_gone(tmp_path, how, victim):
@@ -55,6 +56,7 @@ def test_the_others_leave_and_name_who_is_gone(tmp_path, how, victim):
     hosts[victim].communicate()
 
 
+@pytest.mark.slow
 def test_a_host_that_ends_by_an_error_is_missed(tmp_path):
     """Its own line is its error; the others would wait for it in the next collective."""
     hosts = [start(tmp_path, host, 3, steps=5, error=["bug"] * (host == 1)) for host in range(2)]
@@ -68,6 +70,7 @@ def test_a_host_that_ends_by_an_error_is_missed(tmp_path):
     assert ended[2][0].startswith("error: host 1 (")
 
 
+@pytest.mark.slow
 def test_a_host_that_has_finished_is_not_missed(tmp_path):
     hosts = [start(tmp_path, 0, 2, steps=2), start(tmp_path, 1, 2, steps=80)]
     assert [process.wait(timeout=30) for process in hosts] == [0, 0]

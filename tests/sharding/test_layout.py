@@ -109,6 +109,7 @@ def test_rules_become_specs():
         spec(query, vocabulary=23, tensor=2)
 
 
+@pytest.mark.slow
 @eight_devices
 @ALL
 def test_a_model_sharded_over_three_axes_computes_the_same(recipe, key):

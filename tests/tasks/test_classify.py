@@ -66,6 +66,7 @@ def right_share(task, model, examples):
     return right / len(examples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_learns_the_presence_of_a_word(name):
     network, task = TASKS[name]

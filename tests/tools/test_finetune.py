@@ -1,5 +1,7 @@
 """`jaxssl finetune` runs the page finetune.py: a recipe of one's own, two steps."""
 
+import pytest
+
 from jaxssl.finetuning.finetuned import load_finetuned
 from jaxssl.tools.main import main
 from tests.test_finetune import write_examples
@@ -14,6 +16,7 @@ config = Finetuning(data, Classify("nowhere"), batch=8, steps=9, evaluate_batch=
 """
 
 
+@pytest.mark.slow
 def test_a_recipe_of_ones_own(masked_run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.py").write_text(RECIPE.format(file=write_examples(tmp_path / "train.tsv")))

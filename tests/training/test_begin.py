@@ -53,6 +53,7 @@ def test_simcse_starts_from_masked_lm(masked, rows, tmp_path, capsys):
     assert "step 1 of 1 is saved already" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_cannot_be_started_from(masked, tmp_path):
     with pytest.raises(InputError, match="gone is no run"):
         train.run(dataclasses.replace(simcse(masked, tmp_path / "a"), start=str(tmp_path / "gone")))

@@ -180,6 +180,7 @@ def test_a_vocabulary_that_is_cut_is_never_gathered():
         assert not logits, shape
 
 
+@pytest.mark.slow
 def test_sequence_parallel_keeps_an_eighth_of_every_layers_input():
     """16 rows of 256 places of 64 numbers in six layers: 6 MiB are kept without it, 3/4 MiB with it."""
 

@@ -99,6 +99,7 @@ def test_reads_a_tensorflow_dataset(tmp_path):
     assert chosen.labels == ["1"]
 
 
+@pytest.mark.slow
 def test_standard_library_is_labelled_by_its_packages():
     table = read("stdlib", "train", Labelled("stdlib"))
     assert len(table) > 500

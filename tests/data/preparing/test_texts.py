@@ -302,6 +302,7 @@ def test_config_is_noted(tmp_path):
     assert "workers" not in noted
 
 
+@pytest.mark.slow
 def test_large_vocabularies_take_four_bytes(tmp_path):
     vocabulary = tmp_path / "large.txt"
     words = [

@@ -53,6 +53,7 @@ def test_what_is_read_is_whole_whatever_the_network_does(s3, bucket, tmp_path):
     assert store.exists("below/file")
 
 
+@pytest.mark.slow
 def test_what_stays_broken_gets_one_line(s3, bucket, tmp_path):
     store = Store(bucket)
     store.write_json("file", "content")

@@ -35,6 +35,7 @@ def test_value_and_gradient_are_those_of_the_whole_matrix(kind, block):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, expected)
 
 
+@pytest.mark.slow
 def test_parts_of_devices_add_up_to_the_whole():
     a, b, weights = example(6)
     part = partial(sum_of_log_sums, by_columns=True, block=2, axis_name="i")

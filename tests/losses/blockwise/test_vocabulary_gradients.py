@@ -14,6 +14,7 @@ from tests.losses.blockwise.heads import dense_loss, example
 OPTIONS = [{}, {"label_smoothing": 0.2}, {"z_loss": 0.1}, {"label_smoothing": 0.2, "z_loss": 0.1}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS)
 def test_are_those_of_the_formulas(options):
     part, kernel, bias = example()

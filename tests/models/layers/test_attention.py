@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxssl.models.layers.attention import attention, visible
 
@@ -39,6 +40,7 @@ def test_grouped_queries_are_repeated_key_heads():
     np.testing.assert_allclose(attention(queries, keys, values, SEGMENTS), repeated, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_padding_gets_zeros_and_no_gradient():
     def total(parts):
         out = attention(*parts, SEGMENTS)

@@ -10,6 +10,7 @@ from jaxssl.models.layers.convolution_on_cpu import convolve, convolve_on_cpu
 from tests.models.vision_reference import images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "stride"), [(1, 2), (3, 1), (3, 2), (7, 2)])
 @pytest.mark.parametrize("cached", [1, 1 << 20])  # numbers at a time: image by image, all together
 def test_the_kernels_gradient_on_a_cpu(size, stride, cached, monkeypatch, key):

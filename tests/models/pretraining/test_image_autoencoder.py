@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxssl.models.layers.mlp import MLP
@@ -24,6 +25,7 @@ def test_maps_become_at_least_as_large_as_the_image(key):
     assert None not in axes_of(model).values()
 
 
+@pytest.mark.slow
 def test_gradients_where_kernels_are_sharded_twice(key):
     """On 2 x 2 x 2 devices those of one, to 1e-4; XLA mixed up rows, or added parts four times."""
     mesh = Mesh(data=2, fsdp=2, tensor=2).make()

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from jaxssl.models.pretraining.vocabulary_head import OUTPUT_KEY, make_output_kernel
 from jaxssl.models.recipes import bert
@@ -11,6 +12,7 @@ def test_a_tied_head_has_none(key):
     assert make_output_kernel(key, bert(), 50) is None
 
 
+@pytest.mark.slow
 def test_kernel(key):
     kernel = make_output_kernel(key, bert(1, 64, 2, tied_head=False, initializer_range=0.5), 500)
     assert kernel.shape == (500, 64)

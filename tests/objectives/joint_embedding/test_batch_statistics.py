@@ -19,6 +19,7 @@ from tests.objectives.tiny_views import OBJECTIVES
 from tests.objectives.two_views_by_hand import SPEC, batch_of
 
 
+@pytest.mark.slow
 def test_statistics_of_batch_norms_are_used_in_evaluation(key):
     """Of the encoder and of both heads; that they are exact over devices is in `test_meshes.py`."""
     encoder = ResNetConfig(depth=10, width=4, norm="batch")

@@ -146,8 +146,7 @@ def test_dropout_is_replayed():
     model = ALL.init(jax.random.key(1), SPEC)
     cached, _ = gradient(ALL, count, 1)
 
-    @pytest.mark.slow
-@jax.jit
+    @jax.jit
     @jax.grad
     def whole(model):
         parts = []
@@ -164,6 +163,7 @@ def test_dropout_is_replayed():
     assert relative_difference(cached, gradient(ALL, 1, 1)[0]) > 0.05
 
 
+@pytest.mark.slow
 def test_padding_alone_gives_no_gradient(key):
     empty = jnp.full((16, 32), PAD, jnp.int32)
     examples = ALL.corrupt(Text(empty, VOCABULARY), key)

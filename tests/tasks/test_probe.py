@@ -38,12 +38,12 @@ def test_fit_is_multinomial_regression():
             C=1 / (len(rows) * strength), tol=1e-8, max_iter=999
         )
         expected = theirs.fit(standard, labels).predict_proba(standard)
-        logits = standard @pytest.mark.slow
-@ np.asarray(kernel) + np.asarray(bias)
+        logits = standard @ np.asarray(kernel) + np.asarray(bias)
         found = np.exp(logits - logits.max(axis=1, keepdims=True))
         np.testing.assert_allclose(found / found.sum(axis=1, keepdims=True), expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_probe_does_not_depend_on_units():
     """Features are standardised: scaled, moved and beside a constant one they give the same scores."""
     rows, labels = blobs()

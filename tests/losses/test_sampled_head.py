@@ -30,11 +30,10 @@ def draws(keys, hidden, kernel, targets, weights, bias, **options):
 
 
 def dense(keys, hidden, kernel, bias):
-    return jax.vmap(jax.random.categorical)(
-        keys, (hidden @ pytest.mark.slow @ kernel.T + bias[None]) / 0.8
-    )
+    return jax.vmap(jax.random.categorical)(keys, (hidden @ kernel.T + bias[None]) / 0.8)
 
 
+@pytest.mark.slow
 def test_draws_by_its_key_what_jax_draws_and_gives_the_same_loss(key):
     keys = jax.random.split(key, TOKENS)
     hidden, kernel, targets, weights, bias = arrays = example()

@@ -30,9 +30,7 @@ def test_causal_lm_is_the_mean_over_following_tokens(key):
     tokens = np.asarray(examples.inputs)
     loss, _ = jax.jit(CAUSAL.loss)(model, (), examples, None)
     states = np.asarray(model.decoder(examples.inputs, examples.segments))
-    logs = log_softmax(
-        states @ pytest.mark.slow @ np.asarray(model.decoder.tokens.embedding[...]).T
-    )
+    logs = log_softmax(states @ np.asarray(model.decoder.tokens.embedding[...]).T)
     nats = [
         -logs[row, place, tokens[row, place + 1]]
         for row in range(8)
@@ -42,6 +40,7 @@ def test_causal_lm_is_the_mean_over_following_tokens(key):
     np.testing.assert_allclose(loss, np.mean(nats), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_documents_loss_has_no_gradient_by_another(key, monkeypatch):
     """The Jacobian of the first document's loss by the second one's embeddings is exactly zero."""
     loss, gradient = gradient_by_another_document(CAUSAL, key, monkeypatch)

@@ -13,7 +13,6 @@ not stop the run before its end: the thread tries again, and the local folder is
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -27,10 +26,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxssl.data.stores.hashes import file_sha256
-from jaxssl.data.stores.json_files import write_json
+from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.stores.store import Missing, Store, in_parallel, is_url
 from jaxssl.errors import InputError
-from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, StoredRun, run_folder
+from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, Identity, ListedStep, StoredRun, run_folder
 
 PAUSE, PAUSE_AFTER_FAILURE = 1.0, 30.0  # seconds between two scans of the local folder
 # Folders with checkpoints: of a pretraining, and of the seeds of a finetuning.
@@ -124,7 +123,7 @@ class Mirror:
 
     def _remove_step(self, step: str) -> None:
         """Deletes a checkpoint from the store: its list first, which makes it incomplete, then the files."""
-        files = self.store.read_json(step + COMPLETE)["files"]
+        files = self.store.read_json(step + COMPLETE, ListedStep).files
         self.store.delete([step + COMPLETE])
         self.store.delete(f"{step}/{name}" for name in files)
         self.steps.remove(step)
@@ -149,14 +148,14 @@ def synchronize(stored: StoredRun, folder: Path) -> Mirror:
     """
     store, stored_id, local_id = stored.store, None, None
     if IDENTITY in stored.sizes:
-        stored_id = store.read_json(IDENTITY)["id"]
+        stored_id = store.read_json(IDENTITY, Identity).id
     elif stored.sizes:
         raise InputError(
             f"{store.url} holds files that no run has put there; set run to another URL, and start to "
             f"{store.url} to begin with the parameters that are there"
         )
     if (folder / IDENTITY).is_file():
-        local_id = json.loads((folder / IDENTITY).read_text(encoding="utf8"))["id"]
+        local_id = read_json(folder / IDENTITY, Identity).id
     if local_id is not None and local_id != stored_id:
         raise InputError(
             f"{folder} belongs to another run, which was at {store.url} before, and has its checkpoints; "

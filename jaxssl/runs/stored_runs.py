@@ -14,13 +14,45 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from jaxssl.data.stores.json_types import Limits
+from jaxssl.data.stores.names import SHA256, inside
 from jaxssl.data.stores.store import Missing, Store, cache_folder, folder_here, in_parallel, is_url
 
 IDENTITY, COMPLETE = "mirror.json", ".complete.json"
 STEP = re.compile(r"((?:.*/)?checkpoints/\d+)(?:/.*|\.complete\.json)")
 ARRAYS = "/state/"  # part of the names of a checkpoint's large files
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The content of mirror.json, which tells whether a local folder and a stored run belong together."""
+
+    id: str
+    """Random name of the run."""
+    url: str = ""
+    """Address at which the run was begun."""
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """A file of a complete checkpoint."""
+
+    size: Annotated[int, Limits(0)]
+    """Its size in bytes."""
+    sha256: Annotated[str, SHA256]
+    """Its hash, in hexadecimal."""
+
+
+@dataclass(frozen=True)
+class ListedStep:
+    """The content of the list that completes a checkpoint."""
+
+    files: dict[str, ListedFile]
+    """All files of the checkpoint, by their names in its folder."""
 
 
 def run_folder(run: str | Path) -> Path:
@@ -73,18 +105,20 @@ class StoredRun:
         Raises:
           InputError: A file cannot be read, or differs from the list.
         """
-        names = [name for name in self.steps[step] if arrays or ARRAYS not in name]
         if not self.is_mirrored:
-            self.download(names, folder)
+            self.download(
+                [name for name in self.steps[step] if arrays or ARRAYS not in name], folder
+            )
             return
-        files = self.store.read_json(step + COMPLETE)["files"]
+        listed = self.store.read_json(step + COMPLETE, ListedStep).files
+        files = {f"{step}/{name}": file for name, file in listed.items()}
 
         def fetch(name: str) -> None:
-            path, listed = folder / name, files[name.removeprefix(f"{step}/")]
+            path, file = inside(folder, name, self.store.url), files[name]
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.store.download(name, path, listed["size"], listed["sha256"])
+            self.store.download(name, path, file.size, file.sha256)
 
-        in_parallel(fetch, names)
+        in_parallel(fetch, [name for name in files if arrays or ARRAYS not in name])
 
 
 @contextlib.contextmanager

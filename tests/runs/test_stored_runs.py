@@ -4,6 +4,7 @@ import json
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from jaxssl.data.stores.store import Missing, Store
 from jaxssl.errors import InputError
@@ -69,6 +70,41 @@ def test_a_changed_file_of_a_checkpoint_is_refused(url):
         assert not (folder / "checkpoints/2/state").exists()
         with pytest.raises(InputError, match="checkpoints/2/state/d/0 could not be read .*sha256"):
             download_arrays("checkpoints/2")
+
+
+@pytest.mark.parametrize(
+    "listed", [{}, {"files": 5}, {"files": {"../../x": {"size": 1}}}, [], None]
+)
+def test_a_list_of_files_that_is_none(url, listed):
+    with mirrored(url):
+        write_step(url, 2)
+    Store(url).write_json(f"checkpoints/2{COMPLETE}", listed)
+    with (
+        pytest.raises(InputError, match=r"2\.complete\.json: "),
+        opened(url),
+    ):
+        pass
+
+
+def test_a_list_that_names_files_elsewhere(url, tmp_path):
+    with mirrored(url):
+        write_step(url, 2)
+    evil = {"files": {"../../../x": {"size": 1, "sha256": "0" * 64}}}
+    Store(url).write_json(f"checkpoints/2{COMPLETE}", evil)
+    with pytest.raises(InputError, match="not a plain relative name"), opened(url):
+        pass
+
+
+def test_a_key_outside_of_the_run_is_written_nowhere(url, tmp_path):
+    with mirrored(url):
+        write_step(url, 2)
+    files = fsspec.filesystem("memory")
+    key = "/bucket/runs/x/checkpoints/2/../../../../../escaped"
+    files.store[key] = MemoryFile(files, key, b"content")
+    for use in (opened, mirrored):
+        with pytest.raises(InputError, match="not a plain relative name"), use(url):
+            pass
+    assert not list(tmp_path.rglob("escaped"))
 
 
 def test_a_run_that_does_not_exist():

@@ -5,7 +5,8 @@
     shards/SHA256.SIZE.arriving    the part of that file that has arrived
     shards/lock                    locked while a process removes files or reserves space
 
-Any number of processes and threads can share the folder. A process that reads or downloads a file holds
+Files with other names are not the cache's, and are left alone. Any number of processes and threads can
+share the folder. A process that reads or downloads a file holds
 a lock on it, which the operating system releases when the process ends. Before a download begins, the
 least recently used files without a lock are removed until there is space for it. If that is not enough,
 the process closes and removes the least recently used files that it has open itself.
@@ -14,16 +15,20 @@ the process closes and removes the least recently used files that it has open it
 import contextlib
 import fcntl
 import os
+import re
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, final
 
 from array_record.python.array_record_module import ArrayRecordReader
 
+from jaxssl.data.stores.json_types import short
+from jaxssl.data.stores.names import SHA256, plain_name
 from jaxssl.data.stores.store import Store, cache_folder, in_parallel
 from jaxssl.errors import InputError
 
@@ -31,12 +36,19 @@ GIB = 1 << 30
 OPEN_FILES = 256  # files that stay open at the same time; many systems allow a process 1024
 PATIENCE = 60.0  # seconds to wait until other processes release a file
 PARTIAL, ARRIVING = ".partial", ".arriving"
+# Names of the files that count: whole ones, and reservations of space.
+_WHOLE, _RESERVED = re.compile("[0-9a-f]{64}"), re.compile(r"[0-9a-f]{64}\.(\d+)\.partial")
 READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # for random access
 READER_BUFFER = 32_768  # bytes; with the default, a megabyte would be read for every row
 
 
-class Wanted(NamedTuple):
-    """A file of an object store, with the content that it must have."""
+@dataclass(frozen=True)
+class Wanted:
+    """A file of an object store, with the content that it must have.
+
+    Raises:
+      InputError: The hash, which becomes the name of a file, is no sha256, or the name of the file is none.
+    """
 
     store: Store
     """Folder of the object store."""
@@ -46,6 +58,14 @@ class Wanted(NamedTuple):
     """Hash of its content, in hexadecimal."""
     size: int
     """Its size in bytes."""
+
+    def __post_init__(self) -> None:
+        plain_name(self.file, self.store.url)
+        if not isinstance(self.sha256, str) or not SHA256.allow(self.sha256):
+            raise InputError(
+                f"the sha256 of {self.store.url}/{self.file} is {short(self.sha256)}, expected "
+                f"{SHA256.words}; restore the manifest or prepare the set anew"
+            )
 
 
 class _Held(NamedTuple):
@@ -187,7 +207,7 @@ class ShardCache:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Lets one thread of one process at a time into the context."""
-        with self._turn, (self.folder / "lock").open("w") as file:
+        with self._turn, (self.folder / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -230,12 +250,12 @@ def _remove(path: Path) -> bool:
 
 
 def _sizes(folder: Path) -> dict[Path, int]:
-    """Returns the bytes that each file counts: its size, or what a `.partial` file reserves."""
+    """Returns the bytes that each file of the cache counts: its size, or what a `.partial` file reserves."""
     sizes = {}
     for path in folder.iterdir():
-        if path.suffix == PARTIAL:
-            sizes[path] = int(path.stem.rpartition(".")[2])
-        elif path.suffix != ARRIVING and path.name != "lock":
+        if reserved := _RESERVED.fullmatch(path.name):
+            sizes[path] = int(reserved[1])
+        elif _WHOLE.fullmatch(path.name):
             with contextlib.suppress(FileNotFoundError):
                 sizes[path] = path.stat().st_size
     return sizes

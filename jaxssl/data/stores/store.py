@@ -19,11 +19,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import fsspec
 
 from jaxssl.data.stores.hashes import file_sha256
+from jaxssl.data.stores.json_files import parse_json
+from jaxssl.data.stores.json_types import checked
+from jaxssl.data.stores.names import inside, plain_name
 from jaxssl.errors import InputError
 
 ATTEMPTS = 7
@@ -89,18 +92,25 @@ class Store:
         self._files, self._root = _open(self.url)
 
     def sizes(self) -> dict[str, int]:
-        """Returns the size in bytes of every file in the folder and its subfolders, by name."""
+        """Returns the size in bytes of every file in the folder and its subfolders, by name.
+
+        Raises:
+          InputError: The store cannot be listed, or a key of an object is no plain relative name.
+        """
 
         def listed() -> dict[str, int]:
             self._files.invalidate_cache()
             found = self._files.find(self._root, detail=True)
             start = len(self._root.rstrip("/")) + 1
-            return {path[start:]: entry["size"] for path, entry in found.items() if path[start:]}
+            names = {path[start:]: int(entry["size"] or 0) for path, entry in found.items()}
+            # An empty object whose name ends with a slash is how consoles of stores show a folder.
+            return {name: size for name, size in names.items() if name and not name.endswith("/")}
 
         try:
-            return self._try("be listed", "", listed)
+            sizes = self._try("be listed", "", listed)
         except Missing:
             return {}
+        return {plain_name(name, self.url): size for name, size in sizes.items()}
 
     def exists(self, name: str) -> bool:
         """Returns whether the file `name` exists."""
@@ -110,17 +120,31 @@ class Store:
             return False
         return True
 
-    def read_json(self, name: str) -> Any:
-        """Returns the content of the small JSON file `name`. Raises Missing if it does not exist."""
+    @overload
+    def read_json(self, name: str) -> Any: ...
+    @overload
+    def read_json(self, name: str, kind: type[Result]) -> Result: ...
+    def read_json(self, name: str, kind: Any = Any) -> Any:
+        """Returns the content of the small JSON file `name`, checked.
+
+        Args:
+          name: Name of the file.
+          kind: The type that the content must have, as `json_types.checked` takes it.
+
+        Raises:
+          Missing: The file does not exist.
+          InputError: The file cannot be read, or it holds something else.
+        """
+        where = f"{self.url}/{name}"
 
         def read() -> Any:
             content = self._files.cat_file(self._path(name))
             try:
-                return json.loads(content)
-            except ValueError as error:
+                return parse_json(content, where)
+            except InputError as error:
                 raise Damaged(f"it is no whole JSON: {error}") from error
 
-        return self._try("be read", name, read)
+        return checked(self._try("be read", name, read), kind, where)
 
     def download(self, name: str, path: Path, size: int, sha256: str | None = None) -> None:
         """Copies a file of the store to the local disk and checks that it is complete.
@@ -149,7 +173,7 @@ class Store:
         """Copies files, given as their `sizes` in bytes by name, into the local `folder`, in parallel."""
 
         def fetch(name: str) -> None:
-            path = folder / name
+            path = inside(folder, name, self.url)
             path.parent.mkdir(parents=True, exist_ok=True)
             self.download(name, path, sizes[name])
 
@@ -188,7 +212,7 @@ class Store:
         in_parallel(remove, names)
 
     def _path(self, name: str) -> str:
-        return f"{self._root.rstrip('/')}/{name}" if name else self._root
+        return f"{self._root.rstrip('/')}/{plain_name(name, self.url)}" if name else self._root
 
     def _make_parent(self, name: str) -> None:
         """Makes the folder of a file:// URL. Object stores have no folders of their own."""

@@ -133,6 +133,31 @@ def test_a_file_in_use_is_never_removed(wanted, tmp_path, monkeypatch):
         assert names(cache) == {wanted[1].sha256}
 
 
+OTHERS_NAMES = ["thesis.tex", "lock", "0" * 63, "0" * 64 + ".txt", "notes.partial", "a.5.partial"]
+
+
+def test_files_of_others_are_left_alone(wanted, tmp_path):
+    """A cache folder may be any folder; what is there counts for nothing and is never removed."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for name in OTHERS_NAMES:
+        (folder / name).write_text("mine" * 100)
+    cache = ShardCache(folder, 150)
+    for file in wanted:
+        with cache.file(file) as path:
+            assert path.stat().st_size == 100
+    assert names(cache) | {"lock"} == {*OTHERS_NAMES, wanted[-1].sha256}
+    assert all((folder / name).read_text() == "mine" * 100 for name in OTHERS_NAMES)
+
+
+@pytest.mark.parametrize("sha256", ["", "../secret", "/etc/hostname", "0" * 63, "A" * 64, None, 5])
+def test_a_hash_that_is_none_becomes_no_path(sha256, tmp_path):
+    with pytest.raises(InputError, match="expected 64 hexadecimal digits"):
+        Wanted(Store("memory://cached"), "file", sha256, 1)
+    with pytest.raises(InputError, match="not a plain relative name"):
+        Wanted(Store("memory://cached"), "../file", "0" * 64, 1)
+
+
 def test_all_are_fetched_at_once_or_none(wanted, tmp_path):
     cache = ShardCache(tmp_path / "cache", 300)
     cache.fetch_all(wanted)

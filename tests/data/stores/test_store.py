@@ -1,7 +1,9 @@
 """Files and prepared sets on a local S3 server, with faults: slow, 500, cut off, silently truncated."""
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from jaxssl.data.prepared.manifest import read_manifest
 from jaxssl.data.prepared.summaries import summary_of_rows
@@ -68,6 +70,48 @@ def test_what_stays_broken_gets_one_line(s3, bucket, tmp_path):
         ) as told:
             call()
         assert "\n" not in str(told.value)
+
+
+ESCAPES = ["../../escaped", "/tmp/escaped", "a/../../escaped", "a//b", "a\\..\\b", "C:/escaped"]
+
+
+@pytest.mark.parametrize("key", ESCAPES)
+def test_a_key_never_becomes_a_path_outside(key, tmp_path):
+    """Such keys are possible on object stores; nothing is written then, inside or outside."""
+    files, root = fsspec.filesystem("memory"), "/escapes/run"
+    files.store.clear()
+    for name in ("good", key):
+        files.store[f"{root}/{name}"] = files_of_memory(files, f"{root}/{name}")
+    store = Store("memory://escapes/run")
+    calls = (
+        store.sizes,
+        lambda: store.download_all({"good": 1, key: 1}, tmp_path / "a" / "b"),
+        lambda: store.download(key, tmp_path / "x", 1),
+        lambda: store.read_json(key),
+        lambda: store.write_json(key, 1),
+        lambda: store.delete([key]),
+        lambda: fetched(store.url).__enter__(),
+    )
+    for call in calls:
+        with pytest.raises(InputError, match="not a plain relative name"):
+            call()
+    assert not list(tmp_path.rglob("escaped"))
+    assert f"{root}/{key}" in files.store
+    files.store.clear()
+
+
+def files_of_memory(files, path):
+    """An object of memory:// under any key, which `pipe` would clean up."""
+    return MemoryFile(files, path, b"1")
+
+
+def test_objects_that_stand_for_folders_are_no_files():
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    for name in ("a/", "a/b"):
+        files.store[f"/markers/{name}"] = files_of_memory(files, f"/markers/{name}")
+    assert Store("memory://markers").sizes() == {"a/b": 1}
+    files.store.clear()
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -8,8 +8,8 @@ Python, which needs no download.
   jaxssl prepare novels.txt.xz --documents blank_line --into prepared/novels --valid 0.02
   jaxssl prepare web.jsonl.zst --column text --into prepared/web --tokenizer bert-vocab.txt
 
-With --size the source is images: a folder or a ZIP of JPEG and PNG files (LABEL/NAME), a .npz or .npy file,
-tfds:NAME, or the word digits or photographs, which come with scikit-learn.
+With --size the source is images: a folder or a ZIP of files such as JPEG, PNG or WebP (LABEL/NAME), a .npz or
+.npy file, tfds:NAME, or the word digits or photographs, which come with scikit-learn.
 
   jaxssl prepare cifar10.zip --size 32 --into prepared/cifar10 --valid 0.1
   jaxssl prepare photos/ --size 96 --captions captions.jsonl --into prepared/pairs --vocab-size 1000

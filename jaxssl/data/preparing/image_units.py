@@ -27,7 +27,7 @@ class Loaded(NamedTuple):
     name: str
     """Name of the picture."""
     content: Content
-    """Bytes of a JPEG or PNG file; pixels, `[height, width]` or `[height, width, channel]`; or
+    """Bytes of a file of an image; pixels, `[height, width]` or `[height, width, channel]`; or
     `Unreadable`."""
     label: int
     """Class id; -1 if the picture has no label."""

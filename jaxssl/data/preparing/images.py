@@ -29,7 +29,8 @@ from jaxssl.data.preparing.workers import write_units
 from jaxssl.data.preparing.writing import finish_set, write_shards
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.decode_image import Fit
-from jaxssl.data.sources.images import ImageSource, Picture
+from jaxssl.data.sources.image_files import in_words
+from jaxssl.data.sources.images import CaptionedImages, ImageFiles, ImageSource, Picture
 from jaxssl.data.stores.descriptions import described
 from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.tokenizers.load import load_tokenizer
@@ -132,6 +133,8 @@ def prepare_images(
             if (partial / LISTED).is_file():
                 check_same(partial, read_json(partial / LISTED), description)
             listing = list_all(config)
+            for line in listing.notes:
+                report.say(line)
             tokenizer = _caption_tokenizer(config, listing, partial)
             write_json(partial / LISTED, description)
             job = _job(config, tokenizer, partial)
@@ -152,6 +155,9 @@ class Listing(NamedTuple):
     """Number of images, including the held-out ones."""
     captions: list[str]
     """Captions of the images that are not held out; [] if captions are not used."""
+    notes: list[str]
+    """Lines for the user: which files are left out, how many images have no label, and whether the
+    source itself says what is held out."""
 
 
 def list_all(config: PrepareImages) -> Listing:
@@ -162,13 +168,17 @@ def list_all(config: PrepareImages) -> Listing:
         captions are configured.
     """
     seeker = SplitSeeker(config.valid) if isinstance(config.valid, (int, float)) else None
-    count = 0
+    count, unlabelled, held_out_by_source = 0, 0, 0
     labels: set[str] = set()
     captions: list[str] = []
     for source in _sources(config):
         for picture in source.pictures():
-            held_out = seeker.add(picture.key) if seeker else source is not config.source
+            held_out = picture.part == "valid" or source is not config.source
+            if seeker and not picture.part:
+                held_out = seeker.add(picture.key)
             count += 1
+            held_out_by_source += picture.part == "valid"
+            unlabelled += picture.label is None
             if picture.label is not None:
                 labels.add(picture.label)
             if config.captions is None:
@@ -179,8 +189,38 @@ def list_all(config: PrepareImages) -> Listing:
                 )
             if not held_out:
                 captions.append(picture.caption)
-    split = seeker.split() if seeker else None
-    return Listing(split, tuple(sorted(labels, key=_natural)), count, captions)
+    split = seeker.split() if seeker and not held_out_by_source else None
+    notes = _notes(config, unlabelled if labels else 0, held_out_by_source)
+    return Listing(split, tuple(sorted(labels, key=_natural)), count, captions, notes)
+
+
+def _notes(config: PrepareImages, unlabelled: int, held_out: int) -> list[str]:
+    """Returns the lines for the user.
+
+    Args:
+      config: The sources.
+      unlabelled: Number of images without a label, if others have one.
+      held_out: Number of images that the source itself holds out.
+
+    Raises:
+      InputError: Images are held out both by the source itself and by `config.valid`.
+    """
+    notes = []
+    for source in _sources(config):
+        if isinstance(source, ImageFiles | CaptionedImages) and (left := source.left_out()):
+            notes.append(f"left out of {source.path}: {in_words(left)}")
+    if unlabelled:
+        notes.append(f"{unlabelled:,} images have no label")
+    if held_out and not isinstance(config.valid, (int, float)):
+        raise InputError(
+            "the source holds out images of its own, in a folder such as val/; choose its train/ "
+            "as the source, or set valid to a fraction"
+        )
+    if held_out:
+        notes.append(
+            f"the folders say what is held out: {held_out:,} images; valid={config.valid} is not used"
+        )
+    return notes
 
 
 def divide(config: PrepareImages, listing: Listing) -> Iterator[tuple[str, Picture]]:
@@ -198,7 +238,8 @@ def divide(config: PrepareImages, listing: Listing) -> Iterator[tuple[str, Pictu
     """
     held_out: list[Picture] = []
     for picture in config.source.pictures():
-        if listing.split and listing.split.of(picture.key) == "valid":
+        split = listing.split.of(picture.key) if listing.split else ""
+        if "valid" in (picture.part, split):
             held_out.append(picture)
         else:
             yield "train", picture

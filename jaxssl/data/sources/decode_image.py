@@ -1,4 +1,4 @@
-"""Decodes JPEG and PNG files, and converts arrays, to uint8 pixels of one size."""
+"""Decodes files of images, and converts arrays, to uint8 pixels of one size."""
 
 import io
 import warnings
@@ -7,8 +7,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from jaxssl.data.sources.image_metadata import orientation_of, without_metadata
+
 Fit = Literal["crop", "pad", "stretch"]
-FORMATS = ("JPEG", "PNG")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # Pillow's names of what is read
+MOST_PIXELS = (
+    1 << 27
+)  # of a file, 134 million: four bytes each, and a few copies, must fit in memory
+BLOCK = 1 << 20  # pixels of more than 8 bits that are converted at a time
 WHITE = (255, 255, 255)  # the background of transparent images, and the padding
 ENLARGED = 2  # a JPEG is decoded at the smallest scale of at least this many times the wanted size
 
@@ -29,11 +35,12 @@ def decode(
 ) -> np.ndarray:
     """Decodes an image to pixels of the wanted size and number of channels.
 
-    The image is rotated as its EXIF data says. CMYK, palettes, greyscale and 16 bits per channel
-    are converted, and transparent pixels are blended with white. Resizing is bicubic.
+    The image is rotated as its EXIF data says; other metadata, and damage of it, do not matter. CMYK,
+    palettes, greyscale and 16 bits per channel are converted, and transparent pixels are blended
+    with white. Of an animation or a file with several pages, the first is taken. Resizing is bicubic.
 
     Args:
-      content: The bytes of a JPEG or PNG file; or pixels, uint8 `[height, width]` or
+      content: The bytes of a file of one of the `FORMATS`; or pixels, uint8 `[height, width]` or
         `[height, width, channel]` with 1, 3 or 4 channels; or an `Unreadable`.
       height: Height of the result in pixels.
       width: Width of the result in pixels.
@@ -45,7 +52,7 @@ def decode(
       The pixels, uint8 `[height, width, channels]`.
 
     Raises:
-      BrokenImage: The content cannot be read or decoded.
+      BrokenImage: The content cannot be read or decoded, or has more than `MOST_PIXELS`.
     """
     if isinstance(content, Unreadable):
         raise BrokenImage(content.reason)
@@ -58,21 +65,46 @@ def decode(
                 else _open(content, height, width)
             )
             return _resize(_as_colours(image, channels), height, width, fit)
+    except BrokenImage:
+        raise
     except UnidentifiedImageError as error:
-        raise BrokenImage("it is not a JPEG or PNG file") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise BrokenImage(
+            f"it is not a file of {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        ) from error
+    except Exception as error:  # damaged files raise errors of nearly every kind in Pillow
         raise BrokenImage(str(error) or type(error).__name__) from error
 
 
 def _open(content: bytes, height: int, width: int) -> Image.Image:
-    """Decodes a file, a JPEG at a reduced scale where that is enough for the wanted size."""
+    """Decodes a file, and rotates it as its EXIF data says."""
     if not content:
         raise BrokenImage("it is empty")
+    try:
+        image = _load(content, height, width)
+    except (BrokenImage, UnidentifiedImageError):
+        raise
+    except Exception:
+        # Texts, profiles and other metadata that are damaged or too large make Pillow refuse pixels
+        # that are whole.
+        bare = without_metadata(content)
+        if bare == content:
+            raise
+        image = _load(bare, height, width)
+    turn = orientation_of(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _load(content: bytes, height: int, width: int) -> Image.Image:
+    """Decodes the pixels of a file, a JPEG at a reduced scale where that is enough for the wanted size."""
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     longest = ENLARGED * max(height, width)
     image.draft(None, (longest, longest))
+    if image.width * image.height > MOST_PIXELS:
+        raise BrokenImage(
+            f"{image.width} x {image.height} pixels exceed the limit of {MOST_PIXELS:,}"
+        )
     image.load()
-    return ImageOps.exif_transpose(image)
+    return image
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
@@ -90,13 +122,25 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
 def _as_colours(image: Image.Image, channels: int) -> Image.Image:
     """Converts an image of any mode to RGB (3 channels) or greyscale (1 channel), 8 bits each."""
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits per pixel, greyscale
-        image = Image.fromarray(
-            (np.asarray(image).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8)
-        )
+        image = _as_8_bits(image)
     if image.has_transparency_data:
-        front = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", front.size, (*WHITE, 255)), front)
+        front, image = image.convert("RGBA"), Image.new("RGBA", image.size, (*WHITE, 255))
+        image.alpha_composite(front)
     return image.convert("RGB" if channels == 3 else "L")
+
+
+def _as_8_bits(image: Image.Image) -> Image.Image:
+    """Converts greyscale of 16 bits per pixel to 8; a few rows at a time, which bounds the memory."""
+    pixels = np.asarray(image)
+    if image.mode == "F" or pixels.max() > 65535 or pixels.min() < 0:
+        raise BrokenImage(
+            f"its pixels are of type {pixels.dtype} without a known range; convert it to 8 or 16 bits"
+        )
+    rows = max(1, BLOCK // pixels.shape[1])
+    out = np.empty(pixels.shape, np.uint8)
+    for top in range(0, len(pixels), rows):
+        out[top : top + rows] = (pixels[top : top + rows] / 257).round()
+    return Image.fromarray(out)
 
 
 def _resize(image: Image.Image, height: int, width: int, fit: Fit) -> np.ndarray:

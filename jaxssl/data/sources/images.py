@@ -6,9 +6,6 @@ is unique in its source and does not depend on where the folder is: whether the 
 the training or the evaluation part is decided from it (or from its group).
 """
 
-import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,17 +14,22 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from jaxssl.data.sources.decode_image import Unreadable
+from jaxssl.data.sources.image_files import (
+    Content,
+    ImageFile,
+    LeftOut,
+    list_files,
+    list_images,
+    version_of,
+)
+from jaxssl.data.sources.image_labels import label_of
+from jaxssl.data.sources.image_parts import Part, parts_of
 from jaxssl.data.sources.readers import (
-    files_of,
     open_tensorflow_dataset,
     read_json_lines,
     value_of,
 )
 from jaxssl.errors import InputError
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
-Content = bytes | np.ndarray | Unreadable  # the bytes of a JPEG or PNG file, or pixels
 
 
 class Picture(NamedTuple):
@@ -36,7 +38,7 @@ class Picture(NamedTuple):
     name: str
     """Name that is unique in the source."""
     read: Callable[[], Content]
-    """Function that reads the image: the bytes of a JPEG or PNG file, or pixels, uint8
+    """Function that reads the image: the bytes of a file, such as a JPEG, or pixels, uint8
     `[height, width]` or `[height, width, channel]`. It returns an `Unreadable` on failure."""
     label: str | None = None
     """Class of the image; None if it has none."""
@@ -45,6 +47,9 @@ class Picture(NamedTuple):
     group: str = ""
     """Pictures of the same group all belong to the same part, training or evaluation; "" means
     that the picture is a group of its own."""
+    part: Part = ""
+    """Part that the source itself says the picture belongs to, "train" or "valid"; "" leaves it to
+    the configuration."""
 
     @property
     def key(self) -> str:
@@ -62,10 +67,11 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """JPEG and PNG files in a folder, its sub-folders or a ZIP file, sorted by name.
+    """Files of images in a folder, its sub-folders or a ZIP file, sorted by name.
 
-    The label of an image is the name of its sub-folder (LABEL/NAME.jpg). Images directly in the
-    folder have none.
+    JPEG, PNG, GIF, WebP, BMP, TIFF and PPM files are read, and links are followed. The label of an
+    image is the name of its sub-folder (LABEL/NAME.jpg). Images directly in the folder have none.
+    Sub-folders train/ and val/ (or valid/, dev/ or test/) are no labels, but the parts of the data.
     """
 
     path: str
@@ -73,13 +79,23 @@ class ImageFiles:
 
     def pictures(self) -> Iterator[Picture]:
         """Yields all images; raises InputError if there are none."""
-        found = False
-        for name, read in list_images(self.path):
-            found = True
-            *folders, _ = name.split("/")
-            yield Picture(name, read, folders[-1] if folders else None)
-        if not found:
-            raise InputError(f"{self.path} contains no JPEG or PNG image")
+        files = list(list_images(self.path))
+        parts = parts_of([name for name, _ in files])
+        for name, read in files:
+            part, folders = parts.of(name)
+            if part is not None:
+                label = label_of(folders[-1], name) if folders else None
+                yield Picture(name, read, label, part=part)
+
+    def left_out(self) -> list[LeftOut]:
+        """Lists the files that are not read, with the reason."""
+        files = list_files(self.path)
+        parts = parts_of([file.name for file in files if isinstance(file, ImageFile)])
+        return [
+            file if isinstance(file, LeftOut) else LeftOut(file.name, parts.why_left_out)
+            for file in files
+            if isinstance(file, LeftOut) or parts.of(file.name)[0] is None
+        ]
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,16 @@ class CaptionedImages:
                 raise InputError(f"{where}: {self.caption_column!r} contains no caption")
             yield Picture(f"{where}:{name}", known[name], caption=caption, group=name)
 
+    def left_out(self) -> list[LeftOut]:
+        """Lists the files of `images` that are not read, with the reason."""
+        records = read_json_lines(self.path)
+        named = {str(record.get(self.image_column)) for _, record in records}
+        return [
+            file if isinstance(file, LeftOut) else LeftOut(file.name, "without a caption")
+            for file in list_files(self.images)
+            if isinstance(file, LeftOut) or file.name not in named
+        ]
+
 
 @dataclass(frozen=True)
 class ImageArrays:
@@ -128,7 +154,7 @@ class ImageArrays:
 
     def pictures(self) -> Iterator[Picture]:
         """Yields all images; raises InputError for a missing file or arrays of other shapes."""
-        pixels, labels = _load_arrays(self.path, self.images, self.labels, _version(self.path))
+        pixels, labels = _load_arrays(self.path, self.images, self.labels, version_of(self.path))
         yield from pictures_of(pixels, labels, Path(self.path).name)
 
 
@@ -157,9 +183,7 @@ class TensorflowImages:
             where = f"{builder.info.full_name}/{self.split}#{number}"
             record = records[number]
             image = value_of(record, self.image_column, where)
-            label = record.get(self.label_column)
-            if label is not None:
-                label = names[int(label)] if names else str(label)
+            label = label_of(record.get(self.label_column), where, names)
             yield Picture(where, partial(_same, image), label)
 
 
@@ -235,65 +259,9 @@ def pictures_of(pixels: np.ndarray, labels: np.ndarray | None, name: str) -> Ite
       name: First part of the names.
     """
     for number, image in enumerate(pixels):
-        label = None if labels is None else str(labels[number])
-        yield Picture(f"{name}#{number}", partial(_same, image), label)
-
-
-def list_images(path: str) -> Iterator[tuple[str, Callable[[], Content]]]:
-    """Yields the name of each JPEG and PNG file below `path`, sorted, and a function that reads it.
-
-    Args:
-      path: A folder, a ZIP file or a glob pattern. Names are relative to it. Hidden files are left
-        out.
-
-    Raises:
-      InputError: The path does not exist or cannot be read.
-    """
-    if not zipfile.is_zipfile(path) or Path(path).is_dir():
-        for name, file in files_of(path):
-            if file.suffix.lower() in SUFFIXES:
-                yield name, partial(_read_file, str(file))
-        return
-    version = _version(path)
-    for name in sorted(_archive(path, version).namelist()):
-        parts = name.split("/")
-        hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-        if not hidden and Path(name).suffix.lower() in SUFFIXES:
-            yield name, partial(_read_member, path, version, name)
-
-
-def _read_file(path: str) -> Content:
-    """Reads a file; a failure is returned, not raised, so that one bad file can be skipped."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        return Unreadable(str(error))
-
-
-def _read_member(path: str, version: tuple[int, int], name: str) -> Content:
-    """Reads a file of a ZIP; a failure is returned, not raised."""
-    try:
-        return _archive(path, version).read(name)
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        return Unreadable(str(error))
-
-
-@lru_cache(maxsize=8)
-def _archive(path: str, version: tuple[int, int]) -> zipfile.ZipFile:
-    """Opens a ZIP once; `version` makes the cache miss when the file was replaced."""
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as a ZIP ({error})") from error
-
-
-def _version(path: str) -> tuple[int, int]:
-    """Returns the time of modification and the size, by which a replaced file is recognised."""
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        raise InputError(f"{path} does not exist; give a folder, a ZIP or an array") from error
-    return found.st_mtime_ns, found.st_size
+        where = f"{name}#{number}"
+        label = None if labels is None else label_of(labels[number], where)
+        yield Picture(where, partial(_same, image), label)
 
 
 @lru_cache(maxsize=2)
@@ -303,14 +271,16 @@ def _load_arrays(
     """Loads and checks the arrays of images and labels; None for a file without labels."""
     try:
         loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} contains no numpy arrays ({error})") from error
-    names: Any = None
-    pixels = loaded
-    if not isinstance(loaded, np.ndarray):
-        if images not in loaded:
-            raise InputError(f"{path} has no array {images!r}; it has {', '.join(loaded)}")
-        pixels, names = loaded[images], loaded.get(labels)
+        names: Any = None
+        pixels = loaded
+        if not isinstance(loaded, np.ndarray):
+            if images not in loaded:
+                raise InputError(f"{path} has no array {images!r}; it has {', '.join(loaded)}")
+            pixels, names = loaded[images], loaded.get(labels)
+    except InputError:
+        raise
+    except Exception as error:  # damaged files raise errors of many kinds
+        raise InputError(f"{path} contains no arrays of numbers or strings ({error})") from error
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or not len(pixels):
         raise InputError(
             f"{path} contains {pixels.dtype} {list(pixels.shape)}; images are uint8, "

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,32 @@ def test_every_picture_falls_to_one_side(image_folder):
     own = config_of(image_folder, valid=ImageFiles(str(image_folder / "images" / "dog")))
     sides = [split for split, _ in divide(own, list_all(own))]
     assert (sides.count("train"), sides.count("valid")) == (24, 12)
+
+
+def test_folders_that_say_what_is_held_out_are_the_split(image_folder):
+    for part in ("train", "val"):
+        (image_folder / "parts").mkdir(exist_ok=True)
+        shutil.copytree(image_folder / "images", image_folder / "parts" / part)
+    (image_folder / "parts" / "val" / "cat" / "none.png").touch()
+    source = ImageFiles(str(image_folder / "parts"))
+    config = config_of(image_folder, source=source)
+    listing = list_all(config)
+    assert listing.notes == [
+        f"left out of {source.path}: 2 of another type (train/notes.txt, val/notes.txt)",
+        "the folders say what is held out: 25 images; valid=0.3 is not used",
+    ]
+    sides = {(split, picture.name.split("/")[0]) for split, picture in divide(config, listing)}
+    assert sides == {("train", "train"), ("valid", "val")}
+    with pytest.raises(InputError, match="the source holds out images of its own"):
+        list_all(config_of(image_folder, source=source, valid=source))
+
+
+def test_images_without_a_label_are_counted(image_folder):
+    (image_folder / "images" / "0.png").write_bytes(b"")
+    notes = list_all(config_of(image_folder)).notes
+    assert notes[1:] == ["1 images have no label"]
+    with pytest.raises(InputError, match=r"0\.png cannot be decoded: it is empty"):
+        prepare_images(config_of(image_folder), image_folder / "set", QUIET)
 
 
 @pytest.mark.parametrize(

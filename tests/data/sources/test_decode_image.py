@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxssl.data.sources import decode_image
 from jaxssl.data.sources.decode_image import BrokenImage, Unreadable, decode
 from tests.data.tiny_images import KINDS, encoded, picture
 
@@ -44,6 +45,23 @@ def test_rotations_of_exif(orientation, turn):
     np.testing.assert_array_equal(found, np.rot90(RGB, turn))
 
 
+def test_of_an_animation_the_first_frame_is_taken():
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    for kind in ("GIF", "PNG", "TIFF", "WEBP"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+        assert (decode(content, 4, 4, 3, "crop") == [255, 0, 0]).all()
+
+
+def test_16_bits_are_rounded_in_every_row(monkeypatch):
+    pixels = np.arange(9 * 7, dtype=np.uint16).reshape(9, 7) * 1_000
+    expected = np.round(pixels / 257)
+    for block in (1, 10, 1 << 20):
+        monkeypatch.setattr(decode_image, "BLOCK", block)
+        found = decode(encoded(Image.fromarray(pixels)), 9, 7, 1, "crop")[..., 0]
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_other_shapes():
     image = Image.fromarray(np.repeat(np.uint8([[[0], [100], [200]]]), 3, 0).repeat(3, 2))
     wide = encoded(image.resize((12, 4), Image.Resampling.NEAREST))
@@ -71,7 +89,11 @@ def test_a_large_jpeg_is_decoded_small():
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"GIF89a and no image", "not a JPEG or PNG"),
+        (b"%PDF and no image", "not a file of JPEG, PNG, .* or PPM"),
+        (encoded(Image.new("1", (20_000, 20_000))), "exceeds limit"),
+        (encoded(Image.new("1", (12_000, 12_000))), "12000 x 12000 pixels exceed the limit"),
+        (encoded(Image.new("F", (8, 8), 0.5), "TIFF"), "float32 without a known range"),
+        (encoded(Image.new("I", (8, 8), 70_000), "TIFF"), "int32 without a known range"),
         (encoded(picture("RGB"))[:60], "."),
         (encoded(picture("RGB", height=64, width=64), "JPEG")[:-300], "truncated"),
         (Unreadable("the disk is on fire"), "on fire"),

@@ -1,6 +1,7 @@
 """Sources of images: folders, ZIP files, arrays and what ships with scikit-learn; refusals name the file."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -57,6 +58,8 @@ def test_captions_of_an_image_are_a_group(folder, tmp_path):
     assert (first.name, first.caption) == ("a.jsonl#1:cat/00.png", "one")
     assert (second.name, second.caption) == ("a.jsonl#2:cat/00.png", "two")
     assert first.key == second.key == "cat/00.png"
+    left = [file.name for file in captioned(tmp_path, *lines).left_out()]
+    assert left == ["cat/01.JPG", "dog/00.png", "dog/01.JPG", "notes.txt"]
     assert first.read() == (folder / "cat" / "00.png").read_bytes()
 
 
@@ -91,6 +94,38 @@ def test_arrays(tmp_path):
         next(ImageArrays(str(tmp_path / "a.npz"), images="pixels").pictures())
 
 
+def test_minus_one_and_nan_are_no_labels(tmp_path):
+    images = np.zeros((4, 5, 5), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.array([0, -1, 2, -1]))
+    np.savez(tmp_path / "b.npz", images=images, labels=np.array([0.0, np.nan, 2.0, np.nan]))
+    for name in ("a.npz", "b.npz"):
+        found = ImageArrays(str(tmp_path / name)).pictures()
+        assert [picture.label for picture in found] == ["0", None, "2", None]
+
+
+def test_objects_and_scores_are_no_labels(tmp_path):
+    images = np.zeros((2, 5, 5), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.array([{"a": 1}, "b"], object))
+    with pytest.raises(InputError, match=r"a\.npz contains no arrays of numbers or strings"):
+        list(ImageArrays(str(tmp_path / "a.npz")).pictures())
+    np.savez(tmp_path / "b.npz", images=images, labels=np.array([0.25, 0.5]))
+    with pytest.raises(InputError, match=r"b\.npz#0: the label .*0\.25.* is no name or number"):
+        list(ImageArrays(str(tmp_path / "b.npz")).pictures())
+
+
+def test_folders_that_are_parts_are_no_labels(folder):
+    for part in ("train", "val", "test"):
+        zip_of(folder, folder.parent / "a.zip")
+        zipfile.ZipFile(folder.parent / "a.zip").extractall(folder.parent / "set" / part)
+    source = ImageFiles(str(folder.parent / "set"))
+    found = {(p.part, p.label) for p in source.pictures()}
+    assert found == {(part, label) for part in ("train", "valid") for label in ("cat", "dog")}
+    outside = [
+        file.name for file in source.left_out() if file.reason.startswith("outside of train/")
+    ]
+    assert outside == [f"test/{label}/0{i}" for label in ("cat", "dog") for i in ("0.png", "1.JPG")]
+
+
 def test_what_ships_with_scikit_learn():
     pytest.importorskip("sklearn")
     digits = list(Digits().pictures())
@@ -123,7 +158,7 @@ def test_captions_stand_for_pairs():
 def test_missing_and_empty_input(folder, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         list(ImageFiles(str(tmp_path / "nowhere")).pictures())
-    with pytest.raises(InputError, match="contains no JPEG or PNG image"):
+    with pytest.raises(InputError, match=r"contains no image .*1 of another type \(notes.txt\)"):
         list(ImageFiles(str(folder / "notes.txt")).pictures())
     with pytest.raises(InputError, match=r"x\.npz does not exist"):
         list(ImageArrays(str(tmp_path / "x.npz")).pictures())

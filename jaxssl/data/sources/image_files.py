@@ -1,0 +1,249 @@
+"""Lists the files of images in folders and ZIP files, and what is left out there."""
+
+import glob
+import os
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxssl.data.sources.decode_image import Unreadable
+from jaxssl.errors import InputError
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp"),
+    *(".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+GLOB = frozenset("*?[")
+MOST_BYTES = 1 << 29  # of one file of an image
+MOST_NAMES = 3  # so many names of files that are left out are listed
+
+Content = bytes | np.ndarray | Unreadable  # the bytes of a file of an image, or pixels
+
+
+class ImageFile(NamedTuple):
+    """A file of an image."""
+
+    name: str
+    """Name relative to the folder or ZIP file, with "/" between folders."""
+    read: Callable[[], Content]
+    """Function that reads the file; it returns an `Unreadable` on failure."""
+
+
+class LeftOut(NamedTuple):
+    """A file that is not read as an image."""
+
+    name: str
+    """Name relative to the folder or ZIP file."""
+    reason: str
+    """Why it is left out, as a phrase that follows a number, such as "hidden"."""
+
+
+def list_images(path: str) -> Iterator[ImageFile]:
+    """Yields the files of images below `path`, sorted by name.
+
+    Args:
+      path: A folder, whose links are followed, a ZIP file, one image or a glob pattern. Names are
+        relative to it.
+
+    Raises:
+      InputError: The path does not exist, cannot be read, or contains no image.
+    """
+    left_out, found = [], False
+    for file in list_files(path):
+        if isinstance(file, ImageFile):
+            found = True
+            yield file
+        else:
+            left_out.append(file)
+    if not found:
+        raise InputError(_no_image(path, left_out))
+
+
+def list_files(path: str) -> list[ImageFile | LeftOut]:
+    """Lists the files of images below `path` and the files that are left out, sorted by name.
+
+    Args:
+      path: A folder, a ZIP file, one image or a glob pattern.
+
+    Raises:
+      InputError: The path does not exist or cannot be read.
+    """
+    given = Path(path)
+    if given.is_dir():
+        found = list(_walk(given, ""))
+    elif given.is_file():
+        found = list(_members(path)) if _is_zip(given) else [_of_disk(given.name, given)]
+    elif GLOB & set(path):
+        found = list(_matches(path))
+    else:
+        raise InputError(f"{path} does not exist; give a folder, a ZIP, an image or a glob")
+    return sorted(found, key=lambda file: file.name)
+
+
+def in_words(left_out: Iterable[LeftOut]) -> str:
+    """Counts the files of `left_out` by their reasons, and names the first of each, as a phrase."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for file in left_out:
+        names[file.reason].append(file.name)
+    return "; ".join(
+        f"{len(found):,} {reason} ({', '.join(found[:MOST_NAMES])}"
+        f"{', …' if len(found) > MOST_NAMES else ''})"
+        for reason, found in names.items()
+    )
+
+
+def _no_image(path: str, left_out: list[LeftOut]) -> str:
+    """Returns the message for a path without an image; it names what there is instead."""
+    for file in left_out:
+        suffix = PurePosixPath(file.name).suffix.lower()
+        where = path if Path(path).is_file() else f"{path}/{file.name}"
+        if suffix == ".zip":
+            return f"{path} contains no image, but a ZIP; give {where}, or unpack it"
+        if suffix in ARCHIVES:
+            return f"{where} is an archive, which is not read; unpack it and give the folder"
+    formats = "JPEG, PNG, GIF, WebP, BMP, TIFF or PPM"
+    instead = f": {in_words(left_out)}" if left_out else "; it is empty"
+    return f"{path} contains no image ({formats}){instead}"
+
+
+def _walk(root: Path, prefix: str) -> Iterator[ImageFile | LeftOut]:
+    """Yields the files below a folder. Links are followed last; each folder is read once."""
+    folders, links, seen = [(root, prefix)], list[tuple[Path, str]](), set[str]()
+    while folders or links:
+        folder, name = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(folder)
+        if real in seen:
+            yield LeftOut(name.rstrip("/"), "a link to a folder that is read already")
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            yield LeftOut(
+                name.rstrip("/") or ".", f"a folder that cannot be read: {error.strerror}"
+            )
+            continue
+        for entry in entries:
+            below = name + entry.name
+            if not os.path.isdir(entry.path):
+                yield _of_disk(below, Path(entry.path))
+            elif entry.name.startswith("."):
+                yield LeftOut(below, "hidden")
+            else:
+                (links if entry.is_symlink() else folders).append((Path(entry.path), below + "/"))
+
+
+def _matches(pattern: str) -> Iterator[ImageFile | LeftOut]:
+    """Yields the files that match a glob pattern, and those below folders that match."""
+    root, found = _fixed_part(Path(pattern)), dict[str, ImageFile | LeftOut]()
+    for match in sorted(glob.glob(pattern, recursive=True)):
+        path, name = Path(match), Path(match).relative_to(root).as_posix()
+        files = _walk(path, f"{name}/") if path.is_dir() else [_of_disk(name, path)]
+        found |= {file.name: file for file in files}
+    if not found:
+        raise InputError(f"no file matches {pattern}")
+    yield from found.values()
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Returns the folders before the first wildcard of a glob pattern."""
+    parts = pattern.parts
+    wild = next((i for i, part in enumerate(parts) if GLOB & set(part)), len(parts) - 1)
+    return Path(*parts[:wild])
+
+
+def _of_disk(name: str, file: Path) -> ImageFile | LeftOut:
+    """Returns the file of an image on disk, or why it is left out. A link without an end is read in vain."""
+    if reason := _reason(name):
+        return LeftOut(name, reason)
+    if file.exists() and not file.is_file():
+        return LeftOut(name, "no regular file")
+    return ImageFile(name, partial(_read_file, str(file)))
+
+
+def _reason(name: str) -> str:
+    """Returns why a file of this name is not read as an image; "" if it is."""
+    if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+        return "hidden"
+    return "" if PurePosixPath(name).suffix.lower() in SUFFIXES else "of another type"
+
+
+def _is_zip(path: Path) -> bool:
+    """Returns whether a file is a ZIP. Raises InputError for one without an end."""
+    if zipfile.is_zipfile(path):
+        return True
+    with path.open("rb") as file:
+        if path.suffix.lower() == ".zip" or file.read(4) == b"PK\3\4":
+            raise InputError(
+                f"{path} is no whole ZIP: its list of files, which stands at the end, is missing; "
+                "download or copy it again"
+            )
+    return False
+
+
+def _members(path: str) -> Iterator[ImageFile | LeftOut]:
+    """Yields the files of a ZIP. Nothing is unpacked, so names that lead out of it are harmless."""
+    version = version_of(path)
+    seen: set[str] = set()
+    for member in _archive(path, version).infolist():
+        parts = [part for part in member.filename.replace("\\", "/").split("/") if part]
+        if member.is_dir() or member.filename.endswith("\\"):
+            continue
+        name = "/".join(part for part in parts if part not in (".", ".."))
+        if name in seen:
+            yield LeftOut(member.filename, "of the same name as another file")
+        elif reason := _reason(name):
+            yield LeftOut(name, reason)
+        else:
+            yield ImageFile(name, partial(_read_member, path, version, member.filename))
+        seen.add(name)
+
+
+def _read_file(path: str) -> Content:
+    """Reads a file; a failure is returned, not raised, so that one bad file can be skipped."""
+    try:
+        size = os.path.getsize(path)
+        return Path(path).read_bytes() if size <= MOST_BYTES else _too_large(size)
+    except OSError as error:
+        return Unreadable(str(error))
+
+
+def _read_member(path: str, version: tuple[int, int], name: str) -> Content:
+    """Reads a file of a ZIP; a failure is returned, not raised."""
+    try:
+        size = _archive(path, version).getinfo(name).file_size
+        return _archive(path, version).read(name) if size <= MOST_BYTES else _too_large(size)
+    except Exception as error:  # damaged ZIP files raise errors of many kinds
+        return Unreadable(str(error) or type(error).__name__)
+
+
+def _too_large(size: int) -> Unreadable:
+    return Unreadable(f"its {size:,} bytes exceed the limit of {MOST_BYTES:,}")
+
+
+@lru_cache(maxsize=8)
+def _archive(path: str, version: tuple[int, int]) -> zipfile.ZipFile:
+    """Opens a ZIP once; `version` makes the cache miss when the file was replaced."""
+    try:
+        return zipfile.ZipFile(path)
+    except Exception as error:  # as above
+        raise InputError(f"{path} cannot be read as a ZIP ({error})") from error
+
+
+def version_of(path: str) -> tuple[int, int]:
+    """Returns the modification time and size of the file `path`, by which a replaced one is recognised.
+
+    Raises:
+      InputError: The file does not exist.
+    """
+    try:
+        found: Any = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{path} does not exist; give a folder, a ZIP or an array") from error
+    return found.st_mtime_ns, found.st_size

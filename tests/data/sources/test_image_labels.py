@@ -1,0 +1,52 @@
+"""What a label of an image may be: markers of unknown labels are none, and look-alikes are the same."""
+
+import numpy as np
+import pytest
+
+from jaxssl.data.sources.image_labels import label_of
+from jaxssl.errors import InputError
+
+MARKERS = [None, -1, np.int64(-1), -2.0, float("nan"), np.float32("nan"), "", " ", b""]
+NAMES = ["cat", "dog", "truck"]
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+@pytest.mark.parametrize("names", [None, NAMES])
+def test_markers_are_no_labels(marker, names):
+    assert label_of(marker, "a#0", names) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "names", "label"),
+    [
+        (2, NAMES, "truck"),
+        (np.uint8(2), NAMES, "truck"),
+        (0, None, "0"),
+        (0.0, None, "0"),
+        (np.array(3), None, "3"),
+        (b"caf\xc3\xa9", None, "caf\xe9"),
+        ("cafe\u0301", None, "caf\xe9"),  # decomposed
+        ("007", None, "007"),
+    ],
+)
+def test_names_and_numbers(value, names, label):
+    assert label_of(value, "a#0", names) == label
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (0.5, "the label 0.5 is no name or number of a class"),
+        (float("inf"), "is no name or number"),
+        ([1, 2], "is no name or number"),
+        (np.array([0, 1]), "is no name or number"),
+        ({"a": 1}, "is no name or number"),
+        (1j, "is no name or number"),
+        (3, "the label 3 exceeds the 3 names of classes"),
+        ("caf\udce9", "is not UTF-8; rename it"),
+        (b"caf\xe9", "is not UTF-8; rename it"),
+    ],
+)
+def test_everything_else_is_refused(value, line):
+    with pytest.raises(InputError, match=f"a#0: .*{line}"):
+        label_of(value, "a#0", NAMES)

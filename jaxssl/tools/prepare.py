@@ -1,8 +1,8 @@
 """Prepare text or images for training. Text: train a tokenizer, encode, pack into rows of one length.
 
 SOURCE is a text file, a folder of text files, a glob pattern, a .jsonl or .parquet file (each may be
-compressed: .gz, .xz, .zst), a TFDS data set as tfds:NAME, or the word stdlib: the English that ships with
-Python, which needs no download.
+compressed: .gz, .bz2, .xz, .zst), a TFDS data set as tfds:NAME, or the word stdlib: the English that
+ships with Python, which needs no download.
 
   jaxssl prepare stdlib --into prepared/stdlib --vocab-size 4096
   jaxssl prepare novels.txt.xz --documents blank_line --into prepared/novels --valid 0.02
@@ -27,6 +27,7 @@ from jaxssl.data.prepared.manifest import Manifest, is_prepared
 from jaxssl.data.prepared.summaries import summary_of_images, summary_of_rows
 from jaxssl.data.preparing.images import Captions, PrepareImages
 from jaxssl.data.preparing.texts import Prepare
+from jaxssl.data.sources.compressed import STANDARD, ReadLimits
 from jaxssl.data.sources.texts import Source, source_from_path
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
@@ -79,10 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_text(text: argparse._ArgumentGroup) -> None:
     text.add_argument(
         "--documents",
-        choices=["file", "blank_line"],
+        choices=["file", "blank_line", "line"],
         default="file",
-        help="how text files are split into documents: each file is one, or blank lines separate them "
-        "(default: %(default)s)",
+        help="how text files are split into documents: each file is one, or blank lines separate them, or "
+        "each line is one (default: %(default)s)",
     )
     text.add_argument(
         "--column",
@@ -102,6 +103,21 @@ def _add_text(text: argparse._ArgumentGroup) -> None:
         default="stop",
         help="documents that cannot be decoded: stop and name the position, or skip and count them "
         "(default: %(default)s)",
+    )
+    text.add_argument(
+        "--document-mib",
+        type=float,
+        default=STANDARD.document_mib,
+        metavar="MIB",
+        help="upper limit of a document (limits.document_mib; default: %(default)g)",
+    )
+    text.add_argument(
+        "--expansion",
+        type=float,
+        default=STANDARD.expansion,
+        metavar="RATIO",
+        help="upper limit of the size of decompressed files, in sizes of the compressed file "
+        "(limits.expansion; default: %(default)g)",
     )
 
 
@@ -190,6 +206,7 @@ def _source(path: str, options: argparse.Namespace) -> Source:
         column=options.column,
         documents=options.documents,
         on_bad_text=options.on_bad_text,
+        limits=ReadLimits(options.document_mib, options.expansion),
     )
 
 

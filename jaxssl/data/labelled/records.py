@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxssl.data.sources.compressed import open_bytes, plain_suffix
-from jaxssl.data.sources.readers import read_json_lines, read_parquet, read_tensorflow_dataset
+from jaxssl.data.sources.parquet import read_parquet
+from jaxssl.data.sources.readers import read_json_lines, read_tensorflow_dataset
 from jaxssl.errors import InputError
 
 TFDS_SPLITS = {"train": "train", "dev": "validation", "test": "test"}

@@ -113,6 +113,9 @@ def describe(config: Prepare) -> dict[str, Any]:
     content = described(config)
     for name in ("workers", "engine", "beam_options"):
         del content[name]
+    for source in (content["source"], content["valid"]):
+        if isinstance(source, dict):
+            source.pop("limits", None)
     return content
 
 

@@ -1,10 +1,9 @@
-"""Reads JSON lines, parquet files and data sets of tensorflow-datasets, and decodes text.
+"""Reads JSON lines and data sets of tensorflow-datasets, decodes text, and lists files.
 
 Errors name the file and the byte, line or row.
 """
 
 import glob
-import io
 import json
 import os
 from collections.abc import Collection, Iterator
@@ -12,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxssl.data.sources.compressed import open_bytes, plain_suffix
+from jaxssl.data.sources.compressed import (
+    STANDARD,
+    ReadLimits,
+    lines_of,
+    open_bytes,
+    plain_suffix,
+)
 from jaxssl.errors import InputError
 
 OnBadText = Literal["stop", "skip"]  # what to do with a document that is not valid text
 JSON = (".jsonl", ".json")
-PARQUET = (".parquet",)
 GLOB = frozenset("*?[")
 
 
@@ -156,7 +160,10 @@ def files_of(path: str, suffixes: tuple[str, ...] = ()) -> list[tuple[str, Path]
 
 
 def read_json_lines(
-    path: str, on_bad_text: OnBadText = "stop", report: Skipped | None = None
+    path: str,
+    on_bad_text: OnBadText = "stop",
+    report: Skipped | None = None,
+    limits: ReadLimits = STANDARD,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Reads .jsonl and .json files that contain one JSON object per line.
 
@@ -165,75 +172,25 @@ def read_json_lines(
       on_bad_text: Treatment of a line that is not UTF-8: "stop" raises InputError, "skip" leaves
         the line out.
       report: Counter of the lines left out, or None.
+      limits: Bounds the length of a line and what a file may decompress to.
 
     Yields:
       Pairs of a name `file#line`, with lines counted from 1, and the object. Blank lines are
       skipped.
 
     Raises:
-      InputError: A file is missing or broken, or a line is not a JSON object.
+      InputError: A file is missing or broken, or a line is not a JSON object, or too long.
     """
     decoder = Decoder(on_bad_text, report)
     for name, file in files_of(path, JSON):
-        with open_bytes(file) as handle:
+        with open_bytes(file, limits) as handle:
             offset = 0
-            for number, raw in enumerate(handle, 1):
+            for number, raw in enumerate(lines_of(handle, file, limits), 1):
                 line = decoder.text(raw, file, offset)
                 offset += len(raw)
                 if line is None or not line.strip():
                     continue
                 yield f"{name}#{number}", _json_object(line, f"{file}:{number}")
-
-
-def read_parquet(
-    path: str, columns: tuple[str, ...] | None = None
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Reads the rows of parquet files.
-
-    Args:
-      path: A file, a folder or a glob pattern.
-      columns: Names of the columns to read; None means all.
-
-    Yields:
-      Pairs of a name `file#row`, with rows counted from 0, and a dictionary of the columns.
-
-    Raises:
-      InputError: A file is missing or broken, has no such column, or text in it is not UTF-8.
-    """
-    for name, file in files_of(path, PARQUET):
-        number = 0
-        for batch in _parquet_batches(file, columns):
-            try:
-                records = batch.to_pylist()
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{file}, at or after row {number}: {error}; convert the file"
-                ) from error
-            for record in records:
-                yield f"{name}#{number}", record
-                number += 1
-
-
-def read_parquet_column(path: str, column: str) -> Iterator[tuple[str, Any]]:
-    """Reads one column of parquet files.
-
-    Args:
-      path: A file, a folder or a glob pattern.
-      column: Name of the column.
-
-    Yields:
-      Pairs of a name `file#row`, with rows counted from 0, and the value. Text comes as bytes, so
-      that the caller can handle what is not UTF-8.
-
-    Raises:
-      InputError: A file is missing or broken, or has no such column.
-    """
-    for name, file in files_of(path, PARQUET):
-        number = 0
-        for batch in _parquet_batches(file, (column,)):
-            for value in _as_bytes(batch.column(0)).to_pylist():
-                yield f"{name}#{number}", value
-                number += 1
 
 
 def read_tensorflow_dataset(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -325,38 +282,11 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
         raise InputError(f"{where} is not a JSON object on one line: {error}") from error
     except RecursionError as error:
         raise InputError(f"{where} is nested too deeply") from error
+    except ValueError as error:  # Python parses integers of up to 4,300 digits
+        raise InputError(f"{where} contains a number of too many digits ({error})") from error
     if not isinstance(record, dict):
         raise InputError(f"{where} is not a JSON object but {_brief(record)}")
     return record
-
-
-def _parquet_batches(file: Path, columns: tuple[str, ...] | None) -> Iterator[Any]:
-    """Yields the record batches of a parquet file, which may be compressed as a whole."""
-    import pyarrow
-    import pyarrow.parquet
-
-    with open_bytes(file) as handle:
-        data = file if file.suffix in PARQUET else io.BytesIO(handle.read())
-        try:
-            table = pyarrow.parquet.ParquetFile(data)
-            names = table.schema_arrow.names
-            for column in columns or ():
-                if column not in names:
-                    raise InputError(no_column(column, names, str(file)))
-            yield from table.iter_batches(1024, columns=list(columns) if columns else None)
-        except (pyarrow.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{file} is truncated or not a parquet file: {reason}") from error
-
-
-def _as_bytes(values: Any) -> Any:
-    """Converts an Arrow array of strings to one of bytes; other types are returned unchanged."""
-    import pyarrow
-
-    if pyarrow.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    is_text = pyarrow.types.is_string(values.type) or pyarrow.types.is_large_string(values.type)
-    return values.cast(pyarrow.large_binary()) if is_text else values
 
 
 def _version_folder(folder: Path) -> Path | None:

@@ -5,26 +5,34 @@ document is unique in its source and does not depend on where the folder is: whe
 belongs to the training or the evaluation part is decided from it. Blank documents are left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Protocol
 
-from jaxssl.data.sources.compressed import open_bytes, plain_suffix
+from jaxssl.data.sources.compressed import (
+    STANDARD,
+    ReadLimits,
+    lines_of,
+    open_bytes,
+    plain_suffix,
+    read_all,
+)
+from jaxssl.data.sources.parquet import PARQUET, read_parquet_column
 from jaxssl.data.sources.readers import (
     JSON,
-    PARQUET,
     Decoder,
     OnBadText,
     Skipped,
     files_of,
     read_json_lines,
-    read_parquet_column,
     read_tensorflow_dataset,
     value_of,
 )
 from jaxssl.data.sources.standard_library import docstrings, topics
 from jaxssl.errors import InputError
+
+DocumentsAre = Literal["file", "blank_line", "line"]
 
 
 class Document(NamedTuple):
@@ -57,37 +65,44 @@ class Source(Protocol):
 class TextFiles:
     """Plain text files, UTF-8, also compressed.
 
-    Line breaks are converted to "\\n", and removed at the end of a document.
+    Line breaks are converted to "\\n", and removed at the end of a document; "\\r" alone is a line
+    break in files without any "\\n".
     """
 
     path: str
     """Text file, folder, which is read with its sub-folders in sorted order, or glob pattern."""
-    documents_are: Literal["file", "blank_line"] = "file"
-    """What a document is: a whole "file", or a part of it between blank lines ("blank_line")."""
+    documents_are: DocumentsAre = "file"
+    """What a document is: a whole "file", a part of it between blank lines ("blank_line"), or a
+    "line"."""
     on_bad_text: OnBadText = "stop"
     """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
     document out."""
+    limits: ReadLimits = STANDARD
+    """Upper limits of what is read from a file."""
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
         """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
         for name, file in files_of(self.path):
-            with open_bytes(file) as handle:
-                for label, offset, raw in self._split(handle, name):
+            with open_bytes(file, self.limits) as handle:
+                for label, offset, raw in self._split(handle, name, file):
                     text = decoder.text(raw, file, offset)
                     found = True
                     if text is not None and text.strip():
-                        yield Document(label, text.replace("\r\n", "\n").rstrip("\n"))
+                        yield Document(label, _with_line_breaks(text).rstrip("\n"))
         if not found:
             raise InputError(f"{self.path} contains no text")
 
-    def _split(self, handle: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]:
+    def _split(self, handle: IO[bytes], name: str, file: Path) -> Iterator[tuple[str, int, bytes]]:
         """Yields name, offset in bytes, and bytes of each document of a file."""
         if self.documents_are == "file":
-            if (content := handle.read()).strip():
+            if (content := read_all(handle, file, self.limits)).strip():
                 yield name, 0, content
             return
-        for number, (offset, raw) in enumerate(_blocks(handle)):
+        lines = lines_of(handle, file, self.limits)
+        is_line = self.documents_are == "line"
+        parts = _offsets(lines) if is_line else _blocks(lines, file, self.limits)
+        for number, (offset, raw) in enumerate(parts):
             yield f"{name}#{number}", offset, raw
 
 
@@ -102,11 +117,13 @@ class JsonLines:
     on_bad_text: OnBadText = "stop"
     """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
     document out."""
+    limits: ReadLimits = STANDARD
+    """Upper limits of what is read from a file."""
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
         """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
-        for name, record in read_json_lines(self.path, self.on_bad_text, report):
+        for name, record in read_json_lines(self.path, self.on_bad_text, report, self.limits):
             found = True
             text = decoder.value(value_of(record, self.column, name), name, self.column)
             if text and text.strip():
@@ -126,11 +143,13 @@ class Parquet:
     on_bad_text: OnBadText = "stop"
     """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
     document out."""
+    limits: ReadLimits = STANDARD
+    """Upper limits of what is read from a file."""
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
         """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
-        for name, value in read_parquet_column(self.path, self.column):
+        for name, value in read_parquet_column(self.path, self.column, self.limits):
             found = True
             text = decoder.value(value, name, self.column)
             if text and text.strip():
@@ -182,8 +201,9 @@ def source_from_path(
     path: str,
     *,
     column: str | None = None,
-    documents: Literal["file", "blank_line"] = "file",
+    documents: DocumentsAre = "file",
     on_bad_text: OnBadText = "stop",
+    limits: ReadLimits = STANDARD,
 ) -> Source:
     """Returns the source of documents that a path stands for.
 
@@ -192,10 +212,11 @@ def source_from_path(
         is the text that ships with Python. "tfds:NAME" and "tfds:NAME#SPLIT" are data sets of
         tensorflow-datasets, where NAME may be a prepared folder.
       column: Name of the column with the text; None means "text". Plain text has no columns.
-      documents: What a document of a plain text file is: the whole "file", or a part of it between
-        blank lines ("blank_line").
+      documents: What a document of a plain text file is: the whole "file", a part of it between blank
+        lines ("blank_line"), or a "line".
       on_bad_text: Treatment of a document that is not valid text: "stop" raises InputError, "skip"
         leaves the document out.
+      limits: Upper limits of what is read from a file.
 
     Returns:
       The source.
@@ -211,12 +232,12 @@ def source_from_path(
         return TensorflowDataset(name, split or "train", column or "text", on_bad_text)
     match _format(path):
         case "json":
-            return JsonLines(path, column or "text", on_bad_text)
+            return JsonLines(path, column or "text", on_bad_text, limits)
         case "parquet":
-            return Parquet(path, column or "text", on_bad_text)
+            return Parquet(path, column or "text", on_bad_text, limits)
     if column is not None:
         raise InputError(f"{path} is plain text and has no column {column!r}; leave column out")
-    return TextFiles(path, documents, on_bad_text)
+    return TextFiles(path, documents, on_bad_text, limits)
 
 
 def _format(path: str) -> str:
@@ -234,18 +255,35 @@ def _format(path: str) -> str:
     return next(iter(found))
 
 
-def _blocks(handle: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+def _with_line_breaks(text: str) -> str:
+    """Returns `text` with "\\n" for every line break."""
+    text = text.replace("\r\n", "\n")
+    return text if "\n" in text else text.replace("\r", "\n")
+
+
+def _offsets(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yields the lines that are not blank, each with its offset in the file in bytes."""
+    offset = 0
+    for line in lines:
+        if line.strip():
+            yield offset, line
+        offset += len(line)
+
+
+def _blocks(lines: Iterable[bytes], file: Path, limits: ReadLimits) -> Iterator[tuple[int, bytes]]:
     """Yields the runs of lines between blank lines, each with its offset in the file in bytes."""
     offset = start = 0
-    lines: list[bytes] = []
-    for line in handle:
+    held: list[bytes] = []
+    for line in lines:
         if line.strip():
-            if not lines:
+            if not held:
                 start = offset
-            lines.append(line)
-        elif lines:
-            yield start, b"".join(lines)
-            lines = []
+            held.append(line)
+            if offset + len(line) - start > limits.document_bytes:
+                raise limits.too_long(f"{file}, the document at byte {start}")
+        elif held:
+            yield start, b"".join(held)
+            held = []
         offset += len(line)
-    if lines:
-        yield start, b"".join(lines)
+    if held:
+        yield start, b"".join(held)

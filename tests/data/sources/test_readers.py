@@ -8,17 +8,14 @@ import subprocess
 import sys
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 
+from jaxssl.data.sources.compressed import ReadLimits
 from jaxssl.data.sources.readers import (
     Decoder,
     Skipped,
     files_of,
     read_json_lines,
-    read_parquet,
-    read_parquet_column,
     value_of,
 )
 from jaxssl.errors import InputError
@@ -74,11 +71,6 @@ for picture in TensorflowImages(sys.argv[1].removeprefix("tfds:")).pictures():
 assert "tensorflow" not in sys.modules and "jax" not in sys.modules
 """
 LINES = {"train": ["Über allen Gipfeln", "ist Ruh"], "test": ["床前明月光"]}
-
-
-def parquet(path, **columns):
-    pyarrow.parquet.write_table(pyarrow.table(columns), path)
-    return str(path)
 
 
 def test_a_byte_order_mark_counts_at_the_beginning_only(tmp_path):
@@ -143,30 +135,12 @@ def test_lines_are_counted_from_one_and_blank_ones_too(tmp_path):
     (tmp_path / "a.jsonl").write_text("[" * 100_000)
     with pytest.raises(InputError, match="a.jsonl:1 is nested too deeply"):
         list(read_json_lines(str(tmp_path / "a.jsonl")))
-
-
-def test_rows_are_counted_from_zero(tmp_path):
-    path = parquet(tmp_path / "a.parquet", n=[1, 2], text=["x", "y"])
-    assert list(read_parquet(path, ("text",))) == [
-        ("a.parquet#0", {"text": "x"}),
-        ("a.parquet#1", {"text": "y"}),
-    ]
-    assert [record for _, record in read_parquet(path)][1] == {"n": 2, "text": "y"}
-    assert list(read_parquet_column(path, "text")) == [("a.parquet#0", b"x"), ("a.parquet#1", b"y")]
-    with pytest.raises(InputError, match="has no column 'body'; it has n, text"):
-        list(read_parquet(path, ("body",)))
-
-
-def test_damaged_parquet_is_refused(tmp_path):
-    path = tmp_path / "a.parquet"
-    parquet(path, text=[str(i) for i in range(3000)])
-    data = path.read_bytes()
-    damaged = data[:500] + bytes(200) + data[700:]
-    for content in (data[:-9], data[: len(data) // 2], b"PAR1", damaged):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=f"{path}") as caught:
-            list(read_parquet_column(str(path), "text"))
-        assert "\n" not in str(caught.value)
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "n": ' + "9" * 5000 + "}")
+    with pytest.raises(InputError, match="a.jsonl:1 contains a number of too many digits"):
+        list(read_json_lines(str(tmp_path / "a.jsonl")))
+    (tmp_path / "a.jsonl").write_text('{"text": "' + "a" * 2000 + '"}\n')
+    with pytest.raises(InputError, match="a.jsonl, line 1 is longer than 0.001 MiB; split it, or"):
+        list(read_json_lines(str(tmp_path / "a.jsonl"), limits=ReadLimits(document_mib=0.001)))
 
 
 def test_a_missing_column_names_the_others():

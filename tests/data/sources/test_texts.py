@@ -10,11 +10,13 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
+from jaxssl.data.sources.compressed import ReadLimits
 from jaxssl.data.sources.texts import (
     Document,
     JsonLines,
     Parquet,
     Skipped,
+    Source,
     TextFiles,
     source_from_path,
 )
@@ -27,6 +29,10 @@ COMPRESS = {
     ".zst": zstandard.ZstdCompressor().compress,
 }
 TEXTS = ["The first one.\nTwo lines.", "Das zweite, größer; 第三 🙂"]
+
+
+def texts_of(source: Source) -> list[str]:
+    return [document.text for document in source.documents()]
 
 
 def write(path: Path, content: bytes | str, compression: str = "") -> str:
@@ -197,3 +203,28 @@ def test_truncated_text_is_refused(tmp_path):
     path = Path(write(tmp_path / "a.txt", "".join(f"{i * i}\n" for i in range(2000)), ".gz"))
     path.write_bytes(path.read_bytes()[:-5])
     assert "truncated" in refusal(TextFiles(str(path)))
+
+
+def test_lines_that_end_in_carriage_returns(tmp_path):
+    path = write(tmp_path / "mac.txt", "one\rtwo\r\rthree\r")
+    assert texts_of(source_from_path(path)) == ["one\ntwo\n\nthree"]
+    assert texts_of(source_from_path(path, documents="blank_line")) == ["one\ntwo", "three"]
+    assert texts_of(source_from_path(path, documents="line")) == ["one", "two", "three"]
+
+
+def test_a_line_may_be_a_document(tmp_path):
+    path = write(tmp_path / "a.txt", "\ufeffone\n\n  two\r\nthree")
+    found = list(TextFiles(path, "line").documents())
+    assert [document.text for document in found] == ["one", "  two", "three"]
+    assert [document.name for document in found] == ["a.txt#0", "a.txt#1", "a.txt#2"]
+
+
+def test_a_document_has_a_longest_size(tmp_path):
+    path = write(tmp_path / "a.txt", "a\n\n" + "line of text\n" * 200)
+    for documents, where in (("file", "a.txt"), ("blank_line", "a.txt, the document at byte 3")):
+        source = TextFiles(path, documents, limits=ReadLimits(document_mib=0.001))
+        with pytest.raises(InputError, match=f"{where} is longer than 0.001 MiB"):
+            list(source.documents())
+    assert (
+        len(list(TextFiles(path, "line", limits=ReadLimits(document_mib=0.001)).documents())) == 201
+    )

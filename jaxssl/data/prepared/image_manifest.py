@@ -9,14 +9,28 @@ train-00000-of-00014.documents.npz        names of the images
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Annotated, Any, Literal, final
 
 import numpy as np
 
-from jaxssl.data.prepared.manifest import FORMAT, SetManifest, from_content, read_content
+from jaxssl.data.prepared.manifest import (
+    FORMAT,
+    LONGEST_ROW,
+    Count,
+    FileName,
+    Hash,
+    SetManifest,
+    from_content,
+    read_content,
+)
+from jaxssl.data.stores.json_types import Limits, Matches
+from jaxssl.data.stores.names import SHA256
 from jaxssl.errors import InputError
 
 NO_LABEL = -1  # label number of an image without a label
+LARGEST_IMAGE = 1 << 30  # bytes of pixels
+
+Pixels = Annotated[int, Limits(1, 1 << 20)]
 
 
 @final
@@ -24,23 +38,20 @@ NO_LABEL = -1  # label number of an image without a label
 class ImageShard:
     """One file of images, the file of their names, and what they contain."""
 
-    file: str
+    file: FileName
     """Name of the file of images."""
-    documents_file: str
+    documents_file: FileName
     """Name of the file that lists the names of the images."""
-    rows: int
+    rows: Count
     """Number of images."""
     skipped: tuple[str, ...]
     """Names of the images that could not be decoded and were left out."""
-    cut: int
+    cut: Count
     """Number of captions that were truncated to the length of a caption."""
-    sha256: str
+    sha256: Hash
     """Hash of the file of images."""
-    documents_sha256: str
+    documents_sha256: Hash
     """Hash of the file of names."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "skipped", tuple(self.skipped))  # JSON has lists only
 
 
 @final
@@ -48,19 +59,19 @@ class ImageShard:
 class ImageManifest(SetManifest):
     """Everything a reader must know of a prepared set of images before it opens a shard."""
 
-    height: int
+    height: Pixels
     """Height of the images, in pixels."""
-    width: int
+    width: Pixels
     """Width of the images, in pixels."""
-    channels: int
+    channels: Literal[1, 3]
     """3 for red, green and blue; 1 for grey."""
     labels: tuple[str, ...]
     """Names of the classes, by label number. Empty: the images have no labels."""
-    length: int
+    length: Annotated[int, Limits(0, LONGEST_ROW)]
     """Tokens of a caption, special ones and padding included; 0 if the images have no captions."""
-    dtype: str
+    dtype: Annotated[str, Matches("|uint16|uint32", "empty, uint16 or uint32")]
     """Type of the captions' ids on disk, uint16 or uint32; empty if there are none."""
-    tokenizer: str
+    tokenizer: Annotated[str, Matches(f"|{SHA256.pattern}", f"empty or {SHA256.words}")]
     """Fingerprint of the captions' tokenizer; empty if there are none."""
     splits: dict[str, tuple[ImageShard, ...]]
     """Shards by split, "train" and "valid"."""
@@ -68,6 +79,12 @@ class ImageManifest(SetManifest):
     """Description of the configuration that the images were prepared with."""
     format: int = FORMAT
     """Version of the format."""
+
+    def __post_init__(self) -> None:
+        if self.length and not (self.dtype and self.tokenizer):
+            raise InputError(f"length is {self.length}, and captions need a dtype and a tokenizer")
+        if (size := self.height * self.width * self.channels) > LARGEST_IMAGE:
+            raise InputError(f"an image of {size:,} bytes is above the limit of {LARGEST_IMAGE:,}")
 
     @property
     def skipped(self) -> list[str]:
@@ -117,5 +134,4 @@ def read_image_manifest(folder: str | Path) -> ImageManifest:
     content = read_content(folder)
     if "height" not in content:
         raise InputError(f"{folder} holds rows of text; read it with data=Rows(…), not Images(…)")
-    content["labels"] = tuple(content.get("labels", ()))
-    return from_content(content, folder, ImageManifest, ImageShard)
+    return from_content({"labels": [], **content}, folder, ImageManifest)

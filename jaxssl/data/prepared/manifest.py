@@ -11,14 +11,16 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Annotated, Any, TypeVar, cast, final
 
 import numpy as np
 
-from jaxssl.data.stores.json_files import write_json
+from jaxssl.data.stores.json_files import read_json, write_json
+from jaxssl.data.stores.json_types import Limits, Matches, checked
+from jaxssl.data.stores.names import SHA256, PlainName
 from jaxssl.data.stores.store import Missing, Store, is_url
 from jaxssl.errors import InputError
 
@@ -27,7 +29,15 @@ MANIFEST = "manifest.json"
 UPLOADING = "uploading.json"  # on object stores only: marks a set whose upload is not finished
 TOKENIZER = "tokenizer"
 
-Parsed = TypeVar("Parsed")
+LONGEST_ROW = 1 << 24  # tokens
+MOST_IDS = (1 << 31) - 1  # ids are int32 on the device
+
+# Types of fields, as `json_types.checked` reads them.
+Count = Annotated[int, Limits(0, 1 << 53)]
+FileName = Annotated[str, PlainName()]
+Hash = Annotated[str, SHA256]
+
+AnyManifest = TypeVar("AnyManifest", bound="SetManifest")
 
 
 class SetManifest(ABC):
@@ -69,27 +79,27 @@ class SetManifest(ABC):
 class Shard:
     """One file of rows of text, the file of its documents, and what they contain."""
 
-    file: str
+    file: FileName
     """Name of the file of rows."""
-    documents_file: str
+    documents_file: FileName
     """Name of the file that lists the documents of the rows."""
-    rows: int
+    rows: Count
     """Number of rows."""
-    pieces: int
+    pieces: Count
     """Number of pieces in the rows. A document that fits into one row is one piece, a longer one several."""
-    documents: int
+    documents: Count
     """Number of documents."""
-    empty: int
+    empty: Count
     """Number of documents without a token; they have no piece."""
-    tokens: int
+    tokens: Count
     """Number of tokens of text, without special tokens."""
-    characters: int
+    characters: Count
     """Number of characters of the text."""
-    bytes: int
+    bytes: Count
     """Number of bytes of the text in UTF-8."""
-    sha256: str
+    sha256: Hash
     """Hash of the file of rows."""
-    documents_sha256: str
+    documents_sha256: Hash
     """Hash of the file of documents."""
 
 
@@ -98,25 +108,25 @@ class Shard:
 class Manifest(SetManifest):
     """Everything a reader must know of a prepared set of text before it opens a shard."""
 
-    length: int
+    length: Annotated[int, Limits(1, LONGEST_ROW)]
     """Tokens of a row, special ones and padding included."""
-    dtype: str
+    dtype: Annotated[str, Matches("uint16|uint32", "uint16 or uint32")]
     """Type of the ids on disk: uint16 or uint32."""
-    vocab_size: int
+    vocab_size: Annotated[int, Limits(1, MOST_IDS)]
     """Number of ids of the tokenizer."""
-    pad: int
+    pad: Count
     """Id of padding."""
-    unknown: int
+    unknown: Count
     """Id of unknown text."""
-    begin: int
+    begin: Count
     """Id that precedes a document."""
-    end: int
+    end: Count
     """Id that follows a document."""
-    mask: int
+    mask: Count
     """Id of the mask token, which does not occur in the rows."""
-    tokenizer: str
+    tokenizer: Hash
     """Fingerprint of the tokenizer in the folder `tokenizer`."""
-    skipped: int
+    skipped: Count
     """Number of documents that the sources left out as unreadable."""
     splits: dict[str, tuple[Shard, ...]]
     """The shards of each split, "train" and "valid"."""
@@ -124,6 +134,15 @@ class Manifest(SetManifest):
     """Description of the configuration that the set was prepared with."""
     format: int = FORMAT
     """Version of the format."""
+
+    def __post_init__(self) -> None:
+        for name in ("pad", "unknown", "begin", "end", "mask"):
+            if (id := getattr(self, name)) >= self.vocab_size:
+                raise InputError(
+                    f"{name} is {id}, and vocab_size allows 0 to {self.vocab_size - 1}"
+                )
+        if self.dtype == "uint16" and self.vocab_size > 1 << 16:
+            raise InputError(f"vocab_size is {self.vocab_size}, too many for dtype uint16")
 
     def utilisation(self, split: str) -> float:
         """Returns the fraction of the positions in the rows of `split` that are not padding.
@@ -162,7 +181,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     content = read_content(folder)
     if "height" in content:
         raise InputError(f"{folder} holds images; read it with data=Images(…), not Rows(…)")
-    return from_content(content, folder, Manifest, Shard)
+    return from_content(content, folder, Manifest)
 
 
 def read_content(folder: str | Path) -> dict[str, Any]:
@@ -186,32 +205,29 @@ def read_content(folder: str | Path) -> dict[str, Any]:
 
 
 def from_content(
-    content: dict[str, Any],
-    folder: str | Path,
-    manifest: Callable[..., Parsed],
-    shard: Callable[..., Any],
-) -> Parsed:
-    """Makes the manifest that the content of a manifest.json describes.
+    content: dict[str, Any], folder: str | Path, kind: type[AnyManifest]
+) -> AnyManifest:
+    """Makes the manifest that the content of a manifest.json describes, after a check of every field.
 
     Args:
       content: The content.
       folder: Folder of the set, for error messages.
-      manifest: Class of the manifest.
-      shard: Class of its shards.
+      kind: Class of the manifest.
 
     Raises:
-      InputError: A field is missing or unknown.
+      InputError: A field is missing or unknown, has another type or is outside its range, or a file is
+        listed twice.
     """
+    where = f"{folder}/{MANIFEST}"
     try:
-        splits = {
-            name: tuple(shard(**part) for part in parts)
-            for name, parts in content["splits"].items()
-        }
-        return manifest(**{**content, "splits": splits})
-    except (TypeError, AttributeError) as error:
-        raise InputError(
-            f"{folder}/{MANIFEST} is not whole ({error}); prepare the set anew"
-        ) from error
+        manifest = checked(content, kind, where)
+    except InputError as error:
+        raise InputError(f"{error}; restore it or prepare the set anew") from error
+    shards = [shard for parts in manifest.splits.values() for shard in parts]
+    files = Counter(name for shard in shards for name in (shard.file, shard.documents_file))
+    if twice := [name for name, count in files.items() if count > 1]:
+        raise InputError(f"{where} lists {twice[0]} twice; restore it or prepare the set anew")
+    return cast(AnyManifest, manifest)
 
 
 def is_prepared(folder: str | Path) -> bool:
@@ -238,9 +254,9 @@ def _content(folder: str | Path) -> tuple[str | Path, Any]:
     if not path.is_file():
         raise InputError(_why_missing(folder))
     try:
-        return path, json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); prepare the set anew") from error
+        return path, read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; restore it or prepare the set anew") from error
 
 
 def _why_missing_in_store(store: Store) -> str:

@@ -88,9 +88,9 @@ class StoredShards:
 
     def __init__(self, url: str, manifest: AnyManifest, split: str, cache: ShardCache):
         self._store, self._cache = Store(url), cache
-        self._sizes = file_sizes(url, manifest, split)
-        self.bytes = sum(self._sizes[shard.file] for shard in manifest.splits[split])
-        if (largest := max(self._sizes.values())) > cache.limit:
+        self.sizes = file_sizes(url, manifest, split)
+        self.bytes = sum(self.sizes[shard.file] for shard in manifest.splits[split])
+        if (largest := max(self.sizes.values())) > cache.limit:
             raise InputError(
                 f"a shard of {url} has {largest:,} bytes and the cache holds {cache.limit:,}; "
                 f"set data.cache_gib to {in_gib(self.bytes)}, which holds all of them"
@@ -104,7 +104,7 @@ class StoredShards:
     def documents(self, shard: AnyShard) -> Iterator[Path]:
         """Yields the path of the documents file of `shard`, which it downloads first if necessary."""
         name, sha256 = shard.documents_file, shard.documents_sha256
-        with self._cache.file(Wanted(self._store, name, sha256, self._sizes[name])) as path:
+        with self._cache.file(Wanted(self._store, name, sha256, self.sizes[name])) as path:
             yield path
 
     def fetch(self, shards: Sequence[AnyShard]) -> None:
@@ -112,12 +112,29 @@ class StoredShards:
         self._cache.fetch_all([self._wanted(shard) for shard in shards])
 
     def _wanted(self, shard: AnyShard) -> Wanted:
-        return Wanted(self._store, shard.file, shard.sha256, self._sizes[shard.file])
+        return Wanted(self._store, shard.file, shard.sha256, self.sizes[shard.file])
 
 
 def in_gib(size: int) -> str:
     """Returns `size`, in bytes, as GiB with one decimal, rounded up."""
     return f"{math.ceil(10 * size / GIB) / 10:,.1f}"
+
+
+def _check_sizes(path: str, sizes: dict[str, int], manifest: AnyManifest, split: str) -> None:
+    """Raises InputError where a split has no row, or a file is too small for the rows that it should hold.
+
+    The rows are stored uncompressed. So a manifest that was changed cannot make a reader allocate more than
+    the files hold.
+    """
+    if manifest.total(split, "rows") == 0:
+        raise InputError(f"the split {split!r} of {path} has no row; prepare the set anew")
+    size = manifest.record.itemsize
+    for shard in manifest.splits[split]:
+        if sizes[shard.file] < shard.rows * size:
+            raise InputError(
+                f"shard {path}/{shard.file} has {sizes[shard.file]:,} bytes, too few for "
+                f"{shard.rows:,} rows of {size:,}; restore it or prepare the set anew"
+            )
 
 
 @final
@@ -150,6 +167,11 @@ class RowFiles:
             for path, shards, manifest in zip(paths, sets, manifests, strict=True)
             for shard in manifest.splits[split]
         ]
+        for path, shards, manifest in zip(paths, sets, manifests, strict=True):
+            if isinstance(shards, StoredShards):
+                _check_sizes(path, shards.sizes, manifest, split)
+            else:
+                _check_sizes(path, file_sizes(path, manifest, split), manifest, split)
         self.stored_bytes = sum(s.bytes for s in sets if isinstance(s, StoredShards))
         self.set_rows = [manifest.total(split, "rows") for manifest in manifests]
         self.rows = sum(self.set_rows)
@@ -187,7 +209,7 @@ class RowFiles:
         for number, _, rows in self._by_shard(np.asarray(ids, np.int64)):
             path, shards, shard = self._shards[number]
             with shards.documents(shard) as file:
-                known, offsets, documents = read_documents(file)
+                known, offsets, documents = read_documents(file, shard.rows)
             for row in rows.tolist():
                 for document in documents[offsets[row] : offsets[row + 1]]:
                     name = known[document]

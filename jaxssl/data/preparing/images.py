@@ -131,7 +131,7 @@ def prepare_images(
 
         def write(partial: Path) -> ImageManifest:
             if (partial / LISTED).is_file():
-                check_same(partial, read_json(partial / LISTED), description)
+                check_same(partial, read_json(partial / LISTED, dict[str, Any]), description)
             listing = list_all(config)
             for line in listing.notes:
                 report.say(line)

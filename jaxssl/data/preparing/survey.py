@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxssl.data.prepared.manifest import TOKENIZER
+from jaxssl.data.prepared.manifest import TOKENIZER, Count
 from jaxssl.data.preparing.split import SplitByName, SplitSeeker
 from jaxssl.data.preparing.units import text_bytes
 from jaxssl.data.progress import TextProgress
@@ -31,11 +31,11 @@ class Survey:
 
     config: dict[str, Any]
     """Description of the configuration that it was made for."""
-    documents: int
+    documents: Count
     """Number of documents."""
-    bytes: int
+    bytes: Count
     """Length of the text as UTF-8, in bytes."""
-    skipped: int
+    skipped: Count
     """Number of documents that were left out because they are not valid text."""
     moved: str | None
     """Name of the document that `SplitByName` moves to the other side; None if it moves none."""
@@ -44,7 +44,7 @@ class Survey:
 def read_survey(partial: Path) -> Survey | None:
     """Returns the survey that an earlier run finished in the folder `partial`, or None."""
     path = partial / SURVEY
-    return Survey(**read_json(path)) if path.is_file() else None
+    return read_json(path, Survey) if path.is_file() else None
 
 
 def survey_sources(

@@ -11,13 +11,12 @@ until the set is complete, a note with its counts and hashes (.json).
 import dataclasses
 import errno
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -27,7 +26,7 @@ from jaxssl.data.prepared.manifest import FORMAT, Shard
 from jaxssl.data.preparing.pack import pack
 from jaxssl.data.sources.texts import Document
 from jaxssl.data.stores.hashes import file_sha256
-from jaxssl.data.stores.json_files import write_json
+from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError, is_full_disk
@@ -35,6 +34,9 @@ from jaxssl.errors import InputError, is_full_disk
 # One record per group, so that a random read touches one row only; grain's own reader requires it.
 # Not compressed, so that the bytes of a shard do not depend on the version of a compressor.
 WRITER_OPTIONS = "group_size:1,uncompressed"
+
+
+AnyShard = TypeVar("AnyShard", bound=Any)
 
 
 class Unit(NamedTuple):
@@ -121,7 +123,7 @@ def finished_unit(unit: Unit, job: Job) -> Shard | None:
     return finished_shard(_note(unit, job), Shard)
 
 
-def finished_shard(path: Path, kind: Callable[..., Any]) -> Any:
+def finished_shard(path: Path, kind: type[AnyShard]) -> AnyShard | None:
     """Returns the shard that a note describes, if its files are there and unchanged.
 
     Args:
@@ -132,12 +134,12 @@ def finished_shard(path: Path, kind: Callable[..., Any]) -> Any:
       The description; None if the note or a file is missing or damaged.
     """
     try:
-        shard = kind(**json.loads(path.read_text(encoding="utf-8")))
+        shard = read_json(path, kind)
         same = (
             file_sha256(path.with_name(shard.file)) == shard.sha256
             and file_sha256(path.with_name(shard.documents_file)) == shard.documents_sha256
         )
-    except (OSError, ValueError, TypeError):
+    except (OSError, InputError):
         return None
     return shard if same else None
 

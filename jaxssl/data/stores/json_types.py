@@ -112,7 +112,7 @@ def checked(value: Any, kind: Any, where: str, field: str = "") -> Any:
         return _annotated(value, kind, where, field)
     if origin in (Union, types.UnionType):
         return _one_of(value, kind, where, field)
-    if kind is Any or (origin is Literal and value in arguments and not isinstance(value, bool)):
+    if kind is Any or (origin is Literal and _is_among(value, arguments)):
         return value
     plain: Any = types.NoneType if kind is None else origin or kind
     if plain is float and type(value) is int:
@@ -128,6 +128,11 @@ def checked(value: Any, kind: Any, where: str, field: str = "") -> Any:
             for name, part in value.items()
         }
     return value
+
+
+def _is_among(value: Any, choices: tuple[Any, ...]) -> bool:
+    """Returns whether `value` is one of `choices`; 1, 1.0 and true are different here."""
+    return any(type(value) is type(choice) and value == choice for choice in choices)
 
 
 def _annotated(value: Any, kind: Any, where: str, field: str) -> Any:

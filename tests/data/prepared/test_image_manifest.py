@@ -14,7 +14,7 @@ from jaxssl.data.prepared.image_manifest import (
 from jaxssl.data.prepared.manifest import write_manifest
 from jaxssl.errors import InputError
 
-SHARD = ImageShard("a", "b", 7, ("x.jpg",), 2, "0", "1")
+SHARDS = tuple(ImageShard(f"a{n}", f"b{n}", 7, ("x.jpg",), 2, "0" * 64, "1" * 64) for n in range(3))
 
 
 def manifest_of(**changes):
@@ -25,8 +25,8 @@ def manifest_of(**changes):
         "labels": ("cat", "dog"),
         "length": 4,
         "dtype": "uint16",
-        "tokenizer": "print",
-        "splits": {"train": (SHARD, SHARD), "valid": (SHARD,)},
+        "tokenizer": "2" * 64,
+        "splits": {"train": SHARDS[:2], "valid": SHARDS[2:]},
         "config": {},
     }
     return ImageManifest(**{**fields, **changes})
@@ -62,5 +62,47 @@ def test_a_missing_field_is_refused(tmp_path):
     content = json.loads((tmp_path / "manifest.json").read_text())
     del content["splits"]["train"][0]["cut"]
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"not whole .*cut"):
+    with pytest.raises(InputError, match=r"field 'cut' of splits.train\[0\] is missing"):
         read_image_manifest(tmp_path)
+
+
+WRONG = {
+    "height": ["12", None, -1, 0, 1.5, 10**12],
+    "width": [True],
+    "channels": [4, 0, None, "3", 3.0, True],
+    "labels": [None, 5, "ab", [1, 2], [None, None], {}],
+    "length": [-1, None, 10**9],
+    "dtype": ["O", 5, None, ""],
+    "tokenizer": ["", "print"],
+}
+WRONG_SHARD = {"rows": [-1, "x", None], "skipped": [None, 5, "ab", [5]], "cut": [None]}
+
+
+def test_values_of_a_wrong_type_or_range_are_refused_by_name(tmp_path):
+    write_manifest(manifest_of(), tmp_path)
+    path = tmp_path / "manifest.json"
+    whole = json.loads(path.read_text())
+    for name, values in WRONG.items():
+        for value in values:
+            path.write_text(json.dumps({**whole, name: value}))
+            with pytest.raises(InputError, match=name):
+                read_image_manifest(tmp_path)
+    for name, values in WRONG_SHARD.items():
+        for value in values:
+            splits = {"train": [{**whole["splits"]["train"][0], name: value}]}
+            path.write_text(json.dumps({**whole, "splits": splits}))
+            with pytest.raises(InputError, match=rf"train\[0\]\.{name}"):
+                read_image_manifest(tmp_path)
+
+
+def test_an_image_that_no_memory_holds(tmp_path):
+    with pytest.raises(InputError, match="bytes is above the limit"):
+        manifest_of(height=1 << 20, width=1 << 20)
+
+
+def test_a_set_of_an_earlier_version_has_no_labels(tmp_path):
+    write_manifest(manifest_of(), tmp_path)
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    del content["labels"]
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert read_image_manifest(tmp_path).labels == ()

@@ -1,6 +1,9 @@
 """Sets without a complete manifest: each gets one line that names the file and the way out."""
 
+import dataclasses
+import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from jaxssl.data.prepared.manifest import (
 )
 from jaxssl.errors import InputError
 
+NUMBERS = itertools.count()
+
 
 def change(folder, **fields):
     path = folder / "manifest.json"
@@ -25,7 +30,9 @@ def change(folder, **fields):
 def shard(**counts):
     """A shard of one row, unless `counts` says otherwise."""
     zero = dict.fromkeys(("pieces", "documents", "empty", "tokens", "characters", "bytes"), 0)
-    names = {"file": "a", "documents_file": "b", "sha256": "0", "documents_sha256": "1"}
+    number = next(NUMBERS)
+    names = {"file": f"a{number}", "documents_file": f"b{number}"}
+    names |= {"sha256": "0" * 64, "documents_sha256": "1" * 64}
     return Shard(**{"rows": 1, **zero, **names, **counts})
 
 
@@ -39,7 +46,7 @@ def manifest_of(*shards, length=10):
         begin=2,
         end=3,
         mask=4,
-        tokenizer="print",
+        tokenizer="2" * 64,
         skipped=0,
         splits={"train": shards, "valid": ()},
         config={"source": "here"},
@@ -75,7 +82,8 @@ def test_the_base_is_abstract():
 
 def test_the_bytes_do_not_change(tmp_path):
     """Sets of earlier versions are read, and their fingerprints are those that runs have noted."""
-    manifest = manifest_of(shard())
+    names = {"file": "a", "documents_file": "b", "sha256": "0", "documents_sha256": "1"}
+    manifest = dataclasses.replace(manifest_of(shard(**names)), tokenizer="print")
     assert manifest.fingerprint.startswith("702ebfeed7064a64")
     write_manifest(manifest, tmp_path)
     lines = (tmp_path / "manifest.json").read_text().splitlines()
@@ -114,8 +122,93 @@ def test_another_version(folder):
 
 def test_an_unknown_field(folder):
     change(folder, colour="blue")
-    with pytest.raises(InputError, match=r"not whole .*colour"):
+    with pytest.raises(InputError, match=r"field colour is unknown.*prepare the set anew"):
         read_manifest(folder)
+
+
+WRONG = {
+    "length": ["32", None, -1, 0, 10**9, 1.5, True, [32], -32],
+    "dtype": ["O", "float32", "evil", "uint8", "", None, 5, ">u2", "(2,)u2", "M8[s]"],
+    "vocab_size": [0, -1, 10**19, None, "x", 70_000],
+    "pad": [99_999, -1, None, 1.0],
+    "begin": [10**6],
+    "tokenizer": [None, "", 5, "../x", "0" * 63],
+    "splits": [[], None, "abc", 5, {"train": None}, {"train": {}}, {"train": [1]}, {"train": "ab"}],
+    "format": ["1", 1.0, True, None],
+    "config": [None, [], 5],
+    "skipped": [None, "x", -1],
+}
+WRONG_SHARD = {
+    "file": ["../../x", "/etc/passwd", "", ".", 5, None, "a\0b", "x" * 5000, ["a"], "a/b"],
+    "documents_file": ["", 5, "/etc/passwd", None, ".."],
+    "rows": [-1, 10**18, 10**30, "5", None, 1.5, -32],
+    "sha256": ["", None, 5, "../../etc/passwd", "A" * 64],
+    "documents_sha256": [None, ""],
+    "tokens": [None, "x", -5],
+    "documents": [None],
+    "bytes": ["x"],
+}
+WRONG_TEXT = {
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "list": b"[]",
+    "null": b"null",
+    "deep": b"[" * 200_000,
+    "utf16": "{}".encode("utf-16"),
+    "digits": b'{"format": ' + b"9" * 6000 + b"}",
+    "not a number": b'{"format": NaN}',
+}
+
+
+def refused(folder):
+    """The message with which the manifest of a folder is refused, which is one short line."""
+    with pytest.raises(InputError) as told:
+        read_manifest(folder)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 400
+    return str(told.value)
+
+
+def test_values_of_a_wrong_type_or_range_are_refused_by_name(folder):
+    path = folder / "manifest.json"
+    whole = json.loads(path.read_text())
+    first, *others = whole["splits"]["train"]
+    for name, values in WRONG.items():
+        for value in values:
+            path.write_text(json.dumps({**whole, name: value}))
+            assert name.removesuffix("s") in refused(folder), (name, value)
+    for name, values in WRONG_SHARD.items():
+        for value in values:
+            splits = {**whole["splits"], "train": [{**first, name: value}, *others]}
+            path.write_text(json.dumps({**whole, "splits": splits}))
+            message = refused(folder)
+            # 10**18 rows pass for a count, and are compared with the size of the file when it is opened.
+            assert f"train[0].{name} is " in message or "digits is too large" in message, (
+                name,
+                value,
+            )
+    for name in whole:
+        path.write_text(json.dumps({key: whole[key] for key in whole if key != name}))
+        if name != "format":  # has a default, but tells a manifest from other files
+            assert "manifest" in refused(folder)
+    for text in WRONG_TEXT.values():
+        path.write_bytes(text)
+        assert str(path) in refused(folder)
+
+
+def test_a_shard_that_is_listed_twice(folder):
+    whole = json.loads((folder / "manifest.json").read_text())
+    change(folder, splits={"train": 2 * whole["splits"]["train"][:1]})
+    assert "twice" in refused(folder)
+
+
+def test_a_manifest_that_is_no_file(folder):
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").mkdir()
+    assert "manifest.json is missing" in refused(folder)
+    (folder / "manifest.json").rmdir()
+    os.mkfifo(folder / "manifest.json")
+    assert "manifest.json is missing" in refused(folder)
 
 
 def test_a_set_of_images(folder):

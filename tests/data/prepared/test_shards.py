@@ -1,5 +1,7 @@
 """Rows by id, over shards and sets; few open files are enough; what cannot be read is named."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,22 @@ def test_gib_are_rounded_up():
     assert in_gib(1 << 30) == "1.0"
     assert in_gib((1 << 30) + 1) == "1.1"
     assert in_gib(5000 << 30) == "5,000.0"
+
+
+def test_counts_that_do_not_fit_the_files(whole):
+    """Neither many rows nor long ones make a reader allocate what no file holds."""
+    manifest = read_manifest(whole)
+    first, *others = manifest.splits["train"]
+    for changed in (
+        dataclasses.replace(manifest, length=10**6),
+        dataclasses.replace(
+            manifest, splits={"train": (dataclasses.replace(first, rows=10**15), *others)}
+        ),
+    ):
+        with pytest.raises(InputError, match=r"bytes, too few for [0-9,]+ rows"):
+            RowFiles([str(whole)], [changed], "train", no_cache)
+    none = {
+        "train": tuple(dataclasses.replace(shard, rows=0) for shard in manifest.splits["train"])
+    }
+    with pytest.raises(InputError, match="the split 'train' of .* has no row"):
+        RowFiles([str(whole)], [dataclasses.replace(manifest, splits=none)], "train", no_cache)

@@ -107,7 +107,16 @@ class Augmentation:
         Returns:
           Views, float32 `[batch, *size, channel]`: from 0 to 1, before `mean` and `std` are
           applied.
+
+        Raises:
+          ValueError: The images are not uint8, or have another number of channels than `mean`.
         """
+        if pixels.dtype != jnp.uint8 or pixels.ndim != 4:
+            raise ValueError(
+                f"images are {pixels.dtype} {list(pixels.shape)}; they must be uint8 from 0 to 255, "
+                "[batch, height, width, channel]"
+            )
+        self.check_channels(pixels.shape[3])
         images = self._cropped(pixels, keys)
         if self.jitter is not None:
             images = jitter(images, keys, self.jitter)
@@ -126,6 +135,15 @@ class Augmentation:
             )
             images = (images - mean) / std
         return images.transpose(0, 2, 3, 1)
+
+    def check_channels(self, channels: int) -> None:
+        """Raises ValueError if `mean` is not for images of this number of `channels`."""
+        if len(self.mean) not in (0, 1, channels):
+            raise ValueError(
+                f"the images have {channels} channel{'s' if channels > 1 else ''}, but mean={self.mean} "
+                f"and std={self.std} are for {len(self.mean)}; prepare the images with "
+                f"channels={len(self.mean)}, or set mean and std to one number"
+            )
 
     def _cropped(self, pixels: Pixels, keys: Key[Array, " batch"]) -> ChannelFirst:
         """Crops, mirrors and resizes in one step; images from 0 to 1, `[batch, channel, height, width]`."""

@@ -9,7 +9,7 @@ What order, mixtures and hosts do to the batches is in `reader.py`; the device's
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Annotated, Any, Literal, final
 
 import numpy as np
 
@@ -25,11 +25,13 @@ from jaxssl.data.reader import (
 )
 from jaxssl.data.rows import TextSpec
 from jaxssl.data.stores.json_files import read_json, write_json
+from jaxssl.data.stores.json_types import Limits
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 
 IMAGES, LABELS, TOKENS = "images", "labels", "tokens"  # names of the arrays of a batch
 SPEC = "images.json"  # file in the folder of a run: the description of its images
+LARGEST_SIDE, LONGEST_CAPTION = 1 << 16, 1 << 20  # beyond them images.json is damaged
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,22 @@ class ImageSpec:
         return f"{self.height}x{self.width}x{self.channels} pixels{kinds}"
 
 
+@dataclass(frozen=True)
+class StoredSpec:
+    """The content of images.json."""
+
+    height: Annotated[int, Limits(1, LARGEST_SIDE)]
+    """Height of an image, in pixels."""
+    width: Annotated[int, Limits(1, LARGEST_SIDE)]
+    """Width of an image, in pixels."""
+    channels: Literal[1, 3]
+    """3 for red, green and blue; 1 for grey."""
+    labels: tuple[str, ...]
+    """Names of the classes, by label number."""
+    length: Annotated[int, Limits(0, LONGEST_CAPTION)]
+    """Tokens of a caption; 0 if the images have no captions."""
+
+
 @final
 @dataclass(frozen=True)
 class Images(PreparedSets):
@@ -96,13 +114,17 @@ class Images(PreparedSets):
         """Returns the description of the images that the run in the folder `run` was trained on.
 
         The second value is the tokenizer of their captions, or None if they have none.
+
+        Raises:
+          InputError: images.json or the tokenizer is missing or damaged.
         """
-        stored = read_json(Path(run) / SPEC)
-        length = stored.pop("length")
-        tokenizer = load_tokenizer(Path(run) / TOKENIZER) if length else None
-        captions = TextSpec.of(tokenizer, batch=self.batch, length=length) if tokenizer else None
-        labels = tuple(stored.pop("labels"))
-        return ImageSpec(self.batch, **stored, labels=labels, captions=captions), tokenizer
+        stored = read_json(Path(run) / SPEC, StoredSpec)
+        tokenizer = load_tokenizer(Path(run) / TOKENIZER) if stored.length else None
+        captions = (
+            TextSpec.of(tokenizer, batch=self.batch, length=stored.length) if tokenizer else None
+        )
+        shape = (stored.height, stored.width, stored.channels)
+        return ImageSpec(self.batch, *shape, stored.labels, captions), tokenizer
 
 
 @final

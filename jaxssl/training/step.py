@@ -24,6 +24,7 @@ from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.optimizers.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
 from jaxssl.sharding.layout import path_of
 from jaxssl.sharding.mesh import batch_sharding, state_shardings
+from jaxssl.training.check_views import check_views
 from jaxssl.training.config import Pretraining
 
 Tree = Any
@@ -91,7 +92,11 @@ def abstract_state(
 
     Returns:
       A state whose leaves are `jax.ShapeDtypeStruct` with shape, type and sharding.
+
+    Raises:
+      InputError: A size does not divide over the mesh, or an augmentation does not fit the images.
     """
+    check_views(config.objective, spec)
     create = state_maker(config, optimizer, spec)
     shapes = jax.eval_shape(create, jax.random.key(config.seed), {})
 

@@ -145,3 +145,19 @@ def test_solarizing_is_torchvision():
 def test_bad_fields(make, line):
     with pytest.raises(ValueError, match=line):
         make()
+
+
+def test_pixels_must_be_bytes_in_batches():
+    keys = jax.random.split(jax.random.key(0), 2)
+    for pixels in (jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, 8, 8), jnp.uint8)):
+        with pytest.raises(ValueError, match="must be uint8 from 0 to 255"):
+            Augmentation()(pixels, keys)
+
+
+def test_statistics_of_other_channels_are_refused():
+    keys = jax.random.split(jax.random.key(0), 2)
+    views = Augmentation(crop=None, flip=0.0, mean=(0.5, 0.5, 0.5), std=(0.1, 0.2, 0.3))
+    with pytest.raises(ValueError, match=r"1 channel, but mean=.* are for 3"):
+        views(jnp.zeros((2, 8, 8, 1), jnp.uint8), keys)
+    one = Augmentation(crop=None, flip=0.0, mean=(0.5,), std=(0.25,))
+    assert (one(jnp.zeros((2, 8, 8, 3), jnp.uint8), keys) == -2).all()

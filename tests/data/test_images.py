@@ -114,3 +114,31 @@ def test_sets_of_another_shape_do_not_mix(image_folder):
 def test_a_missing_set(tmp_path):
     with pytest.raises(InputError, match="nowhere does not exist"):
         Images(str(tmp_path / "nowhere")).open(seed=0)
+
+
+GOOD = {"height": 8, "width": 6, "channels": 3, "labels": ["cat"], "length": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("", "cannot be read"),
+        ("[]", "is"),
+        ("{}", "is missing"),
+        (json.dumps(GOOD)[:20], "cannot be read"),
+        (json.dumps({**GOOD, "height": "8"}), "height is '8', expected a whole number"),
+        (json.dumps({**GOOD, "width": -6}), "width is -6"),
+        (json.dumps({**GOOD, "channels": 2}), "channels is 2"),
+        (json.dumps({**GOOD, "labels": 5}), "labels is 5, expected a list"),
+        (json.dumps({**GOOD, "labels": [None]}), r"labels\[0\] is null"),
+        (json.dumps({**GOOD, "length": 10**9}), "length is 1000000000"),
+        (json.dumps({**GOOD, "length": None}), "length is null"),
+        (json.dumps({**GOOD, "extra": 1}), "extra"),
+    ],
+)
+def test_a_damaged_description_is_told_in_one_line(tmp_path, content, line):
+    (tmp_path / "images.json").write_text(json.dumps(GOOD))
+    assert Images("elsewhere", 4).read_spec(tmp_path)[0].labels == ("cat",)
+    (tmp_path / "images.json").write_text(content)
+    with pytest.raises(InputError, match=rf"images\.json.*{line}"):
+        Images("elsewhere", 4).read_spec(tmp_path)

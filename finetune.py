@@ -18,6 +18,7 @@ from jaxssl.finetuning.results import (
     Result,
     begin_run,
     read_result,
+    show_scores,
     show_summary,
     summarise,
     write_predictions,
@@ -60,6 +61,8 @@ def run_seeds(config: Finetuning) -> dict[str, Any]:
             return {}
         results.append(result)
     summary = {"labels": data.names, **summarise(results, config.metric)}
+    if len(data.names) == 2:
+        summary["positive"] = data.names[setup.positive]  # the class that f1 is of
     write_json(config.folder / "results.json", summary)
     print(f"\n{show_summary(summary)}\n{config.folder}/results.json has all of it")
     return summary
@@ -84,7 +87,8 @@ def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Re
             done, scores = step + 1, None
             if is_due := setup.plan.evaluates(done):
                 report.tell()
-                scores = score(setup.predict(state.model, dev), dev.examples.labels)
+                found = setup.predict(state.model, dev)
+                scores = score(found, dev.examples.labels, setup.positive)
                 report.evaluation(done, as_sums(scores))
             stopping = stop.after(done)
             if is_due or stopping:
@@ -103,10 +107,10 @@ def conclude_seed(setup: Setup, folder: Path, seed: int, best: int, model: Any) 
         if split in setup.data.tables:
             batches = setup.in_order(split)
             found = setup.predict(model, batches)
-            result[split] = score(found, batches.examples.labels)
+            result[split] = score(found, batches.examples.labels, setup.positive)
             table, names = setup.data.tables[split], setup.data.names
             write_predictions(folder / "predictions.tsv", table, names, found)
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in result[split].items())
+            shown = show_scores(result[split], names[setup.positive])
             print(f"seed {seed}, step {best:,}, {split}: {shown}", flush=True)
     write_json(folder / "result.json", result)
     return result

@@ -15,7 +15,7 @@ import pytest
 
 import finetune
 import train
-from jaxssl.data.labelled.texts import Labelled
+from jaxssl.data.labelled.tables import Labelled
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.errors import InputError
 from jaxssl.finetuning.finetuned import load_finetuned
@@ -269,7 +269,7 @@ def run_command(checkpoint, folder, *flags):
     """`python finetune.py` on a small recipe, in a process of its own with one device."""
     recipe = folder / "recipe.py"
     recipe.write_text(
-        "from jaxssl.data.labelled.texts import Labelled\n"
+        "from jaxssl.data.labelled.tables import Labelled\n"
         "from jaxssl.tasks.classify import Classify\n"
         "from jaxssl.finetuning.setup import Finetuning\n"
         "import tests.shrink  # whose OneDevice the checkpoint's configuration names\n"

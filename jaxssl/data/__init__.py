@@ -18,7 +18,8 @@ from jaxssl import show_fields
 
 if TYPE_CHECKING:
     from jaxssl.data.images import ImageReader, Images, ImageSpec, open_images
-    from jaxssl.data.labelled.texts import Labelled, LabelledData, open_labelled
+    from jaxssl.data.labelled.tables import Labelled
+    from jaxssl.data.labelled.texts import LabelledData, open_labelled
     from jaxssl.data.preparing.images import Captions, PrepareImages, prepare_images
     from jaxssl.data.preparing.texts import Prepare, prepare
     from jaxssl.data.rows import RowReader, Rows, TextSpec, open_rows
@@ -85,7 +86,8 @@ __all__ = [
 
 _MODULES = {
     "images": ("ImageReader", "Images", "ImageSpec", "open_images"),
-    "labelled.texts": ("Labelled", "LabelledData", "open_labelled"),
+    "labelled.tables": ("Labelled",),
+    "labelled.texts": ("LabelledData", "open_labelled"),
     "preparing.images": ("Captions", "PrepareImages", "prepare_images"),
     "preparing.texts": ("Prepare", "prepare"),
     "rows": ("RowReader", "Rows", "TextSpec", "open_rows"),

@@ -35,10 +35,13 @@ def announce(setup: Setup, pretrained: Pretrained) -> None:
         cut = data.truncated[split]
         lost = f"; {cut:,} cut to {setup.spec.longest} tokens ({cut / len(table):.1%})" * bool(cut)
         print(f"{split:<5} {used:,}{of} {text}s of {table.name}{lost}")
+        if table.left_out:
+            print(f"      left out: {table.left_out}")
     label, share = max(class_shares(data, "dev").items(), key=lambda pair: pair[1])
     shown = ", ".join(data.names[:12]) + (", …" if len(data.names) > 12 else "")
+    f1 = f"; f1 is that of {data.names[setup.positive]}" if len(data.names) == 2 else ""
     print(
-        f"{len(data.names)} classes: {shown}; always {label} is right in {share:.1%} of dev\n"
+        f"{len(data.names)} classes: {shown}; always {label} is right in {share:.1%} of dev{f1}\n"
         f"{plan.steps:,} steps of {config.batch}, padded to "
         f"{', '.join(map(str, setup.spec.lengths))} tokens; seeds "
         f"{', '.join(map(str, config.seeds))}; run: {config.folder}",

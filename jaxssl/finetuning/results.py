@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 import jaxssl
-from jaxssl.data.labelled.texts import LabelledData, Table
+from jaxssl.data.labelled.tables import Table
+from jaxssl.data.labelled.texts import LabelledData
 from jaxssl.data.stores.descriptions import changes
 from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
@@ -136,12 +137,28 @@ def summarise(results: list[Result], metric: str) -> dict[str, Any]:
     return summary
 
 
+def show_scores(
+    scores: dict[str, float], positive: str, deviations: dict[str, float] | None = None
+) -> str:
+    """Formats scores on one line.
+
+    Args:
+      scores: Scores by name.
+      positive: Label that "f1" is of.
+      deviations: Deviation of each score over the seeds; None shows none.
+    """
+    parts = []
+    for name, value in scores.items():
+        spread = "" if deviations is None else f" ± {deviations[name]:.4f}"
+        parts.append(f"{f'f1 of {positive}' if name == 'f1' else name} {value:.4f}{spread}")
+    return "  ".join(parts)
+
+
 def show_summary(summary: dict[str, Any]) -> str:
     """Formats what `summarise` has made as `summary` in a few lines."""
     count = len(summary["seeds"])
     lines = [f"{count} seed{'s' * (count > 1)}, best by {summary['metric']} on dev:"]
     for split, means in summary["mean"].items():
-        deviations = summary["deviation"][split]
-        shown = (f"{name} {mean:.4f} ± {deviations[name]:.4f}" for name, mean in means.items())
-        lines.append(f"  {split:<5}" + "  ".join(shown))
+        deviations = summary["deviation"][split] if count > 1 else None
+        lines.append(f"  {split:<5}" + show_scores(means, summary.get("positive", ""), deviations))
     return "\n".join(lines)

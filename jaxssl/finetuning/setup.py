@@ -1,6 +1,7 @@
 """The configuration, the step and the evaluation of a finetuning, which `finetune.py` puts together."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxssl.data.labelled.example_batches import ExampleBatches, LabelledSpec
-from jaxssl.data.labelled.texts import Labelled, LabelledData
+from jaxssl.data.labelled.labels import positive_class
+from jaxssl.data.labelled.tables import Labelled
+from jaxssl.data.labelled.texts import LabelledData
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError, check_at_least
 from jaxssl.models.transformer_config import TransformerConfig
@@ -61,7 +64,11 @@ class Finetuning:
     evaluate_batch: int = 256
     """Number of examples that are scored at once."""
     metric: str = "accuracy"
-    """Score on dev, or loss, that decides which checkpoint is the best."""
+    """Score on dev that decides which checkpoint is the best: accuracy, f1_macro, mcc or loss, and f1 where
+    there are two classes."""
+    positive: str | None = None
+    """Label that the score f1 is of. None takes 1, true, yes or positive, of two other numbers the larger
+    one, and of two other labels the one with fewer training examples."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the runs: each has a head, an order of the examples and dropout of its own."""
     run: str = ""
@@ -222,20 +229,26 @@ def make_predictor(
 
 
 def score(
-    log_probabilities: Float[np.ndarray, "examples classes"], labels: np.ndarray
+    log_probabilities: Float[np.ndarray, "examples classes"],
+    labels: np.ndarray,
+    positive: int = 1,
 ) -> dict[str, float]:
     """Computes the mean loss in nats and all scores.
 
     Args:
       log_probabilities: Natural logarithms of the probabilities, `[examples, classes]`.
       labels: Numbers of the right classes, `[examples]`.
+      positive: Number of the class that "f1" is of, where there are two.
 
     Returns:
       Scores by name.
     """
     loss = -float(log_probabilities[np.arange(len(labels)), labels].mean())
     predicted = log_probabilities.argmax(axis=1)
-    return {"loss": loss, **scores(labels, predicted, log_probabilities.shape[1])}
+    return {
+        "loss": loss,
+        **scores(labels, predicted, log_probabilities.shape[1], positive=positive),
+    }
 
 
 @dataclass(frozen=True)
@@ -252,6 +265,8 @@ class Setup:
     """Description of the batches."""
     plan: Plan
     """Number of steps and of evaluations."""
+    positive: int
+    """Number of the class that the score f1 is of, where there are two."""
     mesh: DeviceMesh
     """Devices of the runs."""
     create: Callable[[int, Tree], TrainState]
@@ -280,11 +295,14 @@ class Setup:
           mesh: Devices of the runs.
 
         Raises:
-          InputError: A batch does not divide over the devices, or the metric is unknown.
+          InputError: A batch does not divide over the devices, or the metric or the positive label is
+            unknown.
         """
         check_devices(config, mesh)
         plan, classes = Plan.of(config, data), len(data.names)
         check_metric(config.metric, classes)
+        counts = Counter(data.tables["train"].labels)
+        positive = positive_class(data.names, counts, config.positive)
         spec = LabelledSpec.of(tokenizer, batch=config.batch, lengths=data.lengths, classes=classes)
         optimizer = optax.chain(
             config.optimizer.make(plan.steps), scale_by_layer(config.layer_decay)
@@ -295,6 +313,7 @@ class Setup:
             network,
             spec,
             plan,
+            1 if positive is None else data.names.index(positive),
             mesh,
             make_state(config, network, spec, optimizer, mesh),
             make_finetuning_step(config, optimizer, mesh),

@@ -99,16 +99,20 @@ def matthews(counts: Counts) -> float:
     return _ratio(right * total - labels @ predictions, np.sqrt(spread))
 
 
-def scores(labels: Labels, predictions: Labels, classes: int) -> dict[str, float]:
+def scores(
+    labels: Labels, predictions: Labels, classes: int, *, positive: int = 1
+) -> dict[str, float]:
     """Computes all scores of a classifier.
 
     Args:
       labels: True classes, `[examples]`.
       predictions: Predicted classes, `[examples]`.
       classes: Number of classes.
+      positive: Class that "f1" is of.
 
     Returns:
-      "accuracy", "f1_macro" and "mcc" (Matthews correlation); with two classes also "f1", that of class 1.
+      "accuracy", "f1_macro" and "mcc" (Matthews correlation); with two classes also "f1", that of the class
+      `positive`.
 
     Raises:
       ValueError: The arrays differ in shape, or a class is outside of 0 … classes - 1.
@@ -119,7 +123,7 @@ def scores(labels: Labels, predictions: Labels, classes: int) -> dict[str, float
         "f1_macro": f1_macro(counts),
         "mcc": matthews(counts),
     }
-    return found | ({"f1": float(f1_by_class(counts)[1])} if classes == 2 else {})
+    return found | ({"f1": float(f1_by_class(counts)[positive])} if classes == 2 else {})
 
 
 def spearman(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:

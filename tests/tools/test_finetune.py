@@ -7,7 +7,7 @@ from jaxssl.tools.main import main
 from tests.test_finetune import write_examples
 
 RECIPE = """
-from jaxssl.data.labelled.texts import Labelled
+from jaxssl.data.labelled.tables import Labelled
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.tasks.classify import Classify
 

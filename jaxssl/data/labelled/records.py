@@ -4,6 +4,7 @@ All files may be compressed (.gz, .xz, .zst).
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jaxssl.data.sources.parquet import read_parquet
 from jaxssl.data.sources.readers import read_json_lines, read_tensorflow_dataset
 from jaxssl.errors import InputError
 
+LONGEST_FIELD = 2**31 - 1  # characters; the largest limit that csv takes on every system
 TFDS_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 Record = dict[str, Any]
 
@@ -39,9 +41,9 @@ def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tupl
         return _with_columns(records, columns)
     match plain_suffix(Path(path)):
         case ".tsv":
-            return _with_columns(read_separated(Path(path), tabs=True), columns)
+            return _with_columns(read_separated(Path(path), columns, tabs=True), columns)
         case ".csv":
-            return _with_columns(read_separated(Path(path), tabs=False), columns)
+            return _with_columns(read_separated(Path(path), columns, tabs=False), columns)
         case ".jsonl" | ".json":
             return _with_columns(read_json_lines(path), columns)
         case ".parquet":
@@ -52,23 +54,31 @@ def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tupl
     )
 
 
-def read_separated(path: Path, *, tabs: bool) -> Iterator[tuple[str, Record]]:
+def read_separated(
+    path: Path, columns: Sequence[str] = (), *, tabs: bool
+) -> Iterator[tuple[str, Record]]:
     """Reads a file of delimiter-separated values whose first row has the names of the columns.
 
     Args:
       path: The file.
+      columns: Names of columns that may occur only once in the header.
       tabs: True for tabs, without any quoting (as in GLUE); False for commas, with quoting.
 
     Yields:
       Pairs of the position, "FILE, line NUMBER", and the record.
 
     Raises:
-      InputError: The file is missing, empty or not UTF-8, or a row has too few or too many columns.
+      InputError: The file is missing, empty or not UTF-8, its lines end in carriage returns alone, or a
+        row has too few or too many columns.
     """
     rows = _tab_rows(path) if tabs else _comma_rows(path)
     header = next(rows, (0, []))[1]
     if not any(header):
         raise InputError(f"{path} is empty")
+    if twice := [name for name, count in Counter(header).items() if count > 1 and name in columns]:
+        raise InputError(
+            f"{path} has the column {twice[0]!r} {header.count(twice[0])} times; rename all but one"
+        )
     for number, row in rows:
         if len(row) != len(header):
             raise InputError(
@@ -87,6 +97,8 @@ def _tab_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _comma_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yields the number of the last line and the columns of each CSV record."""
+    # csv refuses fields of more than 131,072 characters, and its limit is one for the whole process.
+    csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(_lines(path), strict=True)
     try:
         for row in reader:
@@ -101,6 +113,11 @@ def _lines(path: Path) -> Iterator[str]:
     with open_bytes(path) as handle:
         offset = 0
         for raw in handle:
+            if not offset and b"\r" in raw.rstrip(b"\r\n"):
+                raise InputError(
+                    f"{path} ends its lines with carriage returns alone, as old Macs did; convert it: "
+                    f"tr '\\r' '\\n' < {path} > NEW{path.suffix}"
+                )
             try:
                 yield raw.decode("utf8").removeprefix("" if offset else "\ufeff")
             except UnicodeDecodeError as error:

@@ -1,21 +1,11 @@
-"""Reads labelled examples for finetuning: one text or a pair of texts, and a label.
+"""Labelled texts for finetuning: splits and their labels, encoded and truncated.
 
-    train.tsv      a header row, then one example per line; nothing is quoted (as in GLUE)
-    train.csv      the same with commas and quotes
-    train.jsonl    one JSON object per line
-    train.parquet  one example per row
-    tfds:NAME      a data set of tensorflow-datasets
-    stdlib         the docstrings of Python, labelled with their package
-
-All files may be compressed (.gz, .xz, .zst). Labels are strings; numbers are converted. The id of a
-label is its rank in the sorted labels of the training examples.
+The id of a label is its rank in the sorted labels of the training examples.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,166 +16,20 @@ from jaxssl.data.labelled.example_batches import (
     encode,
     truncate,
 )
-from jaxssl.data.labelled.records import read_records
-from jaxssl.data.sources.standard_library import labelled_docstrings
+from jaxssl.data.labelled.labels import sorted_labels
+from jaxssl.data.labelled.tables import Labelled, Table, read_table
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 
-MOST_CLASSES = 1_000  # more different labels are refused: the column is likely a text or a number
 SPLIT_SEED, DEV_SEED, SUBSET_SEED = 1, 2, 3  # keep the three random choices independent
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Configuration of labelled texts: the files, their columns, and the lengths of rows."""
-
-    train: str
-    """Training examples: a file, "tfds:NAME", "tfds:NAME#SPLIT" or "stdlib"."""
-    dev: float | str = 0.1
-    """Examples on which the best checkpoint is chosen: a file like `train`, or a fraction of the
-    training examples, which are then left out of training."""
-    test: float | str = 0.0
-    """Examples on which the final score is reported: a file like `train`, or a fraction of the
-    training examples; 0 means none."""
-    text: str = "text"
-    """Name of the column with the text."""
-    second: str | None = None
-    """Name of the column with the second text of a pair; None if examples are single texts."""
-    label: str = "label"
-    """Name of the column with the label."""
-    train_examples: int | None = None
-    """Number of training examples to use; None means all."""
-    subset: Literal["drawn", "first"] = "drawn"
-    """How `train_examples` are chosen: at random, differently for each seed ("drawn"), or the first
-    ones of the file ("first")."""
-    dev_examples: int | None = None
-    """Number of dev examples to use, drawn at random but the same for all seeds; None means all."""
-    length: int | None = None
-    """Length of the longest row in tokens; None chooses it by `cover`."""
-    cover: float = 0.995
-    """Fraction of the examples of each split that must fit into the longest row untruncated."""
-    buckets: int = 4
-    """Upper limit of the number of different lengths to which batches are padded."""
-
-    def __post_init__(self) -> None:
-        for name in ("dev", "test"):
-            share = getattr(self, name)
-            if not isinstance(share, str) and not 0 <= share < 1:
-                raise InputError(f"{name}={share} must be a file, or a fraction of train in [0, 1)")
-        if self.dev in (0, ""):
-            raise InputError(
-                f"dev={self.dev!r} leaves no examples to choose the best checkpoint on; set dev to "
-                "0.1 or a file"
-            )
-        for name in ("train_examples", "dev_examples", "buckets"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise InputError(f"{name}={number} must be at least 1")
-        if not 0 < self.cover <= 1:
-            raise InputError(f"cover={self.cover} must be in (0, 1], e.g. 0.995")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Labelled examples as they were read."""
-
-    name: str
-    """Where they come from, for error messages."""
-    first: list[str]
-    """The (first) text of each example."""
-    second: list[str] | None
-    """The second text of each example; None for single texts."""
-    labels: list[str]
-    """The label of each example."""
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def take(self, ids: Sequence[int] | np.ndarray, name: str) -> "Table":
-        """Returns the examples at the positions `ids`, `[number]`, as a table called `name`."""
-        second = None if self.second is None else [self.second[i] for i in ids]
-        return Table(name, [self.first[i] for i in ids], second, [self.labels[i] for i in ids])
-
-
-def read_table(path: str, split: str, config: Labelled) -> Table:
-    """Reads all examples of a file.
-
-    Args:
-      path: A file, "tfds:NAME", "tfds:NAME#SPLIT" or "stdlib".
-      split: "train", "dev" or "test"; it selects the split of "tfds:NAME".
-      config: Names of the columns.
-
-    Returns:
-      The examples in the order of the file.
-
-    Raises:
-      InputError: The file is missing, empty or broken, a column is missing, or an example has no
-        text or no label.
-    """
-    if path == "stdlib":
-        texts, packages = zip(*labelled_docstrings(), strict=True)
-        return Table("stdlib", list(texts), None, list(packages))
-    columns = [config.text, config.label] + ([config.second] if config.second else [])
-    first, second, labels = [], [], []
-    for where, record in read_records(path, split, columns):
-        first.append(_text(record[config.text], where, config.text))
-        labels.append(_label(record[config.label], where, config.label))
-        if config.second:
-            second.append(_text(record[config.second], where, config.second))
-    if not first:
-        raise InputError(f"{path} contains no example")
-    return Table(path, first, second if config.second else None, labels)
-
-
-def _text(value: Any, where: str, column: str) -> str:
-    """Returns the text of a value; refuses other types."""
-    if isinstance(value, bytes):
-        value = value.decode("utf8")
-    if not isinstance(value, str):
-        raise InputError(f"{where}: column {column!r} contains {value!r}, which is not text")
-    return value
-
-
-def _label(value: Any, where: str, column: str) -> str:
-    """Returns the label of a value as a string; refuses fractions and blank values."""
-    if isinstance(value, bytes):
-        value = value.decode("utf8")
-    if isinstance(value, float) and not value.is_integer():
-        raise InputError(
-            f"{where}: label {value} of column {column!r} is a measurement, not a class; set label to "
-            "the name of another column"
-        )
-    label = "" if value is None else str(int(value) if isinstance(value, float) else value).strip()
-    if not label:
-        raise InputError(f"{where}: column {column!r} is empty; every example needs a label")
-    return label
-
-
 def label_names(table: Table) -> tuple[str, ...]:
-    """Returns the different labels in the order of their ids.
+    """Returns the different labels of the training examples in `table`, in the order of their ids.
 
-    Args:
-      table: The training examples.
-
-    Returns:
-      The labels, sorted by value if all are whole numbers, otherwise alphabetically.
-
-    Raises:
-      InputError: All labels are the same, or more than 1,000 are different.
+    Raises InputError as `sorted_labels` does.
     """
-    names = set(table.labels)
-    if len(names) < 2:
-        raise InputError(
-            f"all examples of {table.name} are {table.labels[0]!r}; a classifier needs at least two "
-            "different labels"
-        )
-    if len(names) > MOST_CLASSES:
-        raise InputError(
-            f"{table.name} has {len(names)} different labels in {len(table)} examples, more than "
-            f"{MOST_CLASSES}; set label to the name of another column"
-        )
-    if all(name.removeprefix("-").isdecimal() for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
-    return tuple(sorted(names))
+    return sorted_labels(table.labels, table.name)
 
 
 def label_ids(table: Table, names: tuple[str, ...]) -> np.ndarray:
@@ -205,7 +49,8 @@ def label_ids(table: Table, names: tuple[str, ...]) -> np.ndarray:
         known = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
         raise InputError(
             f"{table.name}: label {label!r} of example {example + 1} (and of {len(unknown) - 1} "
-            f"more) does not occur in the training examples, whose labels are {known}"
+            f"more) does not occur in the training examples, whose labels are {known}; add such examples "
+            "to train, or remove them here"
         )
     return np.array([ids[label] for label in table.labels], np.int32)
 
@@ -214,7 +59,7 @@ def read_splits(config: Labelled) -> dict[str, Table]:
     """Reads all splits.
 
     Fractions (`config.dev`, `config.test`) are drawn at random from the training examples, always
-    the same ones.
+    the same ones. One example of every class stays in training.
 
     Args:
       config: The files, their columns and the fractions.
@@ -226,11 +71,11 @@ def read_splits(config: Labelled) -> dict[str, Table]:
       InputError: A file cannot be read, or dev and test leave no training examples.
     """
     table = read_table(config.train, "train", config)
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
+    order = _order_of_shares(table)
     splits, taken = {}, 0
     for name, where in (("dev", config.dev), ("test", config.test)):
         if isinstance(where, str) and where:
-            splits[name] = read_table(where, name, config)
+            splits[name] = read_table(where, name, config, table.markers)
         elif where:
             count = max(round(float(where) * len(table)), 1)
             ids = np.sort(order[taken : taken + count])
@@ -241,9 +86,20 @@ def read_splits(config: Labelled) -> dict[str, Table]:
             f"{table.name} has {len(table)} examples, which dev={config.dev} and test={config.test} "
             "use up; lower them, or give files"
         )
-    rest = np.sort(order[taken:])
-    splits["train"] = table.take(rest, table.name) if taken else table
+    rest = table.take(np.sort(order[taken:]), table.name)
+    splits["train"] = replace(rest, left_out=table.left_out, markers=table.markers)
     return splits
+
+
+def _order_of_shares(table: Table) -> np.ndarray:
+    """Returns the examples in random order, `[examples]`, with one of every class at the end.
+
+    Shares are taken from the beginning, so that every class keeps an example to train on.
+    """
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(table))
+    last = {table.labels[example]: position for position, example in enumerate(order)}
+    is_last = np.isin(np.arange(len(order)), list(last.values()))
+    return np.concatenate([order[~is_last], order[is_last]])
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _too_long(what: str, where: str, column: str) -> str:
 
 
 def plain_label(text: str) -> str:
-    """Returns a label in composed form (NFC), with single spaces, without characters of no width."""
+    """Returns the label `text` in composed form (NFC), with single spaces, without characters of no width."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(ZERO_WIDTH)
     return " ".join(text.split()).strip(JOINERS)

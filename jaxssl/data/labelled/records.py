@@ -9,7 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxssl.data.sources.compressed import open_bytes, plain_suffix
+from jaxssl.data.sources.compressed import (
+    STANDARD,
+    ReadLimits,
+    lines_of,
+    open_bytes,
+    plain_suffix,
+)
 from jaxssl.data.sources.parquet import read_parquet
 from jaxssl.data.sources.readers import read_json_lines, read_tensorflow_dataset
 from jaxssl.errors import InputError
@@ -19,7 +25,9 @@ TFDS_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 Record = dict[str, Any]
 
 
-def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tuple[str, Record]]:
+def read_records(
+    path: str, split: str, columns: Sequence[str], limits: ReadLimits = STANDARD
+) -> Iterator[tuple[str, Record]]:
     """Reads the records of a table.
 
     Args:
@@ -28,6 +36,7 @@ def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tupl
       split: "train", "dev" or "test". "tfds:NAME" selects the data set's split of that name, with
         "validation" for "dev"; for files it has no meaning.
       columns: Names of the columns that every record must have.
+      limits: Upper limits of what is read from a file.
 
     Yields:
       Pairs of the position, such as "train.tsv, line 7", and the record.
@@ -41,13 +50,17 @@ def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tupl
         return _with_columns(records, columns)
     match plain_suffix(Path(path)):
         case ".tsv":
-            return _with_columns(read_separated(Path(path), columns, tabs=True), columns)
+            return _with_columns(
+                read_separated(Path(path), columns, tabs=True, limits=limits), columns
+            )
         case ".csv":
-            return _with_columns(read_separated(Path(path), columns, tabs=False), columns)
+            return _with_columns(
+                read_separated(Path(path), columns, tabs=False, limits=limits), columns
+            )
         case ".jsonl" | ".json":
-            return _with_columns(read_json_lines(path), columns)
+            return _with_columns(read_json_lines(path, once=columns, limits=limits), columns)
         case ".parquet":
-            return read_parquet(path, tuple(columns))
+            return read_parquet(path, tuple(columns), limits)
     raise InputError(
         f"{path} has no format that can be read as labelled examples; use .tsv, .csv, .jsonl or "
         ".parquet (also .gz, .xz, .zst), tfds:NAME or stdlib"
@@ -55,7 +68,7 @@ def read_records(path: str, split: str, columns: Sequence[str]) -> Iterator[tupl
 
 
 def read_separated(
-    path: Path, columns: Sequence[str] = (), *, tabs: bool
+    path: Path, columns: Sequence[str] = (), *, tabs: bool, limits: ReadLimits = STANDARD
 ) -> Iterator[tuple[str, Record]]:
     """Reads a file of delimiter-separated values whose first row has the names of the columns.
 
@@ -63,15 +76,16 @@ def read_separated(
       path: The file.
       columns: Names of columns that may occur only once in the header.
       tabs: True for tabs, without any quoting (as in GLUE); False for commas, with quoting.
+      limits: Upper limits of what is read.
 
     Yields:
       Pairs of the position, "FILE, line NUMBER", and the record.
 
     Raises:
-      InputError: The file is missing, empty or not UTF-8, its lines end in carriage returns alone, or a
-        row has too few or too many columns.
+      InputError: The file is missing, empty or not UTF-8, a line or field is too long, or a row has too few
+        or too many columns.
     """
-    rows = _tab_rows(path) if tabs else _comma_rows(path)
+    rows = (_tab_rows if tabs else _comma_rows)(path, limits)
     header = next(rows, (0, []))[1]
     if not any(header):
         raise InputError(f"{path} is empty")
@@ -88,36 +102,36 @@ def read_separated(
         yield f"{path}, line {number}", dict(zip(header, row, strict=True))
 
 
-def _tab_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _tab_rows(path: Path, limits: ReadLimits) -> Iterator[tuple[int, list[str]]]:
     """Yields the line number and the columns of each line that is not blank."""
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(_lines(path, limits), 1):
         if line.strip():
             yield number, line.rstrip("\r\n").split("\t")
 
 
-def _comma_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _comma_rows(path: Path, limits: ReadLimits) -> Iterator[tuple[int, list[str]]]:
     """Yields the number of the last line and the columns of each CSV record."""
-    # csv refuses fields of more than 131,072 characters, and its limit is one for the whole process.
-    csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(_lines(path), strict=True)
+    # By itself, csv refuses fields of more than 131,072 characters.
+    csv.field_size_limit(min(limits.document_bytes, LONGEST_FIELD))
+    reader = csv.reader(_lines(path, limits), strict=True)
     try:
         for row in reader:
             if row:
                 yield reader.line_num, row
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num} is not valid CSV: {error}") from error
+        where = f"{path}, line {reader.line_num}"
+        if "field limit" in str(error):
+            raise limits.too_long(
+                f"a field of {where}, or from an open quotation mark on,"
+            ) from error
+        raise InputError(f"{where} is not valid CSV: {error}") from error
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path, limits: ReadLimits) -> Iterator[str]:
     """Yields the decoded lines, without a byte order mark."""
-    with open_bytes(path) as handle:
+    with open_bytes(path, limits) as handle:
         offset = 0
-        for raw in handle:
-            if not offset and b"\r" in raw.rstrip(b"\r\n"):
-                raise InputError(
-                    f"{path} ends its lines with carriage returns alone, as old Macs did; convert it: "
-                    f"tr '\\r' '\\n' < {path} > NEW{path.suffix}"
-                )
+        for raw in lines_of(handle, path, limits):
             try:
                 yield raw.decode("utf8").removeprefix("" if offset else "\ufeff")
             except UnicodeDecodeError as error:

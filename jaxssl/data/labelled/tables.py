@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxssl.data.labelled.labels import label_name, missing_markers
 from jaxssl.data.labelled.records import read_records
+from jaxssl.data.sources.compressed import STANDARD, ReadLimits
 from jaxssl.data.sources.readers import Decoder, OnBadText
 from jaxssl.data.sources.standard_library import labelled_docstrings
 from jaxssl.errors import InputError, check_choice
@@ -64,6 +65,8 @@ class Labelled:
     """Fraction of the examples of each split that must fit into the longest row untruncated."""
     buckets: int = 4
     """Upper limit of the number of different lengths to which batches are padded."""
+    limits: ReadLimits = STANDARD
+    """Upper limits of what is read from a file."""
 
     def __post_init__(self) -> None:
         for name in ("dev", "test"):
@@ -196,7 +199,7 @@ def _read_rows(path: str, split: str, config: Labelled, left_out: LeftOut) -> It
     """Reads all examples, and counts those whose text or label is not valid text."""
     text_columns = [config.text] + ([config.second] if config.second else [])
     decoder = Decoder(config.on_bad_text)
-    for where, record in read_records(path, split, [*text_columns, config.label]):
+    for where, record in read_records(path, split, [*text_columns, config.label], config.limits):
         texts = [_text(record[name], where, name, decoder) for name in text_columns]
         label = record[config.label]
         if isinstance(label, str | bytes):

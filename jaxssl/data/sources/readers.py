@@ -164,6 +164,7 @@ def read_json_lines(
     on_bad_text: OnBadText = "stop",
     report: Skipped | None = None,
     limits: ReadLimits = STANDARD,
+    once: Collection[str] = (),
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Reads .jsonl and .json files that contain one JSON object per line.
 
@@ -173,6 +174,7 @@ def read_json_lines(
         the line out.
       report: Counter of the lines left out, or None.
       limits: Bounds the length of a line and what a file may decompress to.
+      once: Names of columns that an object may hold only once.
 
     Yields:
       Pairs of a name `file#line`, with lines counted from 1, and the object. Blank lines are
@@ -190,7 +192,7 @@ def read_json_lines(
                 offset += len(raw)
                 if line is None or not line.strip():
                     continue
-                yield f"{name}#{number}", _json_object(line, f"{file}:{number}")
+                yield f"{name}#{number}", _json_object(line, f"{file}:{number}", once)
 
 
 def read_tensorflow_dataset(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -274,14 +276,24 @@ def no_column(column: str, names: list[str], where: str) -> str:
     return f"{where} has no column {column!r}; it has {', '.join(names) or 'none'}"
 
 
-def _json_object(line: str, where: str) -> dict[str, Any]:
-    """Parses one line."""
+def _json_object(line: str, where: str, once: Collection[str] = ()) -> dict[str, Any]:
+    """Parses one line, in which the columns `once` occur at most once."""
+
+    def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        names = [] if len(record) == len(pairs) else [name for name, _ in pairs if name in once]
+        if len(names) > len(set(names)):
+            raise InputError(f"{where} has a column twice, one of {', '.join(names)}; remove one")
+        return record
+
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=as_dict if once else None)
     except json.JSONDecodeError as error:
         raise InputError(f"{where} is not a JSON object on one line: {error}") from error
     except RecursionError as error:
         raise InputError(f"{where} is nested too deeply") from error
+    except InputError:
+        raise
     except ValueError as error:  # Python parses integers of up to 4,300 digits
         raise InputError(f"{where} contains a number of too many digits ({error})") from error
     if not isinstance(record, dict):

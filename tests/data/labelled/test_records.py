@@ -5,6 +5,7 @@ import json
 import pytest
 
 from jaxssl.data.labelled.records import read_records, read_separated
+from jaxssl.data.sources.compressed import ReadLimits
 from jaxssl.errors import InputError
 
 
@@ -65,3 +66,42 @@ def test_bytes_that_are_no_text_are_told_with_their_offset(tmp_path):
     (tmp_path / "a.tsv").write_bytes(b"text\nab\xff\n")
     with pytest.raises(InputError, match="a.tsv, byte 7: 0xff is not UTF-8"):
         list(read_records(str(tmp_path / "a.tsv"), "train", ["text"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "text,label,label\na,0,1\n"),
+        ("a.tsv", "text\tlabel\tlabel\na\t0\t1\n"),
+        ("a.jsonl", '{"text": "a", "label": 0, "label": 1}\n'),
+    ],
+)
+def test_a_column_that_occurs_twice_is_refused(tmp_path, name, text):
+    path = str(write(tmp_path / name, text))
+    with pytest.raises(InputError, match=r"has (the|a) column .*(2 times|twice)"):
+        list(read_records(path, "train", ["text", "label"]))
+    assert len(list(read_records(path, "train", ["text"]))) == 1
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_long_fields_are_read(tmp_path, name):
+    end = "," if name == "a.csv" else "\t"
+    path = str(write(tmp_path / name, f"text{end}label\n{'x' * 131_073}{end}1\n"))
+    ((_, record),) = read_records(path, "train", ["text"])
+    assert len(record["text"]) == 131_073
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_lines_may_end_in_carriage_returns_alone(tmp_path, name):
+    end = "," if name == "a.csv" else "\t"
+    path = str(write(tmp_path / name, f"text{end}label\ra{end}1\rb{end}0\r"))
+    assert [record["text"] for _, record in read_records(path, "train", ["text"])] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_what_is_too_long_is_refused_before_it_fills_the_memory(tmp_path, name):
+    """For CSV, an open quotation mark makes one field of all lines."""
+    lines = {"a.csv": 'text,label\n"' + "x,1\n" * 999, "a.tsv": "text\tlabel\n" + "x" * 3000}
+    path = str(write(tmp_path / name, lines.get(name, "x" * 3000)))
+    with pytest.raises(InputError, match=r"longer than 0.002 MiB; .* raise limits.document_mib"):
+        list(read_records(path, "train", ["text"], ReadLimits(document_mib=0.002)))

@@ -22,7 +22,8 @@ def load(run: str | Path, *, code: Sequence[str | Path] = ()) -> "TrainedModel":
     Args:
       run: Folder of a run, or its address on an object store. The folder of a finetuning stands for its
         folder `pretrained`. Of several seeds the best on dev is taken.
-      code: Python files that define classes of the user's own which the run was made with.
+      code: Python files, or names of modules, that define classes of the user's own which the run was
+        made with.
 
     Returns:
       An object with the methods `embed`, `fill` and `predict`. Each works for the runs that can serve it, and

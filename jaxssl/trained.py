@@ -28,7 +28,7 @@ from jaxssl.pretrained.fill import MaskFiller
 from jaxssl.pretrained.images import embedder_of, has_image_encoder
 from jaxssl.pretrained.load import Pretrained, load_pretrained
 from jaxssl.pretrained.texts import Embedder
-from jaxssl.runs.modules import load_module
+from jaxssl.runs.modules import load_code
 
 Embed = Callable[[Any], Float[np.ndarray, "inputs width"]]
 
@@ -159,13 +159,13 @@ def load_trained(run: str | Path, *, code: Sequence[str | Path] = ()) -> Trained
     Args:
       run: Folder of a run, or its address on an object store. The folder of a finetuning stands for its
         folder `pretrained`. Of several seeds the best on dev is taken.
-      code: Python files that define classes of the user's own which the run was made with.
+      code: Python files, or names of modules, that define classes of the user's own which the run was
+        made with.
 
     Raises:
       InputError: There is no run, or it has no checkpoint.
     """
-    for file in code:
-        load_module(file)
+    load_code(code)
     for folder in (str(run), f"{run}/pretrained"):
         if _has_file(folder, DESCRIPTION):
             return _from_finetuning(str(run), load_finetuned(folder))

@@ -1,5 +1,6 @@
 """Loads the model of a pretraining run, with its configuration, tokenizer and description of the data."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.runs.checkpoint import Checkpoints
 from jaxssl.runs.description import rebuild
-from jaxssl.runs.modules import load_module
+from jaxssl.runs.modules import load_code
 from jaxssl.runs.stored_runs import opened
 
 Tree = Any
@@ -63,7 +64,7 @@ def load_pretrained(
       sharding: Sharding of every array; None puts all arrays on the first device of this host.
       averaged: Whether to load the moving average of the parameters, if the run kept one.
       carried: Whether to load the state that the objective carries, such as running statistics.
-      code: Python files that define classes which the run's configuration uses.
+      code: Python files, or names of modules, that define classes which the run's configuration uses.
 
     Returns:
       The model with everything that is needed to use it.
@@ -72,13 +73,14 @@ def load_pretrained(
       InputError: There is no run or no checkpoint, the checkpoint has other shapes, or the run uses a
         class that no loaded module defines.
     """
-    for file in code:
-        load_module(file)
+    load_code(code)
     with opened(run) as (folder, download_arrays):
         path = folder / "config.json"
         if not path.exists():
             raise InputError(f"{run} is no run: it has no config.json")
         config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
+        # Whoever wrote the run decides nothing here: a set that is missing is not prepared as it says.
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, prepare=None))
         spec, tokenizer = config.data.read_spec(folder)
         with Checkpoints(folder, config.keep, read_only=True) as checkpoints:
             step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()

@@ -5,12 +5,10 @@
 """
 
 import dataclasses
-import importlib
-import sys
 from typing import Any
 
 from jaxssl.errors import InputError
-from jaxssl.runs.modules import file_of
+from jaxssl.runs.modules import file_of, find_class
 
 DEFINED_IN = "defined_in"  # key of the file in which a class outside of jaxssl was defined
 
@@ -47,8 +45,8 @@ def describe(value: Any) -> Any:
 def rebuild(described: Any) -> Any:
     """Rebuilds the configuration that `describe` was given; lists become tuples.
 
-    Only classes of jaxssl, and of modules that the program has imported already, are instantiated, so
-    that reading a file never runs code which the user has not asked for.
+    Only classes of jaxssl, and of modules that the user has named, are instantiated (`find_class`), so that
+    reading a file never runs code which the user has not asked for.
 
     Args:
       described: What `describe` has returned, possibly after a round trip through JSON.
@@ -60,7 +58,7 @@ def rebuild(described: Any) -> Any:
         return tuple(rebuild(part) for part in described)
     if isinstance(described, dict) and "class" in described:
         parts = {n: part for n, part in described.items() if n not in ("class", DEFINED_IN)}
-        kind = _class(described["class"], described.get(DEFINED_IN))
+        kind = find_class(described["class"], described.get(DEFINED_IN))
         fields = {name: rebuild(part) for name, part in parts.items()}
         known = {f.name for f in dataclasses.fields(kind)}
         if unknown := fields.keys() - known:
@@ -72,20 +70,3 @@ def rebuild(described: Any) -> Any:
     if isinstance(described, dict):
         return {name: rebuild(part) for name, part in described.items()}
     return described
-
-
-def _class(name: str, file: str | None) -> type:
-    """Returns the dataclass `module:class`; `file` is where a class outside of jaxssl was defined."""
-    module_name, _, class_name = name.partition(":")
-    if module_name.split(".")[0] == "jaxssl":
-        importlib.import_module(module_name)
-    kind = getattr(sys.modules.get(module_name), class_name, None)
-    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
-        way_out = (
-            f"was defined in {file}; only files that you name are run: pass code={file!r} (on a command "
-            f"line --code {file})"
-            if file
-            else f"is not known here; import {module_name} first"
-        )
-        raise InputError(f"the run uses the class {name}, which {way_out}")
-    return kind

@@ -1,16 +1,23 @@
 """Runs Python files of the user: recipes, and files that define an objective or a network.
 
 A file is registered as a module, so that dataclasses in it work as in any other module and a stored run can
-name their classes. Nothing runs a file that the user has not named: a run's `config.json` says in which file
-a class was defined, and reading the run asks for that file.
+name their classes. A run's `config.json` comes from elsewhere, so nothing that it names is run or imported,
+except modules of jaxssl: it says in which file a class was defined, and reading the run asks for that file.
 """
 
+import dataclasses
+import importlib
 import importlib.util
 import sys
+import sysconfig
+import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from jaxssl.errors import InputError
+
+_named: set[str] = set()  # modules that the user has named
 
 
 def load_module(path: str | Path) -> ModuleType:
@@ -26,8 +33,7 @@ def load_module(path: str | Path) -> ModuleType:
       has that name already.
 
     Raises:
-      InputError: The file does not exist, does not end in `.py`, is not valid Python, or raised a
-        ValueError.
+      InputError: The file does not exist, does not end in `.py`, is not valid Python, or raised an error.
     """
     path = Path(path).absolute()
     if not path.is_file() or path.suffix != ".py":
@@ -42,13 +48,102 @@ def load_module(path: str | Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[name]
-        if isinstance(error, (SyntaxError, ValueError)) and not isinstance(error, InputError):
-            raise InputError(f"{path}: {error}") from error
-        raise
+        sys.modules.pop(name, None)
+        if isinstance(error, (InputError, KeyboardInterrupt)):
+            raise
+        raise InputError(f"{path}{_problem(path, error)}") from error
     finally:
-        sys.path.remove(str(path.parent))
+        if str(path.parent) in sys.path:
+            sys.path.remove(str(path.parent))
+    _named.add(name)
     return module
+
+
+def load_code(code: Iterable[str | Path]) -> None:
+    """Makes classes of the user known, which the configuration of a stored run may then name.
+
+    Args:
+      code: Python files, which are run, or names of modules such as `mypackage.objectives`, which are
+        imported.
+
+    Raises:
+      InputError: A file cannot be run, or a module cannot be imported.
+    """
+    for file in code:
+        name = str(file)
+        is_module = all(part.isidentifier() for part in name.split(".")) and not name.endswith(
+            ".py"
+        )
+        if not is_module or Path(file).exists():
+            load_module(file)
+            continue
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"{name} is neither a Python file nor a module that can be imported ({error})"
+            ) from error
+        _named.add(name)
+
+
+def find_class(name: str, file: str | None) -> type:
+    """Returns a dataclass of jaxssl, or of a module of the user, that a stored configuration names.
+
+    Args:
+      name: The class, as `module:class`.
+      file: File in which a class outside of jaxssl was defined.
+
+    Raises:
+      InputError: There is no such dataclass in jaxssl, or in a module that the user has named. Modules that
+        a program of the user's own has imported count as named, unless they are installed ones.
+    """
+    module_name, _, class_name = name.partition(":")
+    if module_name.split(".")[0] == "jaxssl":
+        try:
+            importlib.import_module(module_name)
+        except (ImportError, ValueError) as error:
+            raise InputError(
+                f"the run uses the class {name}, which this version of jaxssl does not have"
+            ) from error
+    kind = getattr(sys.modules.get(module_name), class_name, None)
+    is_found = (
+        isinstance(kind, type)
+        and dataclasses.is_dataclass(kind)
+        and kind.__module__ == module_name
+        and _is_named(module_name)
+    )
+    if not is_found:
+        code = module_name if file is None else file
+        where = "" if file is None else f", which was defined in {file}"
+        raise InputError(
+            f"the run uses the class {name}{where}; only code that you name is run: read it, then pass "
+            f"code={code!r} (on a command line --code {code})"
+        )
+    return kind
+
+
+def _is_named(module_name: str) -> bool:
+    """Returns whether classes of this module may be used: of jaxssl, or named or imported by the user."""
+    if module_name.split(".")[0] == "jaxssl" or module_name in _named | {"__main__"}:
+        return True
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    if file is None:
+        return False
+    installed = [
+        sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")
+    ]
+    return not any(Path(file).absolute().is_relative_to(folder) for folder in installed)
+
+
+def _problem(path: Path, error: BaseException) -> str:
+    """Describes why a file could not be run, with the line where that happened."""
+    if isinstance(error, (SyntaxError, ValueError)):
+        return f": {error}"
+    lines = [
+        line for line in traceback.extract_tb(error.__traceback__) if line.filename == str(path)
+    ]
+    where = f", line {lines[-1].lineno}" if lines else ""
+    return f"{where}: {type(error).__name__}: {error}"
 
 
 def _module_name(path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jaxssl
-from jaxssl.runs.modules import load_module
+from jaxssl.runs.modules import load_code
 from jaxssl.tools.errors import one_line_errors
 
 
@@ -119,8 +119,9 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
             "--code",
             action="append",
             default=[],
-            metavar="FILE.py",
-            help="run this file first: it defines classes of your own that the run uses; may be repeated",
+            metavar="FILE.py|MODULE",
+            help="run this file, or import this module, first: it defines classes of your own that the run "
+            "uses; may be repeated",
         )
     parser.set_defaults(run=module.run, takes_config=command.takes_config)
 
@@ -131,8 +132,7 @@ def _run(arguments: list[str]) -> None:
     if unknown and not options.takes_config:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.config_flags = unknown
-    for file in getattr(options, "code", ()):
-        load_module(file)
+    load_code(getattr(options, "code", ()))
     options.run(options)
 
 

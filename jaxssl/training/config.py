@@ -21,7 +21,7 @@ from jaxssl.objectives.contract import check_objective
 from jaxssl.optimizers.recipes import AdamW
 from jaxssl.runs.checkpoint import Keep
 from jaxssl.runs.hosts import Hosts
-from jaxssl.runs.modules import load_module
+from jaxssl.runs.modules import load_code, load_module
 from jaxssl.runs.watch import Watch
 from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.collapse import CollapseAlarm
@@ -130,8 +130,7 @@ def read_config(
     if chosen.config is None:
         recipes = ", ".join(sorted(str(path) for path in Path("configs").glob("*.py")))
         raise InputError(f"--config FILE is missing; the recipes are: {recipes or 'none here'}")
-    for file in chosen.code:
-        load_module(file)
+    load_code(chosen.code)
     config = load_config(chosen.config, kind)
     program = program or f"{Path(sys.argv[0]).name} --config {chosen.config}"
     if {"-h", "--help"} & set(flags):

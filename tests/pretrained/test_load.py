@@ -1,17 +1,23 @@
 """What is loaded from a run: the average or the raw parameters, of the best or the latest checkpoint."""
 
+import json
+import shutil
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 from jaxssl.data.images import Images
+from jaxssl.data.preparing.texts import Prepare
 from jaxssl.data.rows import Rows
+from jaxssl.data.sources.texts import StandardLibrary
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import MaskedLM, Rotation
 from jaxssl.pretrained.load import load_pretrained
 from jaxssl.runs.checkpoint import Keep
+from jaxssl.runs.description import describe
 from jaxssl.training.config import Pretraining
 from tests.pretrained.hand_made import filled, save_run, state_of
 
@@ -114,3 +120,17 @@ def test_what_cannot_be_loaded(word_rows, tmp_path):
         load_pretrained(config.run)
     with pytest.raises(InputError, match="mine.py is not a Python file"):
         load_pretrained(config.run, code=["mine.py"])
+
+
+def test_reading_a_run_prepares_nothing(averaged_run, tmp_path):
+    """A run may come from elsewhere: where its rows are missing, it does not say how to make them."""
+    run, elsewhere = shutil.copytree(averaged_run, tmp_path / "run"), tmp_path / "elsewhere"
+    recipe = Prepare(StandardLibrary(), length=32, workers=1)
+    record = json.loads((run / "config.json").read_text())
+    record["config"]["data"] |= {"path": str(elsewhere), "prepare": describe(recipe)}
+    (run / "config.json").write_text(json.dumps(record))
+    data = load_pretrained(run).config.data
+    assert data.prepare is None
+    with pytest.raises(InputError, match="elsewhere does not exist; make it with: jaxssl prepare"):
+        data.open("valid", seed=0)
+    assert list(tmp_path.iterdir()) == [run]

@@ -29,7 +29,8 @@ from jaxssl.data.stores.json_types import Limits
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 
-IMAGES, LABELS, TOKENS = "images", "labels", "tokens"  # names of the arrays of a batch
+# names of the arrays of a batch
+IMAGES, LABELS, TOKENS, REAL = "images", "labels", "tokens", "real"
 SPEC = "images.json"  # file in the folder of a run: the description of its images
 LARGEST_SIDE, LONGEST_CAPTION = 1 << 16, 1 << 20  # beyond them images.json is damaged
 
@@ -137,9 +138,10 @@ class ImageReader(BatchReader[ImageSpec, Tokenizer | None]):
             images   uint8 `[rows, height, width, channels]`
             labels   int32 `[rows]`, NO_LABEL (-1) for an image without one; only if the set has labels
             tokens   int32 `[rows, length]`; only if the set has captions
+            real     bool `[rows]`, False for an image that only fills up the last batch; not if shuffled
 
         Shuffled images have no end. In order, `step` must be below `batches`, and the last batch is
-        filled up with the first images, this time without labels.
+        filled up with the first images, this time without labels and not real.
         """
         ids, again = [], []
         for part in self._parts:
@@ -153,6 +155,8 @@ class ImageReader(BatchReader[ImageSpec, Tokenizer | None]):
             batch[LABELS] = np.where(again, NO_LABEL, records["label"]).astype(np.int32)
         if self.spec.captions is not None:
             batch[TOKENS] = records["tokens"].astype(np.int32)
+        if not self._order.endless:
+            batch[REAL] = ~np.array(again, bool)
         return batch
 
     def save_spec(self, run: str | Path) -> None:
@@ -179,6 +183,7 @@ def open_images(
     seed: int,
     parts: Sequence[range] | None = None,
     shuffle: bool = True,
+    sampled: bool = False,
     verify: bool = True,
 ) -> ImageReader:
     """Opens prepared images, and prepares them first if they are missing and `config.prepare` says how.
@@ -189,6 +194,8 @@ def open_images(
       seed: Seed of the order.
       parts: Ranges of images of the global batch that this host reads. None: all images.
       shuffle: Endless shuffled epochs if true, else every image once in the order it was written.
+      sampled: Every image once, in a fixed order whose first part is an even sample of all images; it needs
+        `shuffle=False`.
       verify: Whether every shard of the split is read once and its hash compared, at about 1 GB/s and
         core.
 
@@ -199,7 +206,8 @@ def open_images(
     manifests = [_manifest(path, config.prepare) for path in config.paths]
     alike = ("height", "width", "channels", "labels", "length", "tokenizer")
     check_alike(config.paths, manifests, alike)
-    opened = open_split(config, manifests, split, seed=seed, shuffle=shuffle, verify=verify)
+    order: dict[str, Any] = {"seed": seed, "shuffle": shuffle, "sampled": sampled}
+    opened = open_split(config, manifests, split, **order, verify=verify)
     first = manifests[0]
     tokenizer, captions = None, None
     if first.length:

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxssl.data.prepared.files import verify_shards
 from jaxssl.data.prepared.manifest import TOKENIZER
-from jaxssl.data.prepared.order import InOrder, Order, Shuffled
+from jaxssl.data.prepared.order import InOrder, Order, Sampled, Shuffled
 from jaxssl.data.prepared.shards import AnyManifest, RowFiles
 from jaxssl.data.stores.shard_cache import shard_cache
 from jaxssl.data.stores.store import is_url
@@ -193,6 +193,7 @@ def open_split(
     *,
     seed: int,
     shuffle: bool,
+    sampled: bool,
     verify: bool,
 ) -> OpenSplit:
     """Opens the shards of one split of all sets of a configuration.
@@ -203,12 +204,17 @@ def open_split(
       split: "train" or "valid".
       seed: Seed of the order.
       shuffle: Endless shuffled epochs if true, else every row once in the order it was written.
+      sampled: Every row once, in a fixed order whose first part is an even sample of all rows; it needs
+        `shuffle=False`.
       verify: Whether every local shard is read once and its sha256 compared. A shard of an object store
         is compared whenever it is downloaded.
 
     Raises:
-      InputError: A set lacks the split, or one of its shards is missing or damaged.
+      InputError: A set lacks the split, or one of its shards is missing or damaged; or the rows are to be
+        both shuffled and sampled.
     """
+    if shuffle and sampled:
+        raise InputError("sampled=True reads every row once; set shuffle to False")
     for path, manifest in zip(config.paths, manifests, strict=True):
         if not manifest.splits.get(split):
             raise InputError(f"{path} has no split {split!r}; it has {', '.join(manifest.splits)}")
@@ -216,7 +222,9 @@ def open_split(
             verify_shards(path, manifest, split)
     cache = partial(shard_cache, config.cache, config.cache_gib)
     files = RowFiles(config.paths, manifests, split, cache)
-    order = Shuffled(files.set_rows, config.weights, seed) if shuffle else InOrder(files.rows)
+    order: Order = Sampled(files.rows) if sampled else InOrder(files.rows)
+    if shuffle:
+        order = Shuffled(files.set_rows, config.weights, seed)
     return OpenSplit(files, order, fingerprint_of_batches(manifests, split, config.batch, order))
 
 

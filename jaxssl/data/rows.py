@@ -208,6 +208,7 @@ def open_rows(
     seed: int,
     parts: Sequence[range] | None = None,
     shuffle: bool = True,
+    sampled: bool = False,
     verify: bool = True,
 ) -> RowReader:
     """Opens prepared rows, and prepares them first if they are missing and `config.prepare` says how.
@@ -218,6 +219,8 @@ def open_rows(
       seed: Seed of the order.
       parts: Ranges of rows of the global batch that this host reads. None: all rows.
       shuffle: Endless shuffled epochs if true, else every row once in the order it was written.
+      sampled: Every row once, in a fixed order whose first part is an even sample of all rows; it needs
+        `shuffle=False`.
       verify: Whether every shard of the split is read once and its hash compared, at about 1 GB/s and
         core.
 
@@ -231,7 +234,8 @@ def open_rows(
     manifests = [_manifest(path, config.prepare) for path in config.paths]
     check_alike(config.paths, manifests, ("length", "tokenizer"))
     tokenizer = matching_tokenizer(config.paths[0], manifests[0].tokenizer)
-    opened = open_split(config, manifests, split, seed=seed, shuffle=shuffle, verify=verify)
+    order: dict[str, Any] = {"seed": seed, "shuffle": shuffle, "sampled": sampled}
+    opened = open_split(config, manifests, split, **order, verify=verify)
     spec = TextSpec.of(
         tokenizer,
         batch=config.batch,

@@ -16,7 +16,7 @@ References:
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,9 @@ class Examples(NamedTuple):
 @dataclass(frozen=True)
 class CausalLM(Objective):
     """Predicts the next token (Radford et al. 2018, section 3.1)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     decoder: TransformerConfig
     """Causal network; its head is tied to its token embeddings."""

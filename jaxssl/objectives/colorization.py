@@ -14,7 +14,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,9 @@ View = Float[Array, "batch height width channels"]
 @dataclass(frozen=True)
 class Colorization(Objective):
     """Predicts the colours of an image from its lightness (Zhang et al. 2016, section 2)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: ResNetConfig | VisionTransformerConfig
     """Network that reads the lightness, one channel."""

@@ -28,7 +28,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,9 @@ Rows = Int[Array, "batch length"]
 @dataclass(frozen=True)
 class Denoising(Objective):
     """Writes the text of which the inputs are a corrupted copy (Lewis et al. 2020, section 2.2)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: TransformerConfig
     """Network that reads the corrupted text, from both sides."""

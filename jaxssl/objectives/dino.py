@@ -19,7 +19,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,9 @@ from jaxssl.objectives.joint_embedding.two_views import check_widths, metrics_of
 @dataclass(frozen=True)
 class DINO(Objective):
     """Predicts a teacher's choice of prototypes from other crops (Caron et al. 2021, section 3.1)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: Encoder
     """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""

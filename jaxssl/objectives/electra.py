@@ -17,7 +17,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,6 +75,9 @@ class Examples(NamedTuple):
 @dataclass(frozen=True)
 class Electra(Objective):
     """Detects which tokens a small generator has replaced (Clark et al. 2020, section 2)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     discriminator: TransformerConfig
     """Network that detects replaced tokens, and that is used afterwards."""

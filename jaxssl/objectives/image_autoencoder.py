@@ -12,7 +12,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,9 @@ View = Float[Array, "batch height width channels"]
 @dataclass(frozen=True)
 class ImageAutoencoder(Objective):
     """Reconstructs an image from a code (Vincent et al. 2008)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: ResNetConfig | VisionTransformerConfig
     """Network for images."""

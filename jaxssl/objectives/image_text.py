@@ -15,7 +15,7 @@ References:
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +78,9 @@ class Examples(NamedTuple):
 @dataclass(frozen=True)
 class ImageText(ContrastiveObjective):
     """Contrasts images with their captions (Radford et al. 2021; Zhai et al. 2023)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: Encoder
     """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""
@@ -143,8 +146,8 @@ class ImageText(ContrastiveObjective):
             raise InputError(NO_CAPTIONS)
         tokens, vocabulary = batch.captions
         segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
-        has_words = ~vocabulary.special[tokens]
-        weights, total = share_evenly(has_words.any(axis=1))
+        has_words = (~vocabulary.special[tokens]).any(axis=1)
+        weights, total = share_evenly(has_words if batch.real is None else has_words & batch.real)
         rows = tokens.shape[0]
         return Examples(
             pixels=batch.pixels,

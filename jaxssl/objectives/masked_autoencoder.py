@@ -15,7 +15,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,9 @@ VIEW, HIDDEN = range(2)  # numbers that are folded into an image's key, one for 
 @dataclass(frozen=True)
 class MaskedAutoencoder(Objective):
     """Predicts the pixels of hidden patches (He et al. 2022, section 3)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: VisionTransformerConfig
     """Network that reads the visible patches."""

@@ -18,7 +18,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +65,9 @@ class Examples(NamedTuple):
 @dataclass(frozen=True)
 class MaskedEmbedding(Objective):
     """Predicts vectors of hidden tokens (Baevski et al. 2022, section 3)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: TransformerConfig
     """Network that sees a row from both sides."""

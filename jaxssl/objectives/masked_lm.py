@@ -14,7 +14,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,9 @@ class Examples(NamedTuple):
 @dataclass(frozen=True)
 class MaskedLM(Objective):
     """Predicts hidden tokens from both sides (Devlin et al. 2019, section 3.1)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: TransformerConfig
     """Network that sees a row from both sides; the head is tied to its token embeddings."""

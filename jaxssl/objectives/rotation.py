@@ -12,7 +12,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -38,6 +38,9 @@ ROTATIONS = 4
 @dataclass(frozen=True)
 class Rotation(Objective):
     """Predicts how an image was rotated (Gidaris et al. 2018, section 2)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: ResNetConfig | VisionTransformerConfig
     """Network for images."""

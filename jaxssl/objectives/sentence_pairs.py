@@ -5,7 +5,8 @@ The longest document of every row is rewritten; everything else of the row stays
     [begin] t1 … tn [end]   ->   [begin] A [end] B [end]      split at the start of a word in the middle half
 
     next sentence   B comes from another row in half of the rows; where BERT takes a random document, this
-                    takes another row of the shuffled batch
+                    takes another row of the shuffled batch. Rows without a document that is long enough (among
+                    them rows of padding) take no part, and a single such row in a batch makes no pair
     sentence order  A and B are swapped in half of the rows
 
 Labels: 0 where the texts follow each other, 1 where they do not.
@@ -24,6 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from jaxssl.objectives.batches.batch import Vocabulary
+from jaxssl.objectives.batches.row_axis import all_rows, row_numbers
 from jaxssl.objectives.corruption.positions import count_at, read_at
 
 SHORTEST_TEXT = 8  # tokens of text; a row whose longest document has fewer gets no pair
@@ -59,23 +61,21 @@ class NextSentence:
           tokens: Rows as they were read, `[batch, length]`.
           vocabulary: Special tokens, and which tokens begin a word.
         """
-        batch = tokens.shape[0]
         split_key, label_key, other_key = jax.random.split(key, 3)
         text = _split_longest(split_key, tokens, vocabulary)
-        shift = jax.random.randint(other_key, (), 1, max(batch, 2))
-        other = (jnp.arange(batch) + shift) % batch
-        is_random = jax.random.uniform(label_key, (batch,)) < self.random_share
-        is_random &= text.valid[other] & (other != jnp.arange(batch))
-        source = jnp.where(is_random, other, jnp.arange(batch))
-        second_start = (text.start + text.head)[source]
+        own = row_numbers(len(tokens))
+        other, has_other = _another(other_key, own, all_rows(text.valid))
+        text = text._replace(valid=text.valid & has_other)
+        is_random = jax.random.uniform(label_key, own.shape) < self.random_share
+        source = jnp.where(is_random, other, own)
+        second_start = all_rows(text.start + text.head)[source]
         # B is as long as the shorter of the two candidates, so that its size does not reveal which it is.
-        own_size = text.size - text.head
-        second_size = jnp.where(text.valid[other], jnp.minimum(own_size, own_size[other]), own_size)
+        sizes = all_rows(text.size - text.head)
         return _write_pairs(
             tokens,
-            tokens[source],
+            all_rows(tokens)[source],
             text,
-            _Halves(text.start, text.head, second_start, second_size),
+            _Halves(text.start, text.head, second_start, jnp.minimum(sizes[own], sizes[other])),
             is_random,
             vocabulary,
         )
@@ -133,6 +133,21 @@ class _Halves(NamedTuple):
     first_size: Int[Array, " batch"]
     second_start: Int[Array, " batch"]
     second_size: Int[Array, " batch"]
+
+
+def _another(
+    key: Array, own: Int[Array, " batch"], valid: Bool[Array, " all"]
+) -> tuple[Int[Array, " batch"], Bool[Array, ""]]:
+    """Chooses another valid row for every valid row, and says whether there is one.
+
+    The valid rows stand in a ring, and every row takes the one that is some steps further on, so that no row
+    gets itself, and padding is never chosen.
+    """
+    ring = jnp.argsort(~valid, stable=True)  # the valid rows first
+    count = valid.sum()
+    steps = jax.random.randint(key, (), 1, jnp.maximum(count, 2))
+    position = jnp.cumsum(valid)[own] - 1
+    return ring[(position + steps) % jnp.maximum(count, 1)], count > 1
 
 
 def _split_longest(key: Array, tokens: Array, vocabulary: Vocabulary) -> _LongestText:

@@ -18,7 +18,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +71,9 @@ class Embeddings(NamedTuple):
 @dataclass(frozen=True)
 class SimCSE(ContrastiveObjective):
     """Contrasts texts under two dropout masks (Gao et al. 2021, section 3)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: TransformerConfig
     """Network that sees a text from both sides; its dropout makes the two views."""

@@ -24,7 +24,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,9 @@ class Lengths(NamedTuple):
 @dataclass(frozen=True)
 class SpanCorruption(Objective):
     """Writes the spans that a text lacks (Raffel et al. 2020, section 3.1.4)."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: TransformerConfig
     """Network that reads the text, from both sides."""

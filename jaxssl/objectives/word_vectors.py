@@ -62,6 +62,9 @@ class Examples(NamedTuple):
 class WordVectors(Objective):
     """Trains skip-gram or CBOW with negative sampling (Mikolov et al. 2013)."""
 
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
+
     counts_tokens: ClassVar[bool] = True
     """Subsampling and negatives need the tokens' frequency."""
 

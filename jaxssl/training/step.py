@@ -7,6 +7,7 @@ objectives, whose loss is not a sum over rows, are accumulated in two passes (`l
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,9 +18,10 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.data.images import LABELS, ImageSpec
+from jaxssl.data.images import LABELS, REAL, ImageSpec
 from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Images, Metric, Ratio, Text, Vocabulary
+from jaxssl.objectives.batches.rows_apart import corrupt_apart
 from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.optimizers.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
 from jaxssl.sharding.layout import path_of
@@ -240,7 +242,9 @@ def make_evaluation(
 ) -> Callable[[Tree, Tree, Any, int], Metrics]:
     """Returns the compiled evaluation: (parameters, carried state, batch, its number) -> metrics.
 
-    There is no dropout, and a batch of the same number is corrupted in the same way at every call.
+    There is no dropout, and a batch of the same number is corrupted in the same way at every call. If the
+    objective `corrupts_rows_apart`, every row has a random key of its own, made from its position among all
+    held-out rows, so that its corruption does not depend on the size of a batch either.
 
     Args:
       objective: The run's objective.
@@ -251,9 +255,13 @@ def make_evaluation(
     as_read = batch_maker(objective, spec)
 
     def evaluate(model: Tree, carried: Tree, arrays: Arrays, number: Array) -> Metrics:
-        key = jax.random.fold_in(jax.random.key(seed + 2), number)
+        key, rows = jax.random.key(seed + 2), jax.tree.leaves(arrays)[0].shape[0]
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            examples = objective.corrupt(as_read(arrays), key)
+            if objective.corrupts_rows_apart:
+                keys = jax.vmap(partial(jax.random.fold_in, key))(number * rows + jnp.arange(rows))
+                examples = corrupt_apart(objective, as_read(arrays), keys)
+            else:
+                examples = objective.corrupt(as_read(arrays), jax.random.fold_in(key, number))
             return objective.loss(model, carried, examples, None)[1][1]
 
     shardings = (None, None, batch_sharding(mesh), None)
@@ -276,7 +284,7 @@ def batch_maker(objective: Any, spec: Any) -> Callable[[Arrays], Text | Images |
         return None if vocabulary is None else Text(arrays["tokens"], vocabulary)
 
     def as_images(arrays: Arrays) -> Images:
-        return Images(arrays["images"], as_text(arrays))
+        return Images(arrays["images"], as_text(arrays), arrays.get(REAL))
 
     return as_images if is_images else as_text
 

@@ -45,6 +45,30 @@ class InOrder:
 
 
 @final
+class Sampled:
+    """Every row once, in the order of a hash of its id: any first part is an even sample of all rows.
+
+    The order has no seed, so that all runs read the same sample.
+
+    Args:
+      rows: Number of rows.
+    """
+
+    endless = False
+
+    def __init__(self, rows: int):
+        self._order = np.argsort(_mixed(np.arange(rows, dtype=np.uint64)), kind="stable")
+
+    def ids(self, start: int, stop: int) -> np.ndarray:
+        """Returns the row ids at positions `start` to `stop` (exclusive), fewer at the end of the rows."""
+        return self._order[start:stop].astype(np.int64)
+
+    def batches(self, batch: int) -> int:
+        """Returns the number of batches of `batch` rows, of which the last may not be full."""
+        return -(-len(self._order) // batch)
+
+
+@final
 class Shuffled:
     """Endless epochs, each another permutation of the rows. Row ids count through all sets.
 
@@ -81,6 +105,14 @@ class Shuffled:
     def batches(self, batch: int) -> int:
         """Returns the number of full batches of `batch` rows in one epoch, at least 1."""
         return max(self._rows // batch, 1)
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Hashes each number, uint64, without collisions (the finalizer of SplitMix64, Steele et al. 2014)."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _seed(seed: int, number: int) -> int:

@@ -6,6 +6,7 @@ vocab      size of the vocabulary
 bins       intervals of a score
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from jaxssl.objectives.batches.row_axis import over_rows_of_batch
 from jaxssl.objectives.corruption.positions import count_at
 
 
@@ -86,6 +88,8 @@ class Images(NamedTuple):
     """The images."""
     captions: Text | None = None
     """One row of text for each image; None where the images have no captions."""
+    real: Bool[Array, " batch"] | None = None
+    """Whether an image counts; False for those that only fill up a last batch. None: all count."""
 
 
 class Ratio(NamedTuple):
@@ -97,8 +101,11 @@ class Ratio(NamedTuple):
     """Sum of the weights."""
 
     def number(self) -> float:
-        """Returns `total / weight`, or 0 where the weight is 0. Both must be on the host."""
-        return float(self.total) / float(self.weight) if self.weight else 0.0
+        """Returns `total / weight`, or NaN where the weight is 0: of nothing there is no mean.
+
+        Both must be on the host.
+        """
+        return float(self.total) / float(self.weight) if self.weight else math.nan
 
 
 class Separation(NamedTuple):
@@ -114,11 +121,14 @@ class Separation(NamedTuple):
     """Number of true examples whose score falls into each bin."""
 
     def number(self) -> float:
-        """Returns the area, or 0 where there are no true or no false examples. Counts must be on the host."""
+        """Returns the area, or NaN where there are no true or no false examples.
+
+        Counts must be on the host.
+        """
         false, true = np.asarray(self.false, np.float64), np.asarray(self.true, np.float64)
         pairs = false.sum() * true.sum()
         below = np.cumsum(false) - false / 2
-        return float(true @ below / pairs) if pairs else 0.0
+        return float(true @ below / pairs) if pairs else math.nan
 
 
 Metric = Ratio | Separation
@@ -195,7 +205,7 @@ def following_tokens(
 
 
 def share_evenly(real: Bool[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, ""]]:
-    """Gives all examples that are real the same weight, so that weights add up to one.
+    """Gives all examples of the global batch that are real the same weight, so that weights add up to one.
 
     Args:
       real: Whether an entry is an example, of any shape.
@@ -204,5 +214,5 @@ def share_evenly(real: Bool[Array, "..."]) -> tuple[Float[Array, "..."], Float[A
       Weights in the shape of `real`, 0 where it is false (all 0 where nothing is real), and the number of
       real examples, a float32 scalar.
     """
-    total = real.sum().astype(jnp.float32)
+    total = over_rows_of_batch(real.sum().astype(jnp.float32))
     return real / jnp.maximum(total, 1.0), total

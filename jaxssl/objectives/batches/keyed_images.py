@@ -22,15 +22,15 @@ class KeyedImages(NamedTuple):
     keys: Key[Array, " batch"]
     """Random key of each image."""
     weights: Float[Array, " batch"]
-    """Weights of the images; they add up to one over the global batch."""
+    """Weights of the images, 0 for those that only fill up a batch; they add up to one over the global batch."""
     total: Float[Array, " batch"]
     """Number of images of the global batch, the same in every row."""
 
 
 def draw(batch: Images, key: Array) -> KeyedImages:
-    """Gives every image of the global `batch` a random key made from `key`, and all the same weight."""
+    """Gives every image of the global `batch` a random key made from `key`, and all that count a weight."""
     rows = batch.pixels.shape[0]
-    weights, total = share_evenly(jnp.ones(rows, bool))
+    weights, total = share_evenly(jnp.ones(rows, bool) if batch.real is None else batch.real)
     return KeyedImages(
         batch.pixels, example_keys(key, rows), weights, jnp.broadcast_to(total, rows)
     )

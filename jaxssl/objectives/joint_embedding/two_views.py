@@ -13,7 +13,7 @@ is split into microbatches: they couple its rows as a contrast does.
 """
 
 from abc import abstractmethod
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +63,9 @@ class Projections(NamedTuple):
 
 class TwoViews(ContrastiveObjective):
     """An objective on two views of every image; a subclass has the fields below and writes `compare`."""
+
+    corrupts_rows_apart: ClassVar[bool] = True
+    """Whether `corrupt` takes every row by itself."""
 
     encoder: Encoder
     """Configuration of the network for images."""
@@ -274,7 +277,7 @@ def metrics_of(
       first: Embeddings of the first views, `[batch, width]`.
       second: Embeddings of the second views, `[batch, width]`.
     """
-    return {**mean_metrics(examples, loss=loss), **geometry(first, second)}
+    return {**mean_metrics(examples, loss=loss), **geometry(first, second, examples.weights > 0)}
 
 
 def check_widths(name: str, widths: tuple[int, ...], last: int | None = None) -> None:

@@ -42,7 +42,7 @@ def train(config: Pretraining) -> None:
     mesh = config.mesh.make()
     mine = rows_of_hosts(mesh, config.data.batch)[jax.process_index()]
     rows = config.data.open("train", seed=config.seed, parts=mine)
-    held_out = config.data.open("valid", seed=config.seed, shuffle=False, parts=mine)
+    held_out = config.data.open("valid", seed=config.seed, shuffle=False, sampled=True, parts=mine)
     objective, optimizer = config.objective, config.optimizer.make(config.steps)
 
     wanted = abstract_state(config, optimizer, rows.spec, mesh)
@@ -69,7 +69,7 @@ def train(config: Pretraining) -> None:
             if done % config.evaluate_every == 0 or is_last:
                 report.tell()
                 sums = evaluate(state, held_out, evaluate_batch, mesh, config.evaluate_batches)
-                scores = report.evaluation(done, sums, probe(state))
+                scores = report.evaluation(done, sums, probe(state), of=held_out.batches)
             if done % config.save_every == 0 or is_last or stopping:
                 report.tell()  # a step that is no number is found before it is saved
                 checkpoints.save(state, scores)

@@ -39,8 +39,8 @@ class Objective(Protocol):
     """Whether `corrupt` needs `Vocabulary.frequency`, for which many rows are read before the run."""
 
     corrupts_rows_apart: ClassVar[bool] = False
-    """Whether `corrupt` takes every row by itself, but for weights that `share_evenly` makes. Held-out rows are
-    then corrupted one by one, so that their metrics do not depend on the size of a batch."""
+    """Whether `corrupt` takes every row by itself, but for weights that `share_evenly` makes. Held-out rows
+    are then corrupted one by one, so that their metrics do not depend on the size of a batch."""
 
     @abstractmethod
     def init(self, key: Array, spec: Any) -> Model:

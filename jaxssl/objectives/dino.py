@@ -35,6 +35,8 @@ from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
 from jaxssl.objectives.contract import Objective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
+    OWN,
+    TEACHERS,
     first_statistics,
     statistics_for,
     update_statistics,
@@ -98,12 +100,14 @@ class DINO(Objective):
 
     def init_state(self, model: JointEmbedding) -> Any:
         """Makes the teacher, a copy of `model`, its center, and the sums that the next step needs."""
+        teacher = teacher_of(model)
         return {
             "step": jnp.zeros((), jnp.int32),
-            "teacher": teacher_of(model),
+            "teacher": teacher,
+            TEACHERS: first_statistics(teacher),
             "center": jnp.zeros(self.prototypes),
             "outputs": jnp.zeros(self.prototypes),  # mean of the teacher's scores over the batch
-            "statistics": first_statistics(model),
+            OWN: first_statistics(model),
         }
 
     def follow(self, state: Any, model: JointEmbedding, step: Int[Array, ""]) -> Any:
@@ -144,7 +148,9 @@ class DINO(Objective):
         if self.crops.small_count:
             more = _scores(model, small, key, own, is_frozen)
             seen, scores = (jnp.concatenate(both) for both in ((seen, more[0]), (scores, more[1])))
-        targets = jax.lax.stop_gradient(_scores(state["teacher"], large)[1])
+        teachers = statistics_for(state, key, TEACHERS)
+        _, targets, found = _scores(state["teacher"], large, statistics=teachers)
+        targets = jax.lax.stop_gradient(targets)
         loss = losses.dino(
             scores,
             targets,
@@ -160,6 +166,7 @@ class DINO(Objective):
         if key is not None:
             outputs = state["outputs"] + examples.weights @ targets.mean(axis=0)
             state = update_statistics({**state, "outputs": outputs}, moments)
+            state = update_statistics(state, found, TEACHERS)
         return loss, (state, metrics)
 
     def temperature_at(self, step: Int[Array, ""] | int) -> Float[Array, ""]:

@@ -31,6 +31,7 @@ from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives.batches.batch import (
     Metric,
     Ratio,
+    SumOfRatios,
     Text,
     separation,
     share_evenly,
@@ -169,16 +170,20 @@ class Electra(Objective):
             logits, replaced, examples.real_weights, normalize=False
         )
         loss = nats + self.discriminator_weight * detection
-        share = examples.real_weights.sum()
+        tokens = examples.real.sum().astype(jnp.float32)
+        per_weight = tokens / jnp.maximum(examples.real_weights.sum(), 1e-30)
+        discriminator = Ratio(detection * per_weight, tokens)
         generator = token_metrics(
             nats, correct, examples.weights, examples.byte_lengths, examples.total[0]
         )
         metrics: dict[str, Metric] = {
-            "loss": Ratio(loss, share),
+            "loss": SumOfRatios.of(
+                (1.0, generator["loss"]), (self.discriminator_weight, discriminator)
+            ),
             "generator_loss": generator["loss"],
             "generator_accuracy": generator["accuracy"],
             "bits_per_byte": generator["bits_per_byte"],
-            "discriminator_loss": Ratio(detection, share),
+            "discriminator_loss": discriminator,
         }
         return loss, (state, metrics | detection_metrics(logits, replaced, examples.real))
 

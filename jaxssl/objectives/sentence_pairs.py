@@ -5,8 +5,8 @@ The longest document of every row is rewritten; everything else of the row stays
     [begin] t1 … tn [end]   ->   [begin] A [end] B [end]      split at the start of a word in the middle half
 
     next sentence   B comes from another row in half of the rows; where BERT takes a random document, this
-                    takes another row of the shuffled batch. Rows without a document that is long enough (among
-                    them rows of padding) take no part, and a single such row in a batch makes no pair
+                    takes another row of the shuffled batch. Rows without a document that is long enough
+                    take no part, among them rows of padding; a row that is left alone makes no pair
     sentence order  A and B are swapped in half of the rows
 
 Labels: 0 where the texts follow each other, 1 where they do not.

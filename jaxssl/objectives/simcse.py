@@ -31,13 +31,13 @@ from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig, check_length
 from jaxssl.objectives import masked_lm
-from jaxssl.objectives.batches.batch import Ratio, Text, share_evenly
+from jaxssl.objectives.batches.batch import Metric, Ratio, SumOfRatios, Text, share_evenly
 from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.denoising import delete_tokens
 from jaxssl.objectives.joint_embedding.geometry import geometry
 from jaxssl.sharding.contrastive import over_all_rows
 
-Metrics = dict[str, Ratio]
+Metrics = dict[str, Metric]
 
 
 class Examples(NamedTuple):
@@ -220,12 +220,13 @@ class SimCSE(ContrastiveObjective):
             symmetric=False,
             block_size=self.block_size,
         )
-        metrics = {"loss": Ratio(nats * total, total), **geometry(first, second, weights > 0)}
+        contrast = Ratio(nats * total, total)
+        metrics: Metrics = {"loss": contrast, **geometry(first, second, weights > 0)}
         if embeddings.language is None:
             return nats, (state, metrics)
         more, language = jax.tree.map(jnp.sum, embeddings.language)
         nats += self.masked_lm_weight * more
-        metrics["loss"] = Ratio(nats * total, total)
+        metrics["loss"] = SumOfRatios.of((1.0, contrast), (self.masked_lm_weight, language["loss"]))
         metrics["masked_lm_loss"] = language["loss"]
         return nats, (state, metrics)
 

@@ -1,4 +1,4 @@
-"""Evaluation on held-out rows: exact means over all their predicted tokens."""
+"""Evaluation on held-out rows: exact means over all their predicted tokens, or over an even sample."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,8 @@ def evaluate(
 
     Args:
       state: State of the run.
-      held_out: Reader of the held-out rows, in their stored order.
+      held_out: Reader of the held-out rows, each once, in an order whose first batches are an even sample
+        (`sampled=True`). Rows that only fill up the last batch have weight 0.
       evaluate_batch: What `make_evaluation` has compiled.
       mesh: Devices that the batches are sharded over.
       batches: Largest number of batches that are read.

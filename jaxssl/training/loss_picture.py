@@ -1,6 +1,7 @@
 """Draws the loss of a run over its steps, as a picture and as a line of text."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
       kind: "train" or "valid".
 
     Returns:
-      The last record of every step, in the order of the steps.
+      The last record of every step, in the order of the steps. The mean of nothing is NaN.
     """
     by_step = {}
     with (run / "metrics.jsonl").open(encoding="utf8") as lines:
@@ -25,7 +26,9 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
             except json.JSONDecodeError:  # a killed run may have left half a line
                 continue
             if record["kind"] == kind:
-                by_step[record["step"]] = record
+                by_step[record["step"]] = {
+                    name: math.nan if value is None else value for name, value in record.items()
+                }
     return [by_step[step] for step in sorted(by_step)]
 
 
@@ -50,7 +53,8 @@ def draw_losses(run: Path) -> Path:
 
 
 def spark_line(values: list[float], width: int = 60) -> str:
-    """Draws `values` as at most `width` block characters between the first and the last value."""
+    """Draws `values`, but for NaN, as at most `width` characters between the first and the last value."""
+    values = [value for value in values if not math.isnan(value)]
     if not values:
         return ""
     picked = [values[i * len(values) // width] for i in range(min(width, len(values)))]

@@ -39,12 +39,12 @@ def announce(
     """
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.model))
     spec, start = rows.spec, int(state.step)
-    per_epoch = max(rows.rows // spec.batch, 1)
+    epochs = config.steps * spec.batch / rows.rows
     devices = jax.devices()
     print_once(
         f"{type(config.objective).__name__}: {parameters / 1e6:.2f} M parameters\n"
         f"rows: {rows.rows:,} of {spec.in_words} ({held_out.rows:,} held out), batch "
-        f"{spec.batch}: {config.steps:,} steps are {config.steps / per_epoch:.1f} epochs\n"
+        f"{spec.batch}: {config.steps:,} steps are {epochs:.1f} epochs\n"
         f"devices: {len(devices)} x {devices[0].device_kind}, mesh "
         + "x".join(str(size) for size in mesh.devices.shape)
         + f"; run: {config.run}"

@@ -9,17 +9,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tensorboardX import SummaryWriter
 
 from jaxssl.errors import InputError
-from jaxssl.objectives.batches.batch import Metric
+from jaxssl.objectives.batches.batch import Metric, Separation
 from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.chips import device_peak
@@ -119,7 +117,8 @@ class Report:
         input_seconds, self.input_seconds = self.input_seconds / count, 0.0
         means = averages([metrics for _, metrics in fetched])
         means[f"{self.unit}_per_second"] = self.units_per_step * count / seconds
-        means["share_of_peak"] = self.flops_per_step * count / seconds / self.peak
+        if self.peak is not None:
+            means["share_of_peak"] = self.flops_per_step * count / seconds / self.peak
         means["input_seconds"] = input_seconds
         left = (now - self.began) / (last - self.first_step) * (self.steps - last)
         self._write("train", last, means)
@@ -128,7 +127,12 @@ class Report:
             print_once(warning)
 
     def evaluation(
-        self, step: int, sums: Sequence[Mapping[str, Metric]], scores: Mapping[str, float] = {}
+        self,
+        step: int,
+        sums: Sequence[Mapping[str, Metric]],
+        scores: Mapping[str, float] = {},
+        *,
+        of: int | None = None,
     ) -> dict[str, float]:
         """Prints and writes the evaluation after `step` steps.
 
@@ -136,25 +140,34 @@ class Report:
           step: Number of steps that the run has taken.
           sums: Metrics of the evaluated batches, totals and weights.
           scores: Other scores by name, which are means already.
+          of: Number of all held-out batches; None for those that were evaluated.
 
         Returns:
-          All means and scores by name.
+          All means and scores by name, and `loss_error`, the standard error of the loss; but no mean of
+          nothing, which is not known.
         """
-        means = {**averages(jax.device_get(sums)), **scores}
-        self._write("valid", step, means)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        print_once(f"step {step:>7,}  held-out: {shown}")
+        fetched = jax.device_get(sums)
+        means = averages(fetched)
+        error = standard_error([part["loss"] for part in fetched if "loss" in part])
+        means = {**means, "loss_error": error, **scores}
+        known = self._write("valid", step, means)
+        read = _of_all(len(fetched), of)
+        print_once(f"step {step:>7,}  held-out ({read}): {_shown_evaluation(means)}")
         self.clock = time.perf_counter()  # the time of an evaluation is not the step's
-        return means
+        return known
 
-    def _write(self, kind: str, step: int, means: dict[str, float]) -> None:
+    def _write(self, kind: str, step: int, means: dict[str, float]) -> dict[str, float]:
+        """Writes means down, and returns those that are known: the mean of nothing is NaN."""
+        known = {name: value for name, value in means.items() if not math.isnan(value)}
         if self.lines is None or self.board is None:
-            return
-        record = {"kind": kind, "step": step, "time": time.time(), **means}
+            return known
+        nothing = dict.fromkeys(means.keys() - known.keys())  # null: JSON has no NaN
+        record = {"kind": kind, "step": step, "time": time.time(), **known, **nothing}
         self.lines.write(json.dumps(record) + "\n")
         self.lines.flush()
-        for name, value in means.items():
+        for name, value in known.items():
             self.board.add_scalar(f"{kind}/{name}", value, step)
+        return known
 
     def _check_finite(self, step: int, metrics: Mapping[str, Metric]) -> None:
         """Raises NotFinite that names the step, its rows and their documents."""
@@ -207,46 +220,75 @@ def averages(parts: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
     return {name: metric.number() for name, metric in sums.items()}
 
 
-@cache
-def peak_flops() -> float:
-    """Returns the FLOP/s that all devices together can reach, found once in a process.
+def standard_error(parts: Sequence[Metric]) -> float:
+    """Returns the standard error of the mean of a metric over batches that are a sample of all rows.
 
-    The makers' figure for the kind of device (NaN for one that is not known); on a CPU a measurement.
+        sqrt(n / (n - 1) sum_i (total_i - mean weight_i)^2) / sum_i weight_i    (Cochran 1977, section 6.5)
+
+    Of a sum of ratios, the terms' deviations in a batch are added before they are squared.
+
+    Args:
+      parts: The metric of each of n batches, ratios on the host.
+
+    Returns:
+      The error in the unit of the mean; NaN for fewer than two batches, and without any weight.
+    """
+    ratios = [part for part in parts if not isinstance(part, Separation) and np.any(part.weight)]
+    count = len(ratios)
+    if count < 2:
+        return math.nan
+    totals, weights = (
+        np.array([part[i] for part in ratios], np.float64).reshape(count, -1) for i in range(2)
+    )
+    sums = np.maximum(weights.sum(axis=0), 1e-300)  # a term without any weight has no total
+    apart = ((totals - totals.sum(axis=0) / sums * weights) / sums).sum(axis=1)
+    return float(np.sqrt(count / (count - 1) * np.square(apart).sum()))
+
+
+def peak_flops() -> float | None:
+    """Returns the FLOP/s that all devices together can reach, by their makers' figures.
+
+    None for a kind of device that is not known, among them every CPU: measurements beside other work differ
+    by more than the share of the peak that they would be good for.
     """
     device = jax.devices()[0]
-    if device.platform == "cpu":
-        return _measured_cpu_peak()
-    peak = device_peak(device.device_kind)
-    return math.nan if peak is None else peak * jax.device_count()
-
-
-def _measured_cpu_peak(size: int = 1024, seconds: float = 0.5) -> float:
-    """The best of many float32 products of square matrices, on all cores of this process.
-
-    They go on for `seconds`: on a machine with other work, a few may all fall into its turns.
-    """
-    matrix = jnp.ones((size, size), jnp.float32)
-    product = jax.jit(jnp.dot)
-    product(matrix, matrix).block_until_ready()
-    best, end = math.inf, time.perf_counter() + seconds
-    while (began := time.perf_counter()) < end or best == math.inf:
-        product(matrix, matrix).block_until_ready()
-        best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    peak = None if device.platform == "cpu" else device_peak(device.device_kind)
+    return None if peak is None else peak * jax.device_count()
 
 
 def _line(step: int, steps: int, means: dict[str, float], left: float, unit: str) -> str:
     speed = f"{unit}_per_second"
-    shown = [f"step {step:>7,} of {steps:,}", f"loss {means['loss']:.4f}"]
+    shown = [f"step {step:>7,} of {steps:,}", f"loss {number(means['loss'], 4)}"]
     shown += [
-        f"{name.replace('_', ' ')} {means[name]:.3f}"
+        f"{name.replace('_', ' ')} {number(means[name], 3)}"
         for name in means
         if name not in {"loss", speed, "share_of_peak", "gradient_norm", "input_seconds"}
     ]
     shown.append(f"{means[speed]:,.0f} {unit}/s, input {1e3 * means['input_seconds']:.1f} ms")
-    if math.isfinite(means["share_of_peak"]):
+    if "share_of_peak" in means:
         shown.append(f"{means['share_of_peak']:.0%} of peak")
     return "  ".join(shown + [f"left {clock(left)}"])
+
+
+def number(value: float, digits: int) -> str:
+    """Formats `value` with so many `digits` behind the point; "-" for the mean of nothing, which is NaN."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _of_all(batches: int, every: int | None) -> str:
+    """Says how many of all held-out batches were read."""
+    if every is None or batches >= every:
+        return f"all {batches:,} batches" if batches != 1 else "1 batch"
+    return f"{batches:,} of {every:,} batches"
+
+
+def _shown_evaluation(means: Mapping[str, float]) -> str:
+    """Lists means; the standard error stands behind the loss where it is known."""
+    error = means.get("loss_error", math.nan)
+    shown = {name: number(value, 4) for name, value in means.items() if name != "loss_error"}
+    if "loss" in shown and not math.isnan(error):
+        shown["loss"] += f" ± {error:.4f}"
+    return "  ".join(f"{name} {value}" for name, value in shown.items())
 
 
 def clock(seconds: float) -> str:

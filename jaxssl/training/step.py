@@ -257,11 +257,12 @@ def make_evaluation(
     def evaluate(model: Tree, carried: Tree, arrays: Arrays, number: Array) -> Metrics:
         key, rows = jax.random.key(seed + 2), jax.tree.leaves(arrays)[0].shape[0]
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            batch: Any = as_read(arrays)
             if objective.corrupts_rows_apart:
                 keys = jax.vmap(partial(jax.random.fold_in, key))(number * rows + jnp.arange(rows))
-                examples = corrupt_apart(objective, as_read(arrays), keys)
+                examples = corrupt_apart(objective, batch, keys)
             else:
-                examples = objective.corrupt(as_read(arrays), jax.random.fold_in(key, number))
+                examples = objective.corrupt(batch, jax.random.fold_in(key, number))
             return objective.loss(model, carried, examples, None)[1][1]
 
     shardings = (None, None, batch_sharding(mesh), None)

@@ -38,6 +38,8 @@ def test_every_image_comes_once_with_its_label(image_folder):
         assert pixels.shape == (5 * reader.batches, 8, 6, 3)
         # the last batch is filled up with the first images again, which count for no label
         np.testing.assert_array_equal(labels[reader.rows :], NO_LABEL)
+        real = np.concatenate([batch["real"] for batch in all_batches(reader)])
+        np.testing.assert_array_equal(real, np.arange(len(real)) < reader.rows)
         again = np.arange(reader.rows, len(pixels)) % reader.rows
         np.testing.assert_array_equal(pixels[reader.rows :], pixels[again])
         names = reader.documents(np.arange(reader.rows))

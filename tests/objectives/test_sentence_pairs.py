@@ -86,17 +86,32 @@ def test_sentence_order_swaps_or_keeps(key):
         assert min(len(first), len(second)) >= len(text) // 4
 
 
-def test_one_row_has_no_random_next(key):
-    tokens = jnp.asarray(tiny_rows(0, batch=1))
-    assert not NextSentence().pair(key, tokens, VOCABULARY).labels.any()
+def test_a_row_without_others_makes_no_pair(key):
+    """All its pairs would have the same label."""
+    tokens = tiny_rows(0, batch=1)
+    pairs = NextSentence().pair(key, jnp.asarray(tokens), VOCABULARY)
+    assert not pairs.valid.any()
+    np.testing.assert_array_equal(pairs.tokens, tokens)
+
+
+def test_half_of_the_pairs_are_random_however_much_padding_there_is():
+    """A batch that padding fills up: second texts come from other rows with text."""
+    tokens = np.full((500, 32), PAD, np.int32)
+    tokens[:50] = [BEGIN, *range(5, 35), END]
+    make = jax.jit(jax.vmap(lambda key: NextSentence().pair(key, jnp.asarray(tokens), VOCABULARY)))
+    pairs = jax.device_get(make(jax.random.split(jax.random.key(0), 20)))
+    np.testing.assert_array_equal(pairs.valid, np.tile(np.arange(500) < 50, (20, 1)))
+    assert abs(pairs.labels[pairs.valid].mean() - 0.5) < 5 * 0.5 / 1000**0.5
+    assert ((pairs.tokens[:, :50] == END).sum(axis=2) == 2).all()
+    assert (pairs.types[:, :50].sum(axis=2) > 4).all()  # each has a second text
 
 
 @pytest.mark.slow
 def test_windows_without_end_and_empty_rows(key):
     tokens = np.full((4, 32), PAD, np.int32)
-    tokens[0] = [BEGIN, *([9] * 31)]
+    tokens[0] = tokens[2] = [BEGIN, *([9] * 31)]
     pairs = NextSentence().pair(key, jnp.asarray(tokens), VOCABULARY)
-    assert list(np.asarray(pairs.valid)) == [True, False, False, False]
+    assert list(np.asarray(pairs.valid)) == [True, False, True, False]
     assert (np.asarray(pairs.tokens)[0] == END).sum() == 2
-    assert not np.asarray(pairs.tokens)[1:].any()
-    assert not jax.tree.leaves(pairs.labels)[0].any()
+    assert not np.asarray(pairs.tokens)[[1, 3]].any()
+    assert not np.asarray(pairs.labels)[[1, 3]].any()

@@ -121,7 +121,7 @@ def train(run, mesh, steps=STEPS):
             batch = {"images": tiny_images(number), "tokens": tiny_captions(number)}
             batch = {name: batch[name] for name in abstract_batch(spec, mesh)}
         state, metrics = step(state, place_batch(batch, batch_sharding(mesh)))
-        losses.append(float(metrics["loss"].total / metrics["loss"].weight))
+        losses.append(metrics["loss"].number())
         norms.append(float(metrics["gradient_norm"].total))
     return losses, norms, state
 

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from jaxssl.objectives.batches.batch import Ratio
-from jaxssl.training.metrics import RUN_AHEAD, NotFinite, Report, averages, clock, peak_flops
+from jaxssl.training.metrics import (
+    RUN_AHEAD,
+    NotFinite,
+    Report,
+    averages,
+    clock,
+    peak_flops,
+    standard_error,
+)
 
 
 class Pending:
@@ -67,8 +75,52 @@ def test_a_loss_that_is_no_number_names_its_rows(tmp_path):
         told.step(3, {"loss": Ratio(jnp.float32(math.inf), jnp.float32(1))})
 
 
-def test_the_peak_is_found_once():
-    assert peak_flops() == peak_flops() > 1e8
+def test_nothing_is_said_of_a_peak_that_is_not_known(tmp_path, capsys):
+    assert peak_flops() is None  # of a CPU
+    with report(tmp_path, steps=1, report_every=1) as told:
+        told.step(0, {"loss": Ratio(jnp.float32(1), jnp.float32(1))})
+    assert "peak" not in capsys.readouterr().out
+    assert "share_of_peak" not in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_the_mean_of_nothing_is_not_zero(tmp_path, capsys):
+    nothing = Ratio(jnp.float32(0), jnp.float32(0))
+    metrics = {"loss": Ratio(jnp.float32(2), jnp.float32(1)), "pair_accuracy": nothing}
+    with report(tmp_path, steps=1, report_every=1) as told:
+        told.step(0, metrics)
+        assert told.evaluation(1, [metrics]) == {"loss": 2.0}
+    trained, valid = capsys.readouterr().out.splitlines()
+    assert "pair accuracy -  " in trained
+    assert valid.endswith("held-out (1 batch): loss 2.0000  pair_accuracy -")
+    for line in (tmp_path / "metrics.jsonl").open():
+        assert "NaN" not in line
+        assert json.loads(line)["pair_accuracy"] is None
+
+
+def test_an_evaluation_says_how_many_batches_it_has_read_and_how_sure_it_is(tmp_path, capsys):
+    parts = [{"loss": Ratio(jnp.float32(value), jnp.float32(1))} for value in (1, 2, 3, 6)]
+    with report(tmp_path) as told:
+        scores = told.evaluation(5, parts, of=301)
+        told.evaluation(6, parts, of=4)
+    error = np.std([1, 2, 3, 6], ddof=1) / 2  # with equal weights, that of a mean
+    assert scores == pytest.approx({"loss": 3.0, "loss_error": error})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(f"held-out (4 of 301 batches): loss 3.0000 ± {error:.4f}")
+    assert "held-out (all 4 batches)" in second
+
+
+def test_the_standard_error_covers_the_mean_of_all_rows():
+    """Of batches of uneven weights, the mean is within 2 errors of the truth in about 95 % of samples."""
+    random = np.random.default_rng(0)
+    weights = random.integers(1, 20, (400, 40)).astype(np.float64)
+    totals = weights * (3 + random.normal(size=(400, 40)))
+    found = [
+        standard_error([Ratio(t, w) for t, w in zip(*both, strict=True)])
+        for both in zip(totals, weights, strict=True)
+    ]
+    apart = np.abs(totals.sum(axis=1) / weights.sum(axis=1) - 3)
+    assert 0.9 < (apart < 2 * np.array(found)).mean() < 0.99
+    assert math.isnan(standard_error([Ratio(np.float32(1), np.float32(1))]))
 
 
 def test_clock():

@@ -108,6 +108,32 @@ class Ratio(NamedTuple):
         return float(self.total) / float(self.weight) if self.weight else math.nan
 
 
+class SumOfRatios(NamedTuple):
+    """A metric `sum_k total_k / weight_k`, such as a loss of two tasks with examples of their own.
+
+    Sums over microbatches, devices and batches are exact, as those of a `Ratio`.
+    """
+
+    total: Float[Array, " terms"]
+    """Sum of the values of each term, each times its weight."""
+    weight: Float[Array, " terms"]
+    """Sum of the weights of each term."""
+
+    def number(self) -> float:
+        """Returns the sum of the terms whose weight is not 0, or NaN where all are 0; for use on the host."""
+        total, weight = (np.asarray(part, np.float64) for part in self)
+        known = weight != 0
+        return float((total[known] / weight[known]).sum()) if known.any() else math.nan
+
+    @classmethod
+    def of(cls, *terms: tuple[float, Ratio]) -> "SumOfRatios":
+        """Makes the sum of `terms`, each a factor and a ratio."""
+        return cls(
+            jnp.stack([factor * ratio.total for factor, ratio in terms]),
+            jnp.stack([ratio.weight for _, ratio in terms]),
+        )
+
+
 class Separation(NamedTuple):
     """How well scores separate true from false examples, as counts by bin of the score, whose sums are exact.
 
@@ -131,7 +157,7 @@ class Separation(NamedTuple):
         return float(true @ below / pairs) if pairs else math.nan
 
 
-Metric = Ratio | Separation
+Metric = Ratio | SumOfRatios | Separation
 SEPARATION_BINS = 1024  # equally wide in s / (1 + |s|): 1/512 of a logit near 0, 1/6 at 8
 
 

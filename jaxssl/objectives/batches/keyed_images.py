@@ -22,7 +22,7 @@ class KeyedImages(NamedTuple):
     keys: Key[Array, " batch"]
     """Random key of each image."""
     weights: Float[Array, " batch"]
-    """Weights of the images, 0 for those that only fill up a batch; they add up to one over the global batch."""
+    """Weights of the images, 0 for one that only fills up; they add up to one over the global batch."""
     total: Float[Array, " batch"]
     """Number of images of the global batch, the same in every row."""
 

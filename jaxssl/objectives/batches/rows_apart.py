@@ -36,7 +36,7 @@ def _without_vocabulary(batch: Text | Images) -> Any:
     """The arrays of a batch that have an entry for each row."""
     if isinstance(batch, Text):
         return batch.tokens
-    captions = None if batch.captions is None else batch.captions.tokens
+    captions: Any = None if batch.captions is None else batch.captions.tokens
     return batch._replace(captions=captions)
 
 

@@ -14,24 +14,28 @@ from jaxtyping import Array
 from jaxssl.objectives.contract import moving_average
 
 DECAY = 0.9  # share of the running statistics that stays at a step
+OWN, TEACHERS = "statistics", "teacher_statistics"  # names of the statistics in the state
 
 
 def first_statistics(model: Any) -> Any:
-    """Returns the statistics of a new `model`, mean 0 and variance 1, by the name of its part."""
+    """Returns the statistics of a new `model` or teacher, mean 0 and variance 1, by the name of its part."""
     parts = ("encoder", "projector", "predictor")
     found = {name: getattr(model, name, None) for name in parts}
     return {name: part.first_statistics() for name, part in found.items() if part is not None}
 
 
-def statistics_for(state: Any, key: Array | None) -> Any:
-    """Returns the running statistics of `state` in evaluation, where `key` is None, and None in training."""
-    return state["statistics"] if key is None else None
+def statistics_for(state: Any, key: Array | None, of: str = OWN) -> Any:
+    """Returns the running statistics of `state` in evaluation, where `key` is None, and None in training.
+
+    `of` says whose: `OWN`, the network's that is trained, or `TEACHERS`.
+    """
+    return state[of] if key is None else None
 
 
-def update_statistics(state: Any, moments: Any) -> Any:
-    """Returns `state` with its statistics moved towards the `moments` of a batch."""
+def update_statistics(state: Any, moments: Any, of: str = OWN) -> Any:
+    """Returns `state` with its statistics, `OWN` or `TEACHERS`, moved towards the `moments` of a batch."""
     moments = jax.lax.stop_gradient(moments)
-    return {**state, "statistics": moving_average(state["statistics"], moments, DECAY)}
+    return {**state, of: moving_average(state[of], moments, DECAY)}
 
 
 def in_every_row(moments: Any, rows: int) -> Any:

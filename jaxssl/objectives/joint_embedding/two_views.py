@@ -27,6 +27,8 @@ from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
 from jaxssl.objectives.contract import ContrastiveObjective
 from jaxssl.objectives.joint_embedding.batch_statistics import (
+    OWN,
+    TEACHERS,
     first_statistics,
     in_every_row,
     over_rows,
@@ -48,6 +50,8 @@ class Embeddings(NamedTuple):
     """Moments of the encoder's batch norms, repeated for every row; None in evaluation."""
     teacher: Float[Array, "batch 2 features"] | None = None
     """The teacher's features of both views, without gradient; None where there is no teacher."""
+    teacher_moments: Any = None
+    """Moments of the batch norms of the teacher's encoder, as `moments`."""
 
 
 class Projections(NamedTuple):
@@ -122,8 +126,11 @@ class TwoViews(ContrastiveObjective):
     @final
     def init_state(self, model: JointEmbedding) -> Any:
         """Makes the running statistics of batch norms and, with `momentum`, a teacher: a copy of `model`."""
-        teacher = {} if self.momentum is None else {"teacher": teacher_of(model)}
-        return {**teacher, "statistics": first_statistics(model)}
+        state = {OWN: first_statistics(model)}
+        if self.momentum is None:
+            return state
+        teacher = teacher_of(model)
+        return {**state, "teacher": teacher, TEACHERS: first_statistics(teacher)}
 
     @final
     def follow(self, state: Any, model: JointEmbedding, step: Int[Array, ""]) -> Any:
@@ -145,8 +152,7 @@ class TwoViews(ContrastiveObjective):
 
         Args:
           model: Encoder and heads.
-          state: Running statistics of batch norms, and the teacher where there is one. The teacher's own
-            batch norms always take the moments of the batch at hand.
+          state: Running statistics of batch norms, and the teacher where there is one.
           examples: Images with their keys.
           key: Random key of dropout; None in evaluation, where batch norms take the running statistics.
 
@@ -154,11 +160,16 @@ class TwoViews(ContrastiveObjective):
           Features, `[batch, 2, features]`.
         """
         views = make_views(examples, self._both_views)
-        targets = None
-        if self.momentum is not None:
-            features, _ = state["teacher"].encoder(views)
-            targets = jax.lax.stop_gradient(in_pairs(features))
-        return embed_views(model, state, views, key)._replace(teacher=targets)
+        made = embed_views(model, state, views, key)
+        if self.momentum is None:
+            return made
+        own = statistics_for(state, key, TEACHERS)
+        features, moments = state["teacher"].encoder(
+            views, statistics=None if own is None else own["encoder"]
+        )
+        targets = jax.lax.stop_gradient(in_pairs(features))
+        rows = None if key is None else in_every_row(moments, len(targets))
+        return made._replace(teacher=targets, teacher_moments=rows)
 
     @final
     def contrast(
@@ -178,7 +189,7 @@ class TwoViews(ContrastiveObjective):
         projected, predicted, after = run_heads(model, state, embeddings)
         targets = projected
         if embeddings.teacher is not None:
-            targets, _ = run_head(state["teacher"].projector, embeddings.teacher)
+            targets, after = run_teacher_head(state, after, embeddings)
         loss = self.compare(Projections(projected, predicted, targets), examples.weights)
         return loss, (after, metrics_of(loss, examples, projected[:, 0], projected[:, 1]))
 
@@ -249,6 +260,27 @@ def run_heads(
     if not evaluated:
         state = update_statistics(state, {"encoder": over_rows(embeddings.moments), **moments})
     return projected, predicted, state
+
+
+def run_teacher_head(state: Any, after: Any, embeddings: Embeddings) -> tuple[Pairs, Any]:
+    """Runs the teacher's projector on the teacher's features of all views.
+
+    Args:
+      state: The teacher, and the running statistics of its batch norms, which are used in evaluation.
+      after: State in which these statistics are moved towards the moments of this batch.
+      embeddings: The teacher's features, `[batch, 2, features]`, and the moments of its encoder.
+
+    Returns:
+      The targets, `[batch, 2, width]`, and the state after this batch.
+    """
+    evaluated, features = embeddings.teacher_moments is None, embeddings.teacher
+    assert features is not None  # there is a teacher
+    own = state[TEACHERS]["projector"] if evaluated else None
+    targets, moments = run_head(state["teacher"].projector, features, own)
+    if not evaluated:
+        found = {"encoder": over_rows(embeddings.teacher_moments), "projector": moments}
+        after = update_statistics(after, found, TEACHERS)
+    return targets, after
 
 
 def run_head(head: MLP, pairs: Pairs, statistics: Any = None) -> tuple[Pairs, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxssl.data.prepared.order import InOrder, Shuffled
+from jaxssl.data.prepared.order import InOrder, Sampled, Shuffled
 
 
 def test_in_order_ends_at_the_last_row():
@@ -12,6 +12,18 @@ def test_in_order_ends_at_the_last_row():
     assert order.ids(5, 9).tolist() == [5, 6]
     assert order.ids(8, 9).tolist() == []
     assert [order.batches(batch) for batch in (3, 7, 8)] == [3, 1, 1]
+    assert not order.endless
+
+
+def test_any_first_part_of_a_sampled_order_is_an_even_sample():
+    """Of 10,000 rows, 1,000 hypergeometric ones: their mean is within 5 standard errors."""
+    order = Sampled(10_000)
+    assert sorted(order.ids(0, 10_000)) == list(range(10_000))
+    assert abs(order.ids(0, 1_000).mean() - 4_999.5) < 5 * 10_000 / 12**0.5 * (0.9 / 1_000) ** 0.5
+    np.testing.assert_array_equal(order.ids(3, 9), Sampled(10_000).ids(0, 10_000)[3:9])
+    assert order.ids(0, 5).dtype == np.int64
+    assert [Sampled(7).batches(batch) for batch in (3, 7, 8)] == [3, 1, 1]
+    assert len(Sampled(7).ids(5, 9)) == 2
     assert not order.endless
 
 

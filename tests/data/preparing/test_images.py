@@ -107,7 +107,7 @@ def test_image_text_pairs(image_folder):
         text = reader.spec.captions
         assert (text.length, text.vocab_size) == (8, len(tokens))
         batch = reader.batch(0)
-        assert batch.keys() == {"images", "tokens"}
+        assert batch.keys() == {"images", "tokens", "real"}
         for row, name in zip(batch["tokens"], reader.documents(reader.row_ids(0)), strict=False):
             line = lines[int(name.split("#")[1].split(":")[0]) - 1]
             ids = [tokens.index(word) for word in line["caption"].split()][:6]

@@ -1,5 +1,7 @@
 """Metrics that add up, weights that add up to one, and which tokens are predicted."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from jaxssl.objectives.batches.batch import (
     Ratio,
+    Separation,
+    SumOfRatios,
     Vocabulary,
     following_tokens,
     separation,
@@ -49,7 +53,22 @@ def test_bits_per_byte():
     numbers = {name: ratio.number() for name, ratio in jax.device_get(sums).items()}
     expected = {"loss": 1.5, "accuracy": 0.5, "bits_per_byte": 3 / np.log(2) / 6}
     assert numbers == pytest.approx(expected, rel=1e-6)
-    assert Ratio(np.float32(1.0), np.float32(0.0)).number() == 0.0
+    assert math.isnan(Ratio(np.float32(1.0), np.float32(0.0)).number())  # of nothing
+
+
+def test_terms_of_a_loss_have_weights_of_their_own():
+    """(2 + 4) / 3 + 10 (1 + 2) / (5 + 1): neither batch has the mean of both. A term of nothing is left out."""
+
+    def part(*numbers):
+        first, weight, second, other = map(jnp.float32, numbers)
+        return SumOfRatios.of((1.0, Ratio(first, weight)), (10.0, Ratio(second, other)))
+
+    parts = [part(2, 1, 1, 5), part(4, 2, 2, 1)]
+    assert averages([{"loss": part} for part in jax.device_get(parts)])["loss"] == pytest.approx(
+        7.0
+    )
+    assert SumOfRatios(np.array([3.0, 0.0]), np.array([2.0, 0.0])).number() == 1.5
+    assert math.isnan(SumOfRatios(np.zeros(2), np.zeros(2)).number())
 
 
 def test_the_area_is_that_of_all_pairs_and_adds_up():
@@ -65,4 +84,8 @@ def test_the_area_is_that_of_all_pairs_and_adds_up():
     assert area == pytest.approx((np.sign(pairs) / 2 + 0.5).mean(), abs=1e-3)
     sure = count(np.where(is_true, 1e30, -1e9).astype(np.float32), is_true, counted)
     assert averages([{"auc": jax.device_get(sure)}])["auc"] == 1.0
-    assert averages([{"precision": Ratio(np.float32(0), np.float32(0))}])["precision"] == 0.0
+    nothing = {
+        "precision": Ratio(np.float32(0), np.float32(0)),
+        "auc": Separation(np.zeros(4), np.ones(4)),
+    }
+    assert all(math.isnan(value) for value in averages([nothing]).values())

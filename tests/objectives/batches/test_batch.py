@@ -57,7 +57,7 @@ def test_bits_per_byte():
 
 
 def test_terms_of_a_loss_have_weights_of_their_own():
-    """(2 + 4) / 3 + 10 (1 + 2) / (5 + 1): neither batch has the mean of both. A term of nothing is left out."""
+    """(2 + 4) / 3 + 10 (1 + 2) / (5 + 1), which neither batch has. A term of nothing is left out."""
 
     def part(*numbers):
         first, weight, second, other = map(jnp.float32, numbers)

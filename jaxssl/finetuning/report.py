@@ -11,7 +11,7 @@ from jaxssl.finetuning.setup import Setup
 from jaxssl.objectives.batches.batch import Ratio
 from jaxssl.pretrained.load import Pretrained
 from jaxssl.training.flops import forward_flops
-from jaxssl.training.metrics import Report
+from jaxssl.training.metrics import Report, rate_of
 
 
 def announce(setup: Setup, pretrained: Pretrained) -> None:
@@ -75,6 +75,7 @@ def seed_report(setup: Setup, train: ExampleBatches, folder: Path, start: int) -
         units_per_step=setup.spec.batch * length,
         flops_per_step=flops_of_step(setup, round(length)),
         rows_of_step=rows_of_step,
+        learning_rate=rate_of(setup.config.optimizer, setup.plan.steps),
     )
 
 

@@ -180,18 +180,19 @@ class MaskedLM(Objective):
         )
         if self.second_task is None:
             return nats, (state, metrics)
-        pair_nats, metrics["pair_accuracy"] = self._pair_loss(model, states, examples)
-        return nats + pair_nats, (state, metrics)
+        pair_nats, pair_metrics = self._pair_loss(model, states, examples)
+        return nats + pair_nats, (state, metrics | pair_metrics)
 
     def _pair_loss(
         self, model: MaskedLanguageModel, states: Array, examples: Examples
-    ) -> tuple[Float[Array, ""], Ratio]:
+    ) -> tuple[Float[Array, ""], dict[str, Ratio]]:
         first = read_at(states, examples.pair_positions[:, None])[:, 0]
         logits = model.pair_head(first)
         weights, labels = examples.pair_weights, examples.pair_labels
         nats = losses.next_sentence(logits, labels, weights, normalize=False)
-        right = (jnp.argmax(logits, axis=-1) == labels) * weights * examples.pair_total[0]
-        return nats, Ratio(right.sum(), weights.sum() * examples.pair_total[0])
+        right, total = (jnp.argmax(logits, axis=-1) == labels) * weights, examples.pair_total[0]
+        sums = {"pair_loss": nats, "pair_accuracy": right.sum()}
+        return nats, {name: Ratio(sum * total, weights.sum() * total) for name, sum in sums.items()}
 
 
 def guess(

@@ -28,9 +28,9 @@ from jaxssl.objectives.masked_autoencoder import HIDDEN
 from jaxssl.pretrained.images import (
     embedder_of,
     has_image_encoder,
-    views_of,
     whole_views,
 )
+from jaxssl.pretrained.views import augmentations_of, inner_augmentation
 from jaxssl.tasks.probe import nearest
 
 SHOWN = 10  # images in a row of a picture
@@ -82,15 +82,16 @@ def view_rows(objective: Any, pixels: np.ndarray) -> Rows:
     Returns:
       Rows "image" and "view 1", "view 2", …; with several augmentations "1: view 1", …
     """
-    kinds = views_of(objective)
+    kinds = augmentations_of(objective)
     rows = {"image": pixels / np.float32(255)}
     keys = example_keys(jax.random.key(0), len(pixels))
-    for number, views in enumerate(dict.fromkeys(kinds)):
+    different = [views for i, views in enumerate(kinds) if views not in kinds[:i]]
+    for number, views in enumerate(different):
         make = jax.jit(views)
         for draw in range(DRAWS):
             made = np.asarray(make(jnp.asarray(pixels), fold(keys, DRAWS * number + draw)))
-            name = f"view {draw + 1}" if len(set(kinds)) == 1 else f"{number + 1}: view {draw + 1}"
-            rows[name] = displayable(made, views)
+            name = f"view {draw + 1}" if len(different) == 1 else f"{number + 1}: view {draw + 1}"
+            rows[name] = displayable(made, inner_augmentation(views))
     return rows if kinds else {}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxssl.data.images import ImageSpec
 from jaxssl.errors import InputError
-from jaxssl.pretrained.images import views_of
+from jaxssl.pretrained.views import augmentations_of
 
 
 def check_views(objective: Any, spec: Any) -> None:
@@ -24,7 +24,7 @@ def check_views(objective: Any, spec: Any) -> None:
         return
     pixels = jax.ShapeDtypeStruct((1, spec.height, spec.width, spec.channels), np.uint8)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
-    for views in views_of(objective):
+    for views in augmentations_of(objective):
         try:
             jax.eval_shape(views, pixels, keys)
         except ValueError as error:

@@ -5,6 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from jaxssl.data.images import ImageSpec
+from jaxssl.objectives import CausalLM, ImageText, MaskedLM, Rotation, SimCLR
+from jaxssl.objectives.rotation import ROTATIONS
+
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -16,24 +20,60 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
       kind: "train" or "valid".
 
     Returns:
-      The last record of every step, in the order of the steps. The mean of nothing is NaN.
+      The last record of every step, in the order of the steps. Lines that hold no record with a step and
+      a loss are left out. The mean of nothing is NaN.
     """
     by_step = {}
-    with (run / "metrics.jsonl").open(encoding="utf8") as lines:
+    with (run / "metrics.jsonl").open(encoding="utf8", errors="replace") as lines:
         for line in lines:
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:  # a killed run may have left half a line
+            except (ValueError, RecursionError):  # a killed run may have left half a line
                 continue
-            if record["kind"] == kind:
+            if isinstance(record, dict) and record.get("kind") == kind and _is_whole(record):
                 by_step[record["step"]] = {
                     name: math.nan if value is None else value for name, value in record.items()
                 }
     return [by_step[step] for step in sorted(by_step)]
 
 
-def draw_losses(run: Path) -> Path:
-    """Draws `loss.png` in the folder `run`: the loss in training and on held-out rows. Returns its path."""
+def _is_whole(record: dict[str, Any]) -> bool:
+    step, loss = record.get("step"), record.get("loss", "")
+    return type(step) is int and (loss is None or type(loss) in (int, float))
+
+
+def chance_loss(objective: Any, spec: Any) -> float | None:
+    """Returns the loss of a network that takes all answers for equally likely, in nats.
+
+    Args:
+      objective: Objective of the run.
+      spec: Description of its batches.
+
+    Returns:
+      The loss; None for an objective without such a value.
+    """
+    match objective:
+        case SimCLR():
+            return math.log(2 * spec.batch - 1)  # all other views of the batch
+        case ImageText(kind="clip"):
+            return math.log(spec.batch)
+        case Rotation():
+            return math.log(ROTATIONS)
+        case MaskedLM() | CausalLM() if not isinstance(spec, ImageSpec):
+            return math.log(spec.vocab_size)
+    return None
+
+
+def draw_losses(run: Path, chance: float | None = None) -> Path:
+    """Draws `loss.png` in the folder `run`: the loss in training and on held-out rows.
+
+    Args:
+      run: Folder of the run.
+      chance: Loss of guessing, which is drawn as a dashed line; None draws no such line.
+
+    Returns:
+      The path of the picture.
+    """
     import matplotlib
 
     matplotlib.use("agg")
@@ -43,6 +83,8 @@ def draw_losses(run: Path) -> Path:
     for kind, label, style in (("train", "training", "-"), ("valid", "held out", "o-")):
         records = read_metrics(run, kind)
         axes.plot([r["step"] for r in records], [r["loss"] for r in records], style, label=label)
+    if chance is not None:
+        axes.axhline(chance, color="grey", linestyle="--", label=f"chance, {chance:.3f}")
     axes.set(xlabel="step", ylabel="loss", title=run.name)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -55,6 +97,7 @@ def draw_losses(run: Path) -> Path:
 def spark_line(values: list[float], width: int = 60) -> str:
     """Draws `values`, but for NaN, as at most `width` characters between the first and the last value."""
     values = [value for value in values if not math.isnan(value)]
+    values = [value for value in values if math.isfinite(value)]
     if not values:
         return ""
     picked = [values[i * len(values) // width] for i in range(min(width, len(values)))]

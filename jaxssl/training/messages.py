@@ -8,14 +8,16 @@ from jaxssl.data.images import Images
 from jaxssl.data.prepared.shards import in_gib
 from jaxssl.data.rows import RowReader
 from jaxssl.data.stores.shard_cache import GIB
+from jaxssl.objectives.causal_lm import CausalLM
 from jaxssl.objectives.masked_lm import MaskedLM
+from jaxssl.pretrained.continuation import show_continuation
 from jaxssl.pretrained.images import open_subset
 from jaxssl.pretrained.masked_predictions import show_predictions
 from jaxssl.pretrained.pictures import SEARCHED, draw_pictures
 from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.config import Pretraining, Reader
-from jaxssl.training.loss_picture import draw_losses, read_metrics, spark_line
+from jaxssl.training.loss_picture import chance_loss, draw_losses, read_metrics, spark_line
 from jaxssl.training.step import TrainState
 
 
@@ -64,7 +66,7 @@ def announce(
 
 
 def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
-    """Draws the loss, and shows samples: predictions for masked tokens of a masked LM, pictures of images.
+    """Draws the loss, and shows samples: predicted tokens, a continuation, or pictures of images.
 
     Args:
       config: Configuration of the run.
@@ -75,10 +77,14 @@ def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
         return
     run = run_folder(config.run)
     losses = [record["loss"] for record in read_metrics(run, "train")]
-    print_once(f"\nloss  {spark_line(losses)}   {draw_losses(run)}")
+    picture = draw_losses(run, chance_loss(config.objective, held_out.spec))
+    print_once(f"\nloss  {spark_line(losses)}   {picture}")
     if jax.process_count() == 1:
         if isinstance(config.objective, MaskedLM) and isinstance(held_out, RowReader):
             print_once(f"\n{show_predictions(state.evaluated, held_out)}")
+        if isinstance(config.objective, CausalLM) and isinstance(held_out, RowReader):
+            prefix = config.objective.prefix
+            print_once(f"\n{show_continuation(state.evaluated, held_out, prefix=prefix)}")
         if isinstance(config.data, Images):
             some = open_subset(config.data, "valid", SEARCHED)
             for path in draw_pictures(run, config.objective, state.evaluated, state.carried, some):

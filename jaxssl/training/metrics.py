@@ -18,6 +18,7 @@ from tensorboardX import SummaryWriter
 
 from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Metric, Separation
+from jaxssl.optimizers.recipes import Recipe
 from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.chips import device_peak
@@ -25,6 +26,12 @@ from jaxssl.training.collapse import CollapseAlarm, CollapseWatch
 from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.flops import step_flops
 
+NOT_SHOWN = (
+    "share_of_peak",
+    "gradient_norm",
+    "input_seconds",
+    "learning_rate",
+)  # as the others are
 RUN_AHEAD = 4  # steps; enough that the device never waits for the host
 
 
@@ -47,6 +54,7 @@ class Report:
         flops_per_step: float,
         rows_of_step: Callable[[int], str],
         collapse: CollapseAlarm | None = None,
+        learning_rate: Callable[[int], Any] | None = None,
     ):
         """Opens `metrics.jsonl` and the TensorBoard files of a run, on the first host.
 
@@ -60,7 +68,9 @@ class Report:
           flops_per_step: Floating-point operations of a step of the global batch.
           rows_of_step: Function that describes the rows of a step, for the message of `NotFinite`.
           collapse: When to warn that embeddings have collapsed; None for the usual limits.
+          learning_rate: Learning rate as a function of the step, counted from 0; None reports none.
         """
+        self.learning_rate = learning_rate
         self.folder, self.steps, self.every = folder, steps, report_every
         self.unit, self.units_per_step = unit, units_per_step
         self.flops_per_step, self.rows_of_step = flops_per_step, rows_of_step
@@ -120,6 +130,8 @@ class Report:
         if self.peak is not None:
             means["share_of_peak"] = self.flops_per_step * count / seconds / self.peak
         means["input_seconds"] = input_seconds
+        if self.learning_rate is not None:
+            means["learning_rate"] = float(self.learning_rate(last - 1))
         left = (now - self.began) / (last - self.first_step) * (self.steps - last)
         self._write("train", last, means)
         print_once(_line(last, self.steps, means, left, self.unit))
@@ -207,7 +219,21 @@ def training_report(config: Pretraining, rows: Reader, *, start: int) -> Report:
         flops_per_step=step_flops(config.objective, rows.spec).total,
         rows_of_step=rows_of_step,
         collapse=config.collapse,
+        learning_rate=rate_of(config.optimizer, config.steps),
     )
+
+
+def rate_of(optimizer: Any, steps: int) -> Callable[[int], Any] | None:
+    """Returns the learning rate of an optimizer as a function of the step, counted from 0.
+
+    Args:
+      optimizer: Configuration of the optimizer.
+      steps: Number of steps of the run.
+
+    Returns:
+      The function; None for an optimizer of the user's own that is no `Recipe`.
+    """
+    return optimizer.rate(steps) if isinstance(optimizer, Recipe) else None
 
 
 def averages(parts: Sequence[Mapping[str, Metric]]) -> dict[str, float]:
@@ -262,8 +288,10 @@ def _line(step: int, steps: int, means: dict[str, float], left: float, unit: str
     shown += [
         f"{name.replace('_', ' ')} {number(means[name], 3)}"
         for name in means
-        if name not in {"loss", speed, "share_of_peak", "gradient_norm", "input_seconds"}
+        if name not in {"loss", speed, *NOT_SHOWN}
     ]
+    if "learning_rate" in means:
+        shown.append(f"rate {means['learning_rate']:.3g}")
     shown.append(f"{means[speed]:,.0f} {unit}/s, input {1e3 * means['input_seconds']:.1f} ms")
     if "share_of_peak" in means:
         shown.append(f"{means['share_of_peak']:.0%} of peak")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxssl.objectives.batches.batch import Ratio
+from jaxssl.optimizers import AdamW
 from jaxssl.training.metrics import (
     RUN_AHEAD,
     NotFinite,
@@ -16,6 +17,7 @@ from jaxssl.training.metrics import (
     averages,
     clock,
     peak_flops,
+    rate_of,
     standard_error,
 )
 
@@ -125,3 +127,14 @@ def test_the_standard_error_covers_the_mean_of_all_rows():
 
 def test_clock():
     assert clock(3 * 3600 + 62.4) == "3:01:02"
+
+
+def test_the_learning_rate_of_the_last_step_is_written(tmp_path, capsys):
+    rates = rate_of(AdamW(peak=1e-3, warmup=1, schedule="linear"), 10)
+    with report(tmp_path, steps=10, report_every=4, learning_rate=rates) as told:
+        for step in range(4):
+            told.step(step, {"loss": Ratio(jnp.float32(1), jnp.float32(1))})
+    (record,) = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert record["learning_rate"] == pytest.approx(1e-3 * 7 / 9)  # of step 3: two of nine are down
+    assert "rate 0.000778" in capsys.readouterr().out
+    assert rate_of(object(), 10) is None

@@ -5,14 +5,16 @@
     python finetune.py --config configs/finetune_sst2.py --task.checkpoint runs/x --from-scratch
 
 The checkpoint with the best metric on dev is kept and scored on test. The same command resumes where it was
-stopped, and does not repeat a seed that is finished.
+stopped, and does not repeat a seed that is finished. Stopped by Ctrl-C or SIGTERM it ends with exit code 77.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from jaxssl.data.labelled.texts import open_labelled
 from jaxssl.data.stores.json_files import write_json
+from jaxssl.exit_codes import ExitCode
 from jaxssl.finetuning.report import announce, as_sums, seed_report
 from jaxssl.finetuning.results import (
     Result,
@@ -34,13 +36,16 @@ from jaxssl.training.config import read_config
 
 
 def run(config: Finetuning) -> dict[str, Any]:
-    """Runs a finetuning. A folder on an object store is kept on this machine and copied there."""
+    """Runs a finetuning and returns its summary, or {} if it was asked to stop.
+
+    A folder on an object store is kept on this machine and copied there.
+    """
     with mirrored(config.run):
         return run_seeds(config)
 
 
 def run_seeds(config: Finetuning) -> dict[str, Any]:
-    """Trains and scores all seeds, and returns their mean and standard deviation."""
+    """Trains and scores all seeds; returns their mean and standard deviation, {} if asked to stop."""
     mesh = config.mesh.make()
     pretrained = load_pretrained(config.task.checkpoint, sharding=replicated(mesh))
     network = config.task.network(pretrained.objective.finetuning_config(pretrained.model))
@@ -80,7 +85,7 @@ def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Re
     state = checkpoints.restore_latest(state) or state
     start = int(state.step)
     report = seed_report(setup, train, folder, start)
-    with report, checkpoints, StopRequest() as stop:
+    with StopRequest(checkpoints.folder) as stop, report, checkpoints:
         for step in range(start, setup.plan.steps):
             state, metrics = setup.step(state, train.batch(step), seed)
             report.step(step, metrics)  # reads from the device only where a line is due
@@ -118,4 +123,5 @@ def conclude_seed(setup: Setup, folder: Path, seed: int, best: int, model: Any) 
 
 if __name__ == "__main__":
     with one_line_errors():
-        run(read_config(Finetuning, __doc__ or ""))
+        if not run(read_config(Finetuning, __doc__ or "")):
+            sys.exit(ExitCode.SAVED_NOT_FINISHED)

@@ -4,18 +4,21 @@
     python train.py --config configs/bert_small.py --data.path prepared/novels --run runs/novels
 
 The same command resumes a run, bitwise as if it had never stopped. Ctrl-C and SIGTERM save the state and end
-the run. Prepared sets and runs may be on object stores: --data.path s3://…, --run s3://….
+the run with exit code 77; with 0 all steps are done (`jaxssl --help` has all codes). Prepared sets and runs
+may be on object stores: --data.path s3://…, --run s3://….
 """
 
 import sys
 
 import jax
 
+from jaxssl.exit_codes import ExitCode
 from jaxssl.runs.checkpoint import Checkpoints, identity, write_run
 from jaxssl.runs.hosts import check_hosts_agree, print_once
 from jaxssl.runs.mirror import mirrored
 from jaxssl.runs.signals import StopRequest
-from jaxssl.runs.supervisor import is_supervisor, supervise
+from jaxssl.runs.supervisor import end_with_supervisor, is_supervisor, supervise
+from jaxssl.runs.watch import Watch
 from jaxssl.sharding.mesh import batch_sharding, rows_of_hosts
 from jaxssl.tools.errors import one_line_errors
 from jaxssl.training.begin import begin
@@ -28,17 +31,20 @@ from jaxssl.training.prepare_once import prepare_once
 from jaxssl.training.step import abstract_state, make_evaluation, make_step, place_batch
 
 
-def run(config: Pretraining) -> None:
-    """Runs a pretraining. A run folder on an object store is kept on this machine and copied there."""
+def run(config: Pretraining) -> bool:
+    """Runs a pretraining and returns whether all steps are done.
+
+    A run folder on an object store is kept on this machine and copied there.
+    """
     config.hosts.start()
-    with mirrored(config.run):
-        train(config)
-
-
-def train(config: Pretraining) -> None:
-    """Trains from the state that was saved last, or a new one, to the last checkpoint."""
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
-    prepare_once(config, **hosts)
+    with mirrored(config.run), config.watch(**hosts) as watch:
+        prepare_once(config, **hosts)
+        return train(config, watch)
+
+
+def train(config: Pretraining, watch: Watch) -> bool:
+    """Trains from the state that was saved last, or a new one, to the last checkpoint, or until a signal."""
     mesh = config.mesh.make()
     mine = rows_of_hosts(mesh, config.data.batch)[jax.process_index()]
     rows = config.data.open("train", seed=config.seed, parts=mine)
@@ -58,7 +64,7 @@ def train(config: Pretraining) -> None:
 
     sharding = batch_sharding(mesh)
     report = training_report(config, rows, start=start)
-    with report, checkpoints, StopRequest() as stop, config.watch(start, **hosts) as watch:
+    with StopRequest(checkpoints.folder) as stop, watch.training(start), report, checkpoints:
         for step in range(start, config.steps):
             with report.input():
                 batch = place_batch(rows.batch(step), sharding)
@@ -74,9 +80,12 @@ def train(config: Pretraining) -> None:
                 report.tell()  # a step that is no number is found before it is saved
                 checkpoints.save(state, scores)
             if stopping:
-                print_once(f"{stop.reason}: saved step {done}; the same command goes on from there")
-                return
+                break
+    if (done := int(state.step)) < config.steps:
+        print_once(f"{stop.reason}: saved step {done}; the same command goes on from there")
+        return False
     conclude(config, state, held_out)
+    return True
 
 
 if __name__ == "__main__":
@@ -84,4 +93,6 @@ if __name__ == "__main__":
         config = read_config(Pretraining, __doc__ or "")
         if is_supervisor(config.restarts):
             sys.exit(supervise(config.restarts))
-        run(config)
+        end_with_supervisor()
+        if not run(config):
+            sys.exit(ExitCode.SAVED_NOT_FINISHED)

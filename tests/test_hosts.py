@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxssl.exit_codes import ExitCode
 from jaxssl.pretrained.load import load_pretrained
 from jaxssl.runs.checkpoint import digest
 from tests.quick_programs import xla_flags
@@ -159,7 +160,7 @@ def test_asked_to_stop_all_hosts_save_at_the_same_step(recipe, tmp_path):
     processes = start(recipe, tmp_path / "run", 2, 1, "--steps", "100000", "--mesh.fsdp", "1")
     wait_for_steps(tmp_path / "run", 3)
     processes[1][0].send_signal(signal.SIGTERM)
-    (told, _), _ = finish(processes)
+    (told, _), _ = finish(processes, ExitCode.SAVED_NOT_FINISHED)
     step = load_pretrained(tmp_path / "run", which="latest").step
     assert f"SIGTERM: saved step {step};" in told
 

@@ -3,7 +3,7 @@
     2    an InputError, a full disk, a file that may not be read or written
     130  Ctrl-C
 
-Every other error is a bug of jaxssl and keeps its traceback.
+Every other error is a bug of jaxssl and keeps its traceback. `jaxssl/exit_codes.py` has all codes.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from jaxssl.errors import InputError, causes
+from jaxssl.exit_codes import ExitCode
 
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 FORBIDDEN = {
@@ -35,17 +36,17 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        _leave(str(error), 2)
+        _leave(str(error), ExitCode.WRONG_INPUT)
     except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from what was saved", 130)
+        _leave("interrupted; the same command goes on from what was saved", ExitCode.INTERRUPTED)
     except BrokenPipeError:  # `jaxssl … | head`: the reader of the pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(ExitCode.BUG)
     except Exception as error:
         line = _line_of_system_error(error)
         if line is None:
             raise
-        _leave(line, 2)
+        _leave(line, ExitCode.WRONG_INPUT)
 
 
 def _leave(line: str, code: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jaxssl
+from jaxssl.exit_codes import exit_code_table
 from jaxssl.runs.modules import load_code
 from jaxssl.tools.errors import one_line_errors
 
@@ -56,7 +57,7 @@ DESCRIPTION = """\
 Self-supervised pretraining in JAX: raw text or images in; a checkpoint and a finetuned model out.
 """
 
-EPILOG = """\
+EPILOG = f"""\
 in an empty folder, without a download:
   jaxssl train quickstart
   jaxssl finetune finetune_quickstart
@@ -66,6 +67,9 @@ with text of your own:
   jaxssl train bert_small --data.path prepared/texts --run runs/texts
 
 `jaxssl COMMAND --help` explains the options of a command.
+
+exit codes:
+{exit_code_table()}
 """
 
 

@@ -89,18 +89,15 @@ class Pretraining:
         if self.average is not None and not 0 < self.average < 1:
             raise InputError(f"average={self.average} must lie between 0 and 1, e.g. 0.999")
 
-    def watch(self, start: int, *, host: int, hosts: int, is_training: bool = True) -> Watch:
+    def watch(self, *, host: int, hosts: int) -> Watch:
         """Returns the watch over the run's hosts and, in training, over this host's own progress.
 
         Args:
-          start: Step that the run begins at.
           host: Index of this host.
           hosts: Number of hosts.
-          is_training: Whether steps are made, so that a host that finishes none counts as stuck.
         """
-        stuck_after = self.hosts.stuck_after if is_training else 0.0
-        limits = {"dead_after": self.hosts.dead_after, "stuck_after": stuck_after}
-        return Watch(self.run, host=host, hosts=hosts, step=start, **limits)
+        limits = {"dead_after": self.hosts.dead_after, "stuck_after": self.hosts.stuck_after}
+        return Watch(self.run, host=host, hosts=hosts, **limits)
 
 
 def read_config(

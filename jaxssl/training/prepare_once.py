@@ -26,11 +26,10 @@ def prepare_once(config: Pretraining, *, host: int, hosts: int) -> None:
     folder = rows.paths[0]
     if rows.prepare is None or hosts == 1 or is_prepared(folder):
         return  # where rows are missing that no recipe prepares, `open_rows` says so
-    with config.watch(0, host=host, hosts=hosts, is_training=False):
-        if host == 0:
-            rows.prepare.into(folder)
-        else:
-            _wait(folder, host, config.hosts.prepare_within)
+    if host == 0:
+        rows.prepare.into(folder)
+    else:
+        _wait(folder, host, config.hosts.prepare_within)
 
 
 def _wait(folder: str, host: int, limit: float) -> None:

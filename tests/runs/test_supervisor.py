@@ -1,12 +1,16 @@
 """Restarts: how often, after which exit codes, and what a signal does. Children are tiny commands."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from jaxssl.exit_codes import ExitCode
 from jaxssl.runs import supervisor
 from jaxssl.runs.supervisor import CHILD, is_supervisor, supervise
 
@@ -39,6 +43,7 @@ def child(tmp_path, *endings):
         ((1, -signal.SIGKILL, 2), 2, 3),
         ((2,), 2, 1),  # an error that the user has to correct
         ((130,), 130, 1),  # Ctrl-C
+        ((75, 77), 77, 2),  # another host, or this one, was asked to stop
         ((1, 1, -signal.SIGKILL), 137, 3),
     ],
 )
@@ -52,31 +57,87 @@ def test_a_command_is_restarted(tmp_path, capfd, endings, code, runs):
     ]
 
 
-def test_a_signal_is_passed_on_and_ends_it(tmp_path):
-    """The child saves and ends with an exit code after which it would be restarted otherwise."""
-    code = (
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
-        "print('ready', flush=True)\n"
-        "time.sleep(60)\n"
-    )
+TRAINING = """
+import signal, sys, time
+from jaxssl.runs.supervisor import end_with_supervisor
+def ask(number, frame):
+    print("asked", flush=True)
+    time.sleep(0.3)  # a second signal would be told as well
+    sys.exit(75)
+signal.signal(signal.SIGTERM, ask)
+end_with_supervisor()
+print("ready", __import__("os").getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def supervised():
+    """A supervisor in a process group of its own, and the process id of its child."""
     program = (
         "import sys\n"
         "from jaxssl.runs.supervisor import supervise\n"
-        f"sys.exit(supervise(99, [sys.executable, '-c', {code!r}]))\n"
+        f"sys.exit(supervise(99, [sys.executable, '-c', {TRAINING!r}]))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
-    assert process.stdout.readline() == "ready\n"
-    began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (75, "")
-    assert time.monotonic() - began < 20
+    ready, child = process.stdout.readline().split()
+    assert ready == "ready"
+    yield process, int(child)
+    for left in (process.pid, int(child)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(left, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_a_signal_is_passed_on_once_and_ends_it(supervised, send):
+    """The child saves and ends with an exit code after which it would be restarted otherwise."""
+    process, _ = supervised
+    send(process.pid, signal.SIGTERM)
+    told, errors = process.communicate(timeout=20)
+    assert (process.returncode, told, errors) == (75, "asked\n", "")
+
+
+def test_a_killed_supervisor_leaves_no_orphan(supervised):
+    process, child = supervised
+    process.kill()
+    told, errors = process.communicate(timeout=20)  # until the child has closed its ends, too
+    assert told == "asked\n"
+    assert errors == "the supervisor of this run has ended: the run saves and ends\n"
+    assert state(child) in ("", "Z")
+
+
+def test_ctrl_z_pauses_the_child_too(supervised):
+    process, child = supervised
+    for number, states in ((signal.SIGTSTP, "T"), (signal.SIGCONT, "RS")):
+        process.send_signal(number)
+        end = time.monotonic() + 10
+        while state(process.pid) not in states or state(child) not in states:
+            assert time.monotonic() < end, (state(process.pid), state(child))
+            time.sleep(0.01)
+
+
+def state(process):
+    """The letter of a process's state in /proc, or nothing if there is no such process."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf8").rsplit(")")[1].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
+def test_asked_between_two_children_it_starts_no_other(tmp_path, monkeypatch):
+    def ask(seconds):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(supervisor.time, "sleep", ask)
+    assert supervise(9, child(tmp_path, 75, 0)) == ExitCode.SAVED_NOT_FINISHED
+    assert len((tmp_path / "count").read_text()) == 1
 
 
 def test_handlers_are_restored(tmp_path):

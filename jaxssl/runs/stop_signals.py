@@ -10,5 +10,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
 def handled_signals() -> tuple[signal.Signals, ...]:
-    """Returns the signals that ask for a stop, without those that are ignored, as SIGHUP under `nohup`."""
-    return tuple(number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN)
+    """Returns the signals that ask for a stop, without SIGHUP where it is ignored, as under `nohup`."""
+    is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in SIGNALS if number != signal.SIGHUP or not is_kept)

@@ -2,13 +2,17 @@
 
 import signal
 
+import pytest
+
 from jaxssl.runs.stop_signals import SIGNALS, handled_signals
 
 
-def test_an_ignored_signal_stays_ignored():
-    assert handled_signals() == SIGNALS
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+@pytest.mark.parametrize(("ignored", "left_out"), [("SIGHUP", {"SIGHUP"}), ("SIGINT", set())])
+def test_nohup_is_respected(ignored, left_out):
+    """A shell ignores SIGINT for its background processes, which are asked to stop by it all the same."""
+    number = signal.Signals[ignored]
+    before = signal.signal(number, signal.SIG_IGN)
     try:
-        assert signal.SIGHUP not in handled_signals()
+        assert {one.name for one in set(SIGNALS) - set(handled_signals())} == left_out
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)

@@ -110,17 +110,22 @@ def test_a_killed_supervisor_leaves_no_orphan(supervised):
     told, errors = process.communicate(timeout=20)  # until the child has closed its ends, too
     assert told == "asked\n"
     assert errors == "the supervisor of this run has ended: the run saves and ends\n"
-    assert state(child) in ("", "Z")
+    wait_for_states({child: ("", "Z")})
 
 
 def test_ctrl_z_pauses_the_child_too(supervised):
     process, child = supervised
     for number, states in ((signal.SIGTSTP, "T"), (signal.SIGCONT, "RS")):
         process.send_signal(number)
-        end = time.monotonic() + 10
-        while state(process.pid) not in states or state(child) not in states:
-            assert time.monotonic() < end, (state(process.pid), state(child))
-            time.sleep(0.01)
+        wait_for_states({process.pid: states, child: states})
+
+
+def wait_for_states(wanted):
+    """Waits until every process is in one of its wanted states."""
+    end = time.monotonic() + 10
+    while any(state(process) not in states for process, states in wanted.items()):
+        assert time.monotonic() < end, {process: state(process) for process in wanted}
+        time.sleep(0.01)
 
 
 def state(process):

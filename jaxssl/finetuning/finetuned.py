@@ -9,6 +9,7 @@ The folder of a finetuning is complete: it does not need the folder of the pretr
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxssl.data.labelled.example_batches import ExampleBatches, LabelledSpec, encode, truncate
+from jaxssl.data.labelled.example_batches import (
+    ExampleBatches,
+    LabelledSpec,
+    batch_for,
+    encode,
+    truncate,
+)
+from jaxssl.data.tokenizers.given_texts import given_texts
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
@@ -65,8 +73,11 @@ class Finetuned:
           Natural logarithms of the probabilities, `[texts, classes]`, in the order of `labels`.
 
         Raises:
-          InputError: Second texts are given to a model for single texts, or the reverse.
+          InputError: `texts` is a single string, or second texts are given to a model for single texts, or
+            the reverse.
         """
+        texts = given_texts(texts)
+        seconds = None if seconds is None else given_texts(seconds, "seconds")
         is_pair = self.config.data.second is not None
         if is_pair != (seconds is not None):
             wants = "pairs of texts" if is_pair else "single texts"
@@ -80,17 +91,20 @@ class Finetuned:
         examples, _ = truncate(whole, self.lengths[-1])
         spec = LabelledSpec.of(
             self.tokenizer,
-            batch=min(batch, len(texts)),
+            batch=batch_for(len(texts), batch),
             lengths=self.lengths,
             classes=len(self.labels),
         )
-        predict = make_predictor(self.config, Mesh().make(jax.local_devices()[:1]))
-        return predict(self.model, ExampleBatches(examples, spec, shuffle=False))
+        return self._predictor(self.model, ExampleBatches(examples, spec, shuffle=False))
 
     def predict(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[str]:
         """Returns the most probable label of each of `texts`, or of its pair with one of `seconds`."""
         best = self.log_probabilities(texts, seconds).argmax(axis=1)
         return [self.labels[i] for i in best]
+
+    @cached_property
+    def _predictor(self) -> Callable[[Any, ExampleBatches], Float[np.ndarray, "texts classes"]]:
+        return make_predictor(self.config, Mesh().make(jax.local_devices()[:1]))
 
 
 def load_finetuned(folder: str | Path, seed: int | None = None) -> Finetuned:

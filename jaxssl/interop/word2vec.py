@@ -25,9 +25,11 @@ def write_word2vec(
     Raises:
       InputError: A word is empty, occurs twice, or contains white space.
     """
-    if len(set(words)) < len(words) or any(len(word.split()) != 1 for word in words):
+    if isinstance(words, str):
+        raise InputError("words is a single string; pass a list of words")
+    if len(set(words)) < len(words) or any(word.split() != [word] for word in words):
         raise InputError("words must differ, and hold no white space; leave the others out")
-    with Path(path).open("w", encoding="utf-8") as file:
+    with Path(path).open("w", encoding="utf-8", newline="\n") as file:
         file.write(f"{len(words)} {vectors.shape[1]}\n")
         for word, vector in zip(words, vectors, strict=True):
             file.write(f"{word} {' '.join(f'{x:.6g}' for x in vector.tolist())}\n")
@@ -36,18 +38,29 @@ def write_word2vec(
 def read_word2vec(path: str | Path) -> tuple[list[str], Float[np.ndarray, "words dim"]]:
     """Reads the words and their vectors, float32 `[words, dim]`, from the text file `path`.
 
-    Raises InputError, with the number of the first wrong line, if the file is not of the format.
+    Lines end at "\\n", since words may contain other characters that Python takes for line breaks. Raises
+    InputError, with the number of the first wrong line, if the file is missing or not of the format.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    try:
+        lines = Path(path).read_bytes().decode("utf-8-sig").removesuffix("\n").split("\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}, byte {error.start} is not UTF-8; convert the file") from error
     try:
         count, dim = (int(number) for number in lines[0].split())
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise InputError(f"{path} does not begin with `count dim`") from error
-    rows = [line.rstrip().split(" ") for line in lines[1:]]
-    for number, row in enumerate(rows, 2):
-        if len(row) != dim + 1:
-            raise InputError(f"{path}, line {number}: {len(row) - 1} numbers where dim is {dim}")
-    if len(rows) != count:
-        raise InputError(f"{path} holds {len(rows)} words where its first line says {count}")
-    vectors = np.array([row[1:] for row in rows], np.float32).reshape(count, dim)
-    return [row[0] for row in rows], vectors
+    words, vectors = [], []
+    for number, line in enumerate(lines[1:], 2):
+        word, *numbers = line.rstrip(" \r").split(" ")
+        if len(numbers) != dim:
+            raise InputError(f"{path}, line {number}: {len(numbers)} numbers where dim is {dim}")
+        try:
+            vectors.append(np.array([float(x) for x in numbers], np.float32))
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+        words.append(word)
+    if len(words) != count:
+        raise InputError(f"{path} holds {len(words)} words where its first line says {count}")
+    return words, np.array(vectors, np.float32).reshape(count, dim)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from jaxssl.data.tokenizers.given_texts import given_texts
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Vocabulary
@@ -75,9 +76,10 @@ class MaskFiller:
           For each text, for each of its masks in their order, the most probable tokens, best first.
 
         Raises:
-          InputError: A text has no mask or too many tokens, or `count` is not from 1 to the number of
-            tokens that can be guessed.
+          InputError: `texts` is a single string, a text has no mask or too many tokens, or `count` is not
+            from 1 to the number of tokens that can be guessed.
         """
+        texts = given_texts(texts)
         possible = int((~self.tokenizer.special).sum())
         if not 1 <= count <= possible:
             raise InputError(

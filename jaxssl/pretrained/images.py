@@ -52,7 +52,16 @@ class ImageEmbedder:
 
         Returns:
           Features in the order of the images, `[images, features]`.
+
+        Raises:
+          InputError: The images are not uint8 of that shape; numbers from 0 to 1 would be read as black.
         """
+        if getattr(pixels, "dtype", None) != np.uint8 or pixels.ndim != 4:
+            kind = getattr(pixels, "dtype", type(pixels).__name__)
+            raise InputError(
+                f"the images are {kind} of shape {np.shape(pixels)}; pass uint8 from 0 to 255 of shape "
+                "[images, height, width, channels], for numbers from 0 to 1 (255 * x).round().astype('uint8')"
+            )
         parts = []
         for first in range(0, max(len(pixels), 1), self.batch):
             rows = pixels[first : first + self.batch]

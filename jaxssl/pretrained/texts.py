@@ -17,17 +17,17 @@ from jaxtyping import Array, Float
 from jaxssl.data.labelled.example_batches import (
     ExampleBatches,
     LabelledSpec,
-    bucket_lengths,
+    batch_for,
     encode,
+    padded_lengths,
     truncate,
 )
+from jaxssl.data.tokenizers.given_texts import given_texts
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.pretrained.load import load_pretrained
-
-BUCKETS = 4  # number of different lengths that texts are padded to; each is compiled once
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,9 @@ class Embedder:
         """Embeds `texts`, and returns float32 vectors `[texts, width]` in their order.
 
         The network reads `begin`, the tokens of the text and `end`, without dropout. A text that is longer
-        than the network's `max_length` is truncated.
+        than the network's `max_length` is truncated. Raises InputError if `texts` is a single string.
         """
+        texts = given_texts(texts)
         width, limit = self.network.config.width, self.network.config.max_length
         if not len(texts):
             return np.zeros((0, width), np.float32)
@@ -56,8 +57,8 @@ class Embedder:
         examples, _ = truncate(encode(self.tokenizer, texts, None, no_labels), limit)
         spec = LabelledSpec.of(
             self.tokenizer,
-            batch=min(self.batch, len(texts)),
-            lengths=bucket_lengths(examples.sizes, limit, BUCKETS),
+            batch=batch_for(len(texts), self.batch),
+            lengths=padded_lengths(limit),
             classes=1,
         )
         batches = ExampleBatches(examples, spec, shuffle=False)

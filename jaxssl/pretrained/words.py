@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from jaxssl.data.tokenizers.given_texts import given_texts
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
@@ -109,9 +110,10 @@ def show_neighbours(table: WordTable, words: Sequence[str], count: int = 8) -> s
       count: Number of neighbours of each word.
 
     Raises:
-      InputError: A word is not in the table.
+      InputError: A word is not in the table, or `words` is a single string.
     """
-    width = max(len(word) for word in words)
+    words = given_texts(words, "words")
+    width = max((len(word) for word in words), default=0)
     lines = []
     for word in words:
         near = "  ".join(f"{name} {cosine:.2f}" for name, cosine in table.nearest(word, count))

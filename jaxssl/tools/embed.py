@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxssl.errors import InputError
 from jaxssl.pretrained.texts import load_embedder
+from jaxssl.tools.output_files import check_output_file, replaced_when_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,17 +33,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Embeds every line of a file and writes one array, as `options` say."""
-    path = Path(options.texts)
-    try:
-        texts = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; give a text file with one text a line") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}, byte {error.start} is not UTF-8; convert the file") from error
+    into = check_output_file(options.into, "--into")
+    texts = read_lines(Path(options.texts))
     embed = load_embedder(options.folder, options.pooling)
     vectors = embed(texts)
-    with Path(options.into).open("wb") as file:  # given a name, numpy would add .npy to it
+    # Given a name and no file, numpy would add .npy to it.
+    with replaced_when_whole(into) as path, path.open("wb") as file:
         np.save(file, vectors)
     print(
         f"{len(texts):,} texts, {vectors.shape[1]} numbers each ({embed.pooling}): {options.into}"
     )
+
+
+def read_lines(path: Path) -> list[str]:
+    r"""Reads the lines of a text file, which end at "\n" or "\r\n" and at no other character.
+
+    Args:
+      path: UTF-8 text, with or without a byte order mark.
+
+    Raises:
+      InputError: There is no such file, or it is a folder, or not UTF-8.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; give a text file with one text a line") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; give a text file with one text a line") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}, byte {error.start} is not UTF-8; convert the file") from error
+    lines = text.split("\n")
+    if not lines[-1]:  # behind the line break that ends the file
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]

@@ -8,6 +8,7 @@ Every other error is a bug of jaxssl and keeps its traceback. `jaxssl/exit_codes
 
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def one_line_errors() -> Iterator[None]:
             with one_line_errors():
                 main()
     """
+    _never_fail_to_print()
     try:
         yield
     except InputError as error:
@@ -47,6 +49,13 @@ def one_line_errors() -> Iterator[None]:
         if line is None:
             raise
         _leave(line, ExitCode.WRONG_INPUT)
+
+
+def _never_fail_to_print() -> None:
+    """Prints "?" for a character that the encoding of a stream lacks, such as ▁ in ISO-8859-1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _leave(line: str, code: int) -> None:

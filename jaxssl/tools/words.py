@@ -12,6 +12,7 @@ import argparse
 from jaxssl.errors import InputError
 from jaxssl.interop.word2vec import write_word2vec
 from jaxssl.pretrained.words import load_word_table, show_neighbours
+from jaxssl.tools.output_files import check_output_file, replaced_when_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +29,12 @@ def run(options: argparse.Namespace) -> None:
     """Shows neighbours and writes the file, as `options` say."""
     if not options.words and not options.into:
         raise InputError("name words to show the neighbours of, or a file with --into")
+    into = check_output_file(options.into, "--into") if options.into else None
     table = load_word_table(options.folder)
     if options.words:
         print(show_neighbours(table, options.words, options.count))
-    if options.into:
-        write_word2vec(options.into, table.words, table.vectors)
+    if into is not None:
+        with replaced_when_whole(into) as path:
+            write_word2vec(path, table.words, table.vectors)
         count, dim = table.vectors.shape
         print(f"{count:,} words of {dim} numbers: {options.into}")

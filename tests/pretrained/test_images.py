@@ -48,6 +48,15 @@ def run(picture_set, tmp_path_factory):
     return config
 
 
+@pytest.mark.parametrize(
+    "pixels", [PIXELS / np.float32(255), PIXELS.astype(np.int32), PIXELS[0], PIXELS.tolist()]
+)
+def test_images_that_are_no_bytes_are_refused(run, pixels):
+    embed, _ = load_image_embedder(run.run)
+    with pytest.raises(InputError, match="pass uint8 from 0 to 255 of shape"):
+        embed(pixels)
+
+
 def test_features_are_those_of_the_checkpoint(run):
     """Image by image by hand, with the running statistics; blocks that are filled up change nothing."""
     embed, pretrained = load_image_embedder(run.run)

@@ -54,6 +54,14 @@ def test_vectors_come_in_the_order_of_the_texts(runs):
     assert embed([]).shape == (0, 16)
 
 
+def test_a_string_is_no_list_and_a_byte_order_mark_no_text(runs):
+    embed = load_embedder(runs / "masked")
+    with pytest.raises(InputError, match="texts is a single string, 'hello'; pass a list"):
+        embed("hello")
+    one, other = embed(["bat den", "\ufeffbat den"])
+    np.testing.assert_array_equal(one, other)
+
+
 def test_the_pooling_is_that_of_the_objective(runs):
     assert load_embedder(runs / "masked").pooling == "mean"
     assert load_embedder(runs / "masked", "cls").pooling == "cls"

@@ -1,6 +1,8 @@
 """What ends a command line with one line, and what keeps its traceback."""
 
 import errno
+import io
+import sys
 
 import pytest
 
@@ -41,6 +43,18 @@ def test_forbidden(capsys):
         2,
         "error: permission denied (/etc/x)",
     )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"), [("ascii", b"??? ??\n"), ("latin-1", b"??? \xb1\xe4\n")]
+)
+def test_no_encoding_makes_printing_fail(monkeypatch, encoding, printed):
+    for name in ("stdout", "stderr"):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding=encoding))
+        with one_line_errors():
+            print("▁▄█ ±ä", file=getattr(sys, name), flush=True)
+        assert raw.getvalue() == printed
 
 
 def test_interrupt(capsys):

@@ -170,6 +170,24 @@ def bucket_lengths(sizes: np.ndarray, length: int, buckets: int) -> tuple[int, .
     return min(finished)[1]
 
 
+def padded_lengths(longest: int) -> tuple[int, ...]:
+    """Returns a fixed set of lengths to pad to, so that few shapes are compiled, whatever the texts.
+
+    The lengths are 8, 16, 24, 32, 48, 64, 96, … up to `longest`, in tokens: beyond 24, at most a half longer
+    than the one before.
+    """
+    lengths, power = [8, 16, 24], 32
+    while power < longest:
+        lengths += [power, power * 3 // 2]
+        power *= 2
+    return (*(length for length in lengths if length < longest), longest)
+
+
+def batch_for(examples: int, limit: int) -> int:
+    """Returns the size of the batches for so many `examples`: a power of two, but at most `limit`."""
+    return min(1 << max(examples - 1, 0).bit_length(), limit)
+
+
 @dataclass(frozen=True)
 class LabelledSpec:
     """Describes the batches of labelled examples to a network."""

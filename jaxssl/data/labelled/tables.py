@@ -22,6 +22,7 @@ from jaxssl.data.labelled.records import read_records
 from jaxssl.data.sources.compressed import STANDARD, ReadLimits
 from jaxssl.data.sources.readers import Decoder, OnBadText
 from jaxssl.data.sources.standard_library import labelled_docstrings
+from jaxssl.data.tokenizers.given_texts import BYTE_ORDER_MARK
 from jaxssl.errors import InputError, check_choice
 
 
@@ -217,4 +218,5 @@ def _text(value: Any, where: str, column: str, decoder: Decoder) -> str | None:
     """Returns the text of a value, or None for text that is not valid and is left out."""
     if value is None:
         raise InputError(f"{where}: column {column!r} contains None, which is not text")
-    return decoder.value(value, where, column)
+    text = decoder.value(value, where, column)
+    return None if text is None else text.removeprefix(BYTE_ORDER_MARK)

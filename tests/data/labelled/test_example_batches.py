@@ -9,9 +9,11 @@ from jaxssl.data.labelled.example_batches import (
     Encoded,
     ExampleBatches,
     LabelledSpec,
+    batch_for,
     bucket_lengths,
     choose_length,
     kept_sizes,
+    padded_lengths,
     truncate,
 )
 from jaxssl.errors import InputError
@@ -118,6 +120,13 @@ def test_batches_of_short_examples_are_short():
     lengths = [batches.batch(step)["tokens"].shape[1] for step in range(batches.batches)]
     assert sorted(lengths) == [8] * 5 + [16] * 3
     assert batches.mean_length() == pytest.approx(11)
+
+
+def test_fixed_shapes():
+    assert padded_lengths(8) == (8,)
+    assert padded_lengths(50) == (8, 16, 24, 32, 48, 50)
+    assert padded_lengths(128) == (8, 16, 24, 32, 48, 64, 96, 128)
+    assert [batch_for(number, 48) for number in (1, 2, 3, 17, 33, 500)] == [1, 2, 4, 32, 48, 48]
 
 
 def test_no_example_is_an_input_error():

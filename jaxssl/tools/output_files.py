@@ -1,0 +1,53 @@
+"""Files that a command writes: checked before the work begins, replaced only by what is whole."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxssl.errors import InputError
+
+
+def check_output_file(path: str | Path, flag: str) -> Path:
+    """Checks that a file can be written, before the work begins whose result it will hold.
+
+    Args:
+      path: The file. An older file of this name may exist.
+      flag: Name of the flag in error messages, such as "--into".
+
+    Returns:
+      The path; where it is a symbolic link, the path of its target.
+
+    Raises:
+      InputError: The path is a folder or no regular file, its folder does not exist, or writing is
+        forbidden there.
+    """
+    target = Path(path)
+    if not str(path) or target.is_dir():
+        raise InputError(f"{flag} {str(path)!r} is a folder; name a file in it")
+    target = target.resolve()
+    if not target.parent.is_dir():
+        raise InputError(
+            f"{flag} {path}: there is no folder {target.parent}; make it, or choose another file"
+        )
+    if target.exists() and not target.is_file():
+        raise InputError(f"{flag} {path} is no regular file; choose another one")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{flag} {path}: the folder {target.parent} is read-only; choose another folder"
+        )
+    return target
+
+
+@contextlib.contextmanager
+def replaced_when_whole(path: Path) -> Iterator[Path]:
+    """Returns a context with a path to write to, whose file replaces `path` when the context ends.
+
+    After an error the old file is still there, and nothing new.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -19,7 +19,10 @@ from jaxssl.planning import refusals, replication
 from jaxssl.planning.collectives import Total, collectives_of, totals
 from jaxssl.planning.counts import Counts, Spec, device_bytes, mesh_sizes
 from jaxssl.planning.estimate import Estimate, estimate
+from jaxssl.planning.forecast import Forecast, forecast
 from jaxssl.planning.program_text import read_program
+from jaxssl.planning.schedule import write_trace
+from jaxssl.planning.source_lines import SourceLines
 from jaxssl.planning.targets import NoCompiler, Target, target_devices
 from jaxssl.planning.traffic import memory_traffic
 from jaxssl.sharding.mesh import rows_of_hosts
@@ -64,13 +67,17 @@ class Measured:
     """Bytes that one device reads from and writes to its memory in a step."""
     estimate: Estimate | None
     """Shortest possible time of a step; None for CPUs."""
+    forecast: Forecast | None
+    """Time of a step by the compiler's own cycles; None where it writes none, as for CPUs and GPUs."""
     host_rows: int
     """Rows of a batch that a host reads; the largest number of all hosts."""
     seconds: float
     """Seconds that tracing and compiling took."""
 
 
-def measure_apart(config: Pretraining, spec: Spec, target: Target, counts: Counts) -> Measured:
+def measure_apart(
+    config: Pretraining, spec: Spec, target: Target, counts: Counts, trace: str = ""
+) -> Measured:
     """Runs `measure` in a process of its own, since libtpu may crash on a program.
 
     Args:
@@ -78,6 +85,7 @@ def measure_apart(config: Pretraining, spec: Spec, target: Target, counts: Count
       spec: Description of the batches.
       target: The devices.
       counts: What is known from shapes alone.
+      trace: File to write the schedule to, as `measure` does; empty for none.
 
     Returns:
       What `measure` returns.
@@ -89,10 +97,10 @@ def measure_apart(config: Pretraining, spec: Spec, target: Target, counts: Count
     try:
         pickle.dumps(config)
     except (pickle.PicklingError, AttributeError, ImportError):  # a recipe with classes of its own
-        return measure(config, spec, target, counts)
+        return measure(config, spec, target, counts, trace)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _without_devices) as pool:
         try:
-            return pool.submit(measure, config, spec, target, counts).result()
+            return pool.submit(measure, config, spec, target, counts, trace).result()
         except BrokenProcessPool as error:
             ways = [
                 f"objective.{name}.dropout=0"
@@ -110,7 +118,9 @@ def _without_devices() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
-def measure(config: Pretraining, spec: Spec, target: Target, counts: Counts) -> Measured:
+def measure(
+    config: Pretraining, spec: Spec, target: Target, counts: Counts, trace: str = ""
+) -> Measured:
     """Compiles the step for the target's devices, checks it, and reads the program.
 
     Args:
@@ -118,6 +128,7 @@ def measure(config: Pretraining, spec: Spec, target: Target, counts: Counts) -> 
       spec: Description of the batches.
       target: The devices.
       counts: What is known from shapes alone.
+      trace: File to write the schedule of the step to, for a trace viewer; empty for none.
 
     Returns:
       What the compiled program says about memory, collectives and time.
@@ -135,25 +146,34 @@ def measure(config: Pretraining, spec: Spec, target: Target, counts: Counts) -> 
     refusals.check_memory(memory.total, counts.state_per_device, config, sizes, target)
     rows = device_bytes(abstract_batch(spec, mesh))
     replication.check_layout(memory.arguments, memory.output, counts.state_per_device + rows)
-    program = read_program(compiled.as_text())
+    text = compiled.as_text()
+    program, lines = read_program(text), SourceLines(text)
     collectives = collectives_of(program, mesh.size)
     length = spec.length if isinstance(spec, TextSpec) else None
     replication.check_sharding(program, collectives, state.model, config, sizes, length)
     traffic = memory_traffic(program)
+    roofline = estimate(
+        target,
+        list(mesh.devices.flat),
+        collectives,
+        flops=counts.flops,
+        executed=counts.executed,
+        traffic=traffic,
+        units=counts.units,
+    )
+    found = None
+    if target.chip is not None and roofline is not None:
+        flops = counts.flops / mesh.size
+        found = forecast(program, lines, target.chip, flops=flops, exposed=roofline.exposed)
+    if trace:
+        write_trace(trace, program, lines, target.chip)
     return Measured(
         memory=memory,
         attention=attention,
         collectives=totals(collectives),
         traffic=traffic,
-        estimate=estimate(
-            target,
-            list(mesh.devices.flat),
-            collectives,
-            flops=counts.flops,
-            executed=counts.executed,
-            traffic=traffic,
-            units=counts.units,
-        ),
+        estimate=roofline,
+        forecast=found,
         host_rows=max(sum(map(len, parts)) for parts in hosts),
         seconds=time.perf_counter() - began,
     )

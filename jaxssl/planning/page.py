@@ -9,6 +9,7 @@ import jaxssl
 from jaxssl.models.layers.attention_choice import Choice
 from jaxssl.planning.collectives import Total
 from jaxssl.planning.estimate import ASSUMPTIONS, Estimate
+from jaxssl.planning.forecast import Forecast
 from jaxssl.planning.measure import Measured, Memory
 from jaxssl.planning.plan import Plan
 
@@ -65,7 +66,8 @@ def _measured(plan: Plan, measured: Measured) -> list[str]:
         lines.append("    none")
     if measured.estimate is None:
         return [*lines, "  time        no estimate: the peaks of CPUs are not in data sheets"]
-    return lines + _estimate(plan, measured.estimate)
+    lines += _estimate(plan, measured.estimate)
+    return lines if measured.forecast is None else lines + _forecast(measured.forecast)
 
 
 def _memory(memory: Memory) -> list[str]:
@@ -108,6 +110,33 @@ def _estimate(plan: Plan, found: Estimate) -> list[str]:
         "  a roofline, which assumes:",
         *(f"    - {assumption}" for assumption in ASSUMPTIONS),
     ]
+
+
+def _forecast(found: Forecast) -> list[str]:
+    """The lines about the compiler's own estimate of the time."""
+    parts = (
+        f"    {name:<22}{cycles / 1e6:>9.2f} M cycles{cycles / found.cycles:>6.0%}"
+        for name, cycles in found.parts.items()
+    )
+    dearest = (
+        f"    {operation.total / 1e6:>8.2f} M  {operation.runs:>4} runs  {operation.part:<14} "
+        f"{operation.source or operation.name}"
+        for operation in found.dearest
+    )
+    lines = [
+        f"  forecast    {found.seconds * 1e3:,.2f} ms a step, {found.utilisation:.0%} of peak: "
+        f"{found.cycles / 1e6:,.1f} M cycles by the compiler's own estimate of every operation",
+        *parts,
+        "  the operations that take longest",
+        *dearest,
+    ]
+    if found.kernels:
+        lines.append(
+            f"  {found.kernels / 1e6:,.1f} M cycles of these are Pallas kernels, by our own estimate"
+        )
+    if found.uncovered:
+        lines.append(f"  without an estimate: {', '.join(found.uncovered)}")
+    return lines
 
 
 def as_json(plan: Plan, name: str) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def make_plan(
     length: int | None = None,
     vocab_size: int | None = None,
     size: tuple[int, int] | None = None,
+    trace: str = "",
 ) -> Plan:
     """Makes the plan of a run: checks the configuration, and compiles the step for the target.
 
@@ -62,6 +63,7 @@ def make_plan(
       length: Length of a row, or of a caption, in tokens; None as for `assumed_rows`.
       vocab_size: Number of token ids; None likewise.
       size: Height and width of images in pixels; None likewise.
+      trace: File to write the schedule of the step to, as a trace for Perfetto; empty for none.
 
     Returns:
       The plan; without what needs a compiled program, if the compiler is not installed or crashes.
@@ -83,7 +85,7 @@ def make_plan(
     try:
         check_compiler(target)
         compiled_where = measure if target.chip is None else measure_apart
-        measured = compiled_where(config, spec, target, counts)
+        measured = compiled_where(config, spec, target, counts, trace)
     except NoCompiler as error:
         reason = str(error)
     return Plan(

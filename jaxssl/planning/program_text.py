@@ -37,6 +37,7 @@ CONTROL = {
     "async-start",
 }  # they run the instructions of other computations one by one
 CONSTANT = re.compile(r"^(\d+)\)")
+BROKEN_LINE = re.compile(r"kernel_metadata=\{\n(.*)\n\}")  # XLA breaks the line of a Pallas kernel
 
 
 class Shape(NamedTuple):
@@ -108,6 +109,8 @@ class Program:
     """Number of runs of each computation in one call of the program."""
     steps: frozenset[str]
     """Names of the computations whose instructions run one by one, unlike those inside a fusion."""
+    entry: str
+    """Name of the computation that the program begins with."""
 
     def walk(self) -> Iterator[tuple[Computation, Instruction, int]]:
         """Yields each instruction that runs, with its computation and the number of its runs."""
@@ -130,7 +133,7 @@ def read_program(text: str) -> Program:
     """
     computations: dict[str, Computation] = {}
     entry, current = None, Computation("")
-    for line in text.splitlines():
+    for line in BROKEN_LINE.sub(r"kernel_metadata={\1}", text).split("\n"):
         if (header := HEADER.match(line)) and " = " not in line.split("(", 1)[0]:
             current = computations.setdefault(header[2], Computation(header[2]))
             entry = header[2] if header[1] else entry
@@ -139,7 +142,7 @@ def read_program(text: str) -> Program:
     if entry is None:
         raise ValueError("the text is not an optimised program: it has no ENTRY computation")
     times = _times(computations, entry)
-    return Program(computations, times, frozenset(_steps(computations, entry)))
+    return Program(computations, times, frozenset(_steps(computations, entry)), entry)
 
 
 def shapes_of(text: str) -> tuple[Shape, ...]:
@@ -184,7 +187,7 @@ def _times(computations: dict[str, Computation], entry: str) -> dict[str, int]:
     while waiting:
         name = waiting.pop()
         for instruction in computations[name].instructions.values():
-            trips = _trips(instruction, computations) if instruction.opcode == "while" else 1
+            trips = trips_of(instruction, computations)
             for called in instruction.called():
                 count = times[name] * trips
                 if called in computations and times.get(called, 0) < count:
@@ -205,8 +208,15 @@ def _steps(computations: dict[str, Computation], entry: str) -> set[str]:
     return steps
 
 
-def _trips(loop: Instruction, computations: dict[str, Computation]) -> int:
-    """Returns the iterations of a loop: as XLA found, or the constant in its condition; 1 if unknown."""
+def trips_of(loop: Instruction, computations: dict[str, Computation]) -> int:
+    """Returns the iterations of a loop: as XLA found, or the constant in its condition; 1 if unknown.
+
+    Args:
+      loop: A `while` instruction; any other one runs once.
+      computations: The computations of the program by their names.
+    """
+    if loop.opcode != "while":
+        return 1
     if known := TRIPS.search(loop.rest):
         return int(known[1])
     condition = re.search(r"condition=%?([\w.\-]+)", loop.rest)

@@ -67,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="find the largest microbatch that fits into memory, by a few compilations",
     )
     parser.add_argument("--json", metavar="FILE", help="write the plan to this file as well")
+    parser.add_argument(
+        "--trace",
+        default="",
+        metavar="FILE.json",
+        help="write the schedule of a step on a TPU as a trace, which ui.perfetto.dev shows",
+    )
 
 
 def run(options: argparse.Namespace) -> Plan:
@@ -87,7 +93,7 @@ def run(options: argparse.Namespace) -> Plan:
     if options.search:
         config = largest_microbatch(config, target, **rows)
         print(f"the fewest microbatches that fit: {config.microbatches}")
-    plan = make_plan(config, target, **rows)
+    plan = make_plan(config, target, **rows, trace=options.trace)
     print(as_text(plan, options.config))
     if options.json:
         path = Path(options.json)

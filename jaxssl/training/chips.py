@@ -42,6 +42,10 @@ class Chip:
     """Number of JAX devices of one chip."""
     host: int = 4
     """Number of chips of one host."""
+    clock: float = 0.0
+    """Cycles per second of a TPU's cores; 0 where it is not published."""
+    matrix_side: int = 128
+    """Rows and columns of a TPU's matrix unit."""
 
     @property
     def is_tpu(self) -> bool:
@@ -51,9 +55,11 @@ class Chip:
 
 # A kind that contains another's stands before it.
 CHIPS = (
-    Chip("v4", "TPU v4", 275e12, 30.75 * GIB, 1.228e12, 4.5e10, 6.25e9, 3, 4, 4096),
-    Chip("v5e", "TPU v5 lite", 197e12, 15.75 * GIB, 0.819e12, 5e10, 3.125e9, 2, 16, 256),
-    Chip("v5p", "TPU v5", 459e12, 95.74 * GIB, 2.765e12, 1e11, 6.25e9, 3, 4, 6144),
+    Chip("v4", "TPU v4", 275e12, 30.75 * GIB, 1.228e12, 4.5e10, 6.25e9, 3, 4, 4096, clock=1.05e9),
+    Chip(
+        "v5e", "TPU v5 lite", 197e12, 15.75 * GIB, 0.819e12, 5e10, 3.125e9, 2, 16, 256, clock=1.5e9
+    ),
+    Chip("v5p", "TPU v5", 459e12, 95.74 * GIB, 2.765e12, 1e11, 6.25e9, 3, 4, 6144, clock=1.75e9),
     Chip("v6e", "TPU v6 lite", 918e12, 31.25 * GIB, 1.638e12, 1e11, 1.25e10, 2, 16, 256),
     Chip("tpu7x", "TPU7x", 2307e12, 189.5 * GIB, 7.38e12, 1e11, 1.25e10, 3, 4, 9216, devices=2),
     Chip("a100", "A100", 312e12, 85e9, 2.039e12, 3e11, 2.5e10, host=8),

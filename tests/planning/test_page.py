@@ -6,7 +6,9 @@ import json
 from jaxssl.models.layers.attention_choice import Choice
 from jaxssl.planning.collectives import Total
 from jaxssl.planning.counts import Counts
+from jaxssl.planning.cycles import Operation
 from jaxssl.planning.estimate import ASSUMPTIONS, Estimate
+from jaxssl.planning.forecast import Forecast
 from jaxssl.planning.measure import Measured, Memory
 from jaxssl.planning.page import as_json, as_text, rows_of_device
 from jaxssl.planning.plan import Plan
@@ -27,6 +29,15 @@ MEASURED = Measured(
         utilisation=0.4,
         bound_by="arithmetic",
         units_per_second=65_536 / 0.021,
+    ),
+    forecast=Forecast(
+        cycles=60e6,
+        seconds=0.04,
+        utilisation=0.21,
+        parts={"attention": 36e6, "head": 24e6},
+        dearest=(Operation("fusion.1", "fusion", "attention", "jaxssl/a.py:7", 3_000_000, 12),),
+        kernels=2e6,
+        uncovered={"custom-call.3": 12},
     ),
     host_rows=16,
     seconds=12.0,
@@ -108,3 +119,19 @@ def test_json_has_all_numbers():
     assert content["estimate"]["tokens_per_second"] == MEASURED.estimate.units_per_second
     assert content["days"] == 1_000 * 0.021 / 86_400
     assert content["collectives"][0]["kind"] == "all-gather"
+
+
+def test_the_forecast_has_parts_and_the_dearest_operations():
+    lines = as_text(WHOLE, "tiny.py").splitlines()
+    start = next(i for i, line in enumerate(lines) if "forecast" in line)
+    assert [line.strip() for line in lines[start:]] == [
+        "forecast    40.00 ms a step, 21% of peak: 60.0 M cycles by the compiler's own estimate of every "
+        "operation",
+        "attention                 36.00 M cycles   60%",
+        "head                      24.00 M cycles   40%",
+        "the operations that take longest",
+        "36.00 M    12 runs  attention      jaxssl/a.py:7",
+        "2.0 M cycles of these are Pallas kernels, by our own estimate",
+        "without an estimate: custom-call.3",
+    ]
+    assert as_json(WHOLE, "tiny.py")["forecast"]["parts"] == {"attention": 36e6, "head": 24e6}

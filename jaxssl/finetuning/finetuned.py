@@ -1,12 +1,13 @@
 """Loads a finetuned model, ready to label texts.
 
-    model = load_finetuned("runs/finetune_sst2/pretrained")
+    model = load_finetuned("runs/finetune_text/pretrained")
     model.predict(["a gripping film", "two hours that i want back"])        # ["1", "0"]
 
 The folder of a finetuning is complete: it does not need the folder of the pretraining any more.
 """
 
-import json
+import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +25,12 @@ from jaxssl.data.labelled.example_batches import (
     encode,
     truncate,
 )
+from jaxssl.data.stores.json_files import read_json
 from jaxssl.data.tokenizers.given_texts import given_texts
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
-from jaxssl.finetuning.results import DESCRIPTION, read_result
+from jaxssl.finetuning.results import DESCRIPTION, Description, read_result
 from jaxssl.finetuning.setup import Finetuning, make_predictor
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.runs.checkpoint import Checkpoints
@@ -128,17 +130,16 @@ def _load(name: str, folder: Path, bring: Callable[[str], None], seed: int | Non
         ]
         hint = f"; did you mean {name}/{below[0]}?" if below else ""
         raise InputError(f"{name} is no finetuning: it has no {DESCRIPTION}{hint}")
-    record = json.loads((folder / DESCRIPTION).read_text(encoding="utf8"))
-    if "network" not in record:
-        raise InputError(f"{name} was written by an older version of the code; finetune again")
-    config: Finetuning = rebuild({**record["config"], "run": name.rpartition("/")[0]})
-    network, labels = rebuild(record["network"]), tuple(record["labels"])
+    record = read_json(folder / DESCRIPTION, Description)
+    config = rebuild(record["config"])
+    network, labels, lengths = rebuild(record["network"]), record["labels"], record["lengths"]
+    check_description(folder, config, network, labels, lengths)
+    config = dataclasses.replace(config, run=name.rpartition("/")[0])
     tokenizer = load_tokenizer(folder / "tokenizer")
     seed = _best_seed(folder, config.metric) if seed is None else seed
     seed_folder = folder / f"seed-{seed}"
     if read_result(seed_folder) is None:
         raise InputError(f"seed {seed} of {name} is not finished; run finetune.py to its end")
-    lengths = tuple(record["lengths"])
     spec = LabelledSpec.of(tokenizer, batch=1, lengths=lengths, classes=len(labels))
     template = jax.eval_shape(lambda: config.task.init(jax.random.key(0), network, spec))
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -148,9 +149,54 @@ def _load(name: str, folder: Path, bring: Callable[[str], None], seed: int | Non
     return Finetuned(config, network, tokenizer, labels, lengths, seed, step, model)
 
 
+def check_description(
+    folder: Path, config: Any, network: Any, labels: tuple[str, ...], lengths: tuple[int, ...]
+) -> None:
+    """Checks what the description of a finetuning says.
+
+    Args:
+      folder: Folder of the finetuning, for the error message.
+      config: Its configuration.
+      network: Configuration of its network.
+      labels: Names of the classes.
+      lengths: Lengths in tokens that batches are padded to.
+
+    Raises:
+      InputError: A configuration is of another class, a label occurs twice, or the lengths are not ascending
+        or exceed what the network reads.
+    """
+    where = folder / DESCRIPTION
+    for name, value, kind in (
+        ("config", config, Finetuning),
+        ("network", network, TransformerConfig),
+    ):
+        if not isinstance(value, kind):
+            raise InputError(
+                f"{where}: {name} is a {type(value).__name__}, expected a {kind.__name__}"
+            )
+    if len(set(labels)) < len(labels):
+        raise InputError(f"{where}: labels {labels} must differ")
+    if list(lengths) != sorted(set(lengths)) or lengths[-1] > network.max_length:
+        raise InputError(
+            f"{where}: lengths {lengths} must rise, to at most the {network.max_length} tokens of the network"
+        )
+
+
 def _best_seed(folder: Path, metric: str) -> int:
-    results = [found for path in folder.glob("seed-*") if (found := read_result(path))]
-    if not results:
+    """Returns the finished seed with the best score on dev; of equal ones, the smallest."""
+    best: tuple[float, int] | None = None
+    for path in sorted(folder.glob("seed-*")):
+        result = read_result(path)
+        if result is None:
+            continue
+        if metric not in result["dev"]:
+            raise InputError(
+                f"{path / 'result.json'}: the field 'dev.{metric}' is missing; remove the file and run "
+                "finetune.py again"
+            )
+        value = result["dev"][metric]
+        score = -math.inf if value is None else -value if metric in LOWER_IS_BETTER else value
+        best = max(best or (-math.inf, -result["seed"]), (score, -result["seed"]))
+    if best is None:
         raise InputError(f"no seed of {folder} is finished; run finetune.py to its end")
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    return max(results, key=lambda result: (sign * result["dev"][metric], -result["seed"]))["seed"]
+    return -best[1]

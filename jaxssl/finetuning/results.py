@@ -11,10 +11,10 @@ The parameters of a seed are a plain nested dict by path, under "model" of its b
 """
 
 import csv
-import json
+import math
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -22,17 +22,46 @@ import jaxssl
 from jaxssl.data.labelled.tables import Table
 from jaxssl.data.labelled.texts import LabelledData
 from jaxssl.data.stores.descriptions import changes
-from jaxssl.data.stores.json_files import write_json
+from jaxssl.data.stores.json_files import read_json, write_json
+from jaxssl.data.stores.json_types import Limits
 from jaxssl.errors import InputError
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.pretrained.load import Pretrained
 from jaxssl.runs.checkpoint import digest
-from jaxssl.runs.description import describe
+from jaxssl.runs.description import describe, rebuild
 
 DESCRIPTION = "finetuning.json"
 FREE = ("seeds", "report_every", "run")  # what may change when a run goes on
 Result = dict[str, Any]
+
+
+class Description(TypedDict):
+    """The content of `finetuning.json`."""
+
+    config: dict[str, Any]
+    """Configuration of the finetuning, as `describe` writes it, without its free fields."""
+    network: dict[str, Any]
+    """Configuration of the network below the classifier."""
+    labels: Annotated[tuple[str, ...], Limits(2)]
+    """Names of the classes, by their number."""
+    lengths: Annotated[tuple[Annotated[int, Limits(4, 1 << 20)], ...], Limits(1)]
+    """Lengths in tokens that batches are padded to, in ascending order."""
+    examples: str
+    """Fingerprint of the labelled examples."""
+    checkpoint: str
+    """Fingerprint of the checkpoint."""
+
+
+class SeedResult(TypedDict):
+    """The content of `result.json` that is read again; a score that was not finite is None."""
+
+    seed: Annotated[int, Limits(0)]
+    """Seed of the run."""
+    dev: dict[str, float | None]
+    """Scores on dev by name."""
+    test: NotRequired[dict[str, float | None]]
+    """Scores on test by name, where there is a test."""
 
 
 def begin_run(
@@ -65,9 +94,15 @@ def begin_run(
     }
     path = config.folder / DESCRIPTION
     if path.exists():
-        old = json.loads(path.read_text(encoding="utf8"))
+        old = read_json(path, Description)
+        # It is rebuilt, so that fields which a later version has added have their defaults.
+        old["config"] = {
+            name: value
+            for name, value in describe(rebuild(old["config"])).items()
+            if name not in FREE
+        }
         parts = ("config", *fingerprints)
-        before, now = ({name: r.get(name) for name in parts} for r in (old, record))
+        before, now = ({name: r[name] for name in parts} for r in (dict(old), record))
         if lines := changes(before, now):
             raise InputError(
                 f"{config.folder} holds another finetuning ({lines[0].removeprefix('config.')}); "
@@ -111,9 +146,12 @@ def _flat(text: str) -> str:
 
 
 def read_result(folder: Path) -> Result | None:
-    """Returns the result in the `folder` of a seed, or None where the seed is not finished."""
+    """Returns the result in the `folder` of a seed, or None where the seed is not finished.
+
+    Raises InputError if its file is damaged.
+    """
     path = folder / "result.json"
-    return json.loads(path.read_text(encoding="utf8")) if path.exists() else None
+    return dict(read_json(path, SeedResult)) if path.exists() else None
 
 
 def summarise(results: list[Result], metric: str) -> dict[str, Any]:
@@ -129,12 +167,20 @@ def summarise(results: list[Result], metric: str) -> dict[str, Any]:
     summary: dict[str, Any] = {"metric": metric, "seeds": results, "mean": {}, "deviation": {}}
     for split in ("dev", "test"):
         if split in results[0]:
-            values = {name: [r[split][name] for r in results] for name in results[0][split]}
+            values = {
+                name: [_number(result[split].get(name)) for result in results]
+                for name in results[0][split]
+            }
             summary["mean"][split] = {n: statistics.fmean(v) for n, v in values.items()}
             summary["deviation"][split] = {
                 n: statistics.stdev(v) if len(v) > 1 else 0.0 for n, v in values.items()
             }
     return summary
+
+
+def _number(score: float | None) -> float:
+    """Returns a score; one that was not finite is None in JSON."""
+    return math.nan if score is None else score
 
 
 def show_scores(

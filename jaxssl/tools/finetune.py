@@ -1,9 +1,9 @@
 """Finetune a pretrained network on labelled texts, as a recipe says.
 
   jaxssl finetune finetune_quickstart                                 after `jaxssl train quickstart`
-  jaxssl finetune finetune_sst2 --task.checkpoint runs/novels --seeds 0 1 2
-  jaxssl finetune finetune_sst2 --task.checkpoint runs/novels --from-scratch
-  jaxssl finetune finetune_sst2 --help                                all fields that flags can change
+  jaxssl finetune finetune_text --task.checkpoint runs/novels --data.train train.tsv
+  jaxssl finetune finetune_text --task.checkpoint runs/novels --data.train train.tsv --from-scratch
+  jaxssl finetune finetune_text --help                                all fields that flags can change
 
 The run's folder is runs/RECIPE, here or where --run says. The same command resumes a run that was stopped.
 """

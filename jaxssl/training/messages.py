@@ -18,6 +18,7 @@ from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.loss_picture import chance_loss, draw_losses, read_metrics, spark_line
+from jaxssl.training.next_commands import next_commands
 from jaxssl.training.step import TrainState
 
 
@@ -89,6 +90,6 @@ def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:
             some = open_subset(config.data, "valid", SEARCHED)
             for path in draw_pictures(run, config.objective, state.evaluated, state.carried, some):
                 print_once(f"picture: {path}")
-    print_once(
-        f"\nthe checkpoint is in {config.run}/checkpoints; finetune.py takes --task.checkpoint {config.run}"
-    )
+    print_once(f"\nthe checkpoint is in {config.run}/checkpoints")
+    for line in next_commands(config, state.model, held_out.spec):
+        print_once(line)

@@ -259,3 +259,36 @@ def test_errors_name_both_shapes():
         losses.linear_cross_entropy(hidden, kernel, targets, weights, bias=jnp.zeros(4))
     with pytest.raises(ValueError, match="block_size=0 must"):
         losses.linear_cross_entropy(hidden, kernel, targets, weights, block_size=0)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_float16_with_more_words_than_its_largest_number(options):
+    """At the target the entry that is multiplied is as large as the vocabulary: beyond 65504."""
+    vocab, random = 70_000, np.random.default_rng(0)
+    hidden = jnp.asarray(random.normal(size=(6, 2)), jnp.float16)
+    kernel = jnp.asarray(0.1 * random.normal(size=(vocab, 2)), jnp.float16)
+    kernel = kernel.at[3].set(20 * hidden[0])  # one token is sure, the others are not
+    targets = jnp.array([3, 0, 1, 69_999, 2, 65_000])
+
+    def gradients(hidden, kernel):
+        loss = partial(losses.linear_cross_entropy, block_size=4, **options)
+        return jax.grad(loss, (0, 1))(hidden, kernel, targets, jnp.ones(6))
+
+    wide = gradients(hidden.astype(jnp.float32), kernel.astype(jnp.float32))
+    for ours, reference in zip(gradients(hidden, kernel), wide, strict=True):
+        assert ours.dtype == jnp.float16
+        apart = np.linalg.norm(np.asarray(ours, np.float32) - np.asarray(reference))
+        assert apart < 2e-3 * np.linalg.norm(reference)
+
+
+def test_float16_gradients_stay_in_range_until_they_are_scaled():
+    """The sum over tokens exceeds 65504 before it is divided; a loss scale saves what would underflow."""
+    hidden, kernel = jnp.full((80, 1), 1000, jnp.float16), jnp.zeros((2, 1), jnp.float16)
+    targets = jnp.zeros(80, int)
+    gradient = jax.grad(losses.linear_cross_entropy, 1)(hidden, kernel, targets, jnp.full(80, 2.0))
+    np.testing.assert_allclose(gradient, [[-500], [500]], rtol=1e-3)
+    small = jnp.full(80, 1e-8 / 80)
+    loss = partial(losses.linear_cross_entropy, normalize=False)
+    kernel = jnp.array([[0.0], [1.0]], jnp.float16)
+    scaled = jax.grad(lambda h: 2.0**20 * loss(h, kernel, targets, small))(0 * hidden)
+    np.testing.assert_allclose(scaled, jnp.full((80, 1), 0.5 * 2.0**20 * 1e-8 / 80), rtol=1e-2)

@@ -45,7 +45,7 @@ def with_formed_gradient(
     Args:
       value: Function of (arrays, constants) that returns (scalar, aux), where aux is any pytree.
       value_and_gradient: Function of (arrays, constants) that returns ((scalar, aux), gradients),
-        with one gradient for each array, of its shape and type.
+        with one gradient for each array, of its shape and of its `gradient_type`.
       arrays: Arrays that may be differentiated.
       constants: Pytree that is not differentiated.
       sum_axis: Mapped axis over which the inner products are summed, where each device holds only a

@@ -35,7 +35,7 @@ from jaxssl.losses.blockwise.pair_tiles import (
     varying_zero,
 )
 from jaxssl.losses.blockwise.ring import around_ring
-from jaxssl.losses.precision import NOTHING
+from jaxssl.losses.precision import NOTHING, gradient_type
 
 
 def sum_of_log_sums(
@@ -147,7 +147,8 @@ def _log_sums_gradient(
         columns_of(b, weights, log_sums, zero),
         (jnp.zeros(b.shape, zero.dtype) + zero, zero, zero),
     )
-    to_a = (from_blocks(to_a, a.shape[0]) * scale).astype(a.dtype)
+    to_a = (from_blocks(to_a, a.shape[0]) * scale).astype(gradient_type(a))
     if options.is_same:  # every pair was counted twice, as (i, j) and as (j, i)
         return (total, ()), (to_a, (to_scale / 2).astype(scale.dtype))
-    return (total, ()), (to_a, to_scale.astype(scale.dtype), (to_b * scale).astype(b.dtype))
+    to_b = (to_b * scale).astype(gradient_type(b))
+    return (total, ()), (to_a, to_scale.astype(scale.dtype), to_b)

@@ -31,6 +31,7 @@ from jaxssl.losses.blockwise.pair_tiles import (
     varying_zero,
 )
 from jaxssl.losses.blockwise.ring import around_ring
+from jaxssl.losses.precision import gradient_type
 
 
 def sum_of_logistics(
@@ -120,6 +121,6 @@ def _logistic_gradient(
         (jnp.zeros(b.shape, zero.dtype) + zero, zero, zero),
     )
     total = _logistic_value(options, arrays, weights)
-    to_a = (from_blocks(to_a, a.shape[0]) * scale).astype(a.dtype)
-    to_b = (to_b * scale).astype(b.dtype)
+    to_a = (from_blocks(to_a, a.shape[0]) * scale).astype(gradient_type(a))
+    to_b = (to_b * scale).astype(gradient_type(b))
     return total, (to_a, to_b, to_scale.astype(scale.dtype), to_bias.astype(bias.dtype))

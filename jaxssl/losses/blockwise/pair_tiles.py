@@ -246,11 +246,11 @@ def pair_gradients(
             cosines, derivatives = derivative(step, rows, columns)
             to_b, to_scale, to_bias = sums
             to_scale += (derivatives * cosines).sum()
-            narrow = derivatives.astype(rows.vectors.dtype)
+            narrow, factor = _narrowed(derivatives, rows.vectors.dtype)
             product = partial(jnp.einsum, preferred_element_type=kind)
-            to_row += product("ij,jd->id", narrow, columns.vectors)
+            to_row += product("ij,jd->id", narrow, columns.vectors) * factor
             if not options.is_same:
-                to_b += product("ij,id->jd", narrow, rows.vectors)
+                to_b += product("ij,id->jd", narrow, rows.vectors) * factor
             return (to_b, to_scale, to_bias + derivatives.sum()), to_row
 
         sums, to_a = scan_blocks(add, (to_b, to_scale, to_bias), tied_to_step(step, blocks), to_a)
@@ -260,3 +260,15 @@ def pair_gradients(
         visit, (to_a, start[1], start[2]), (columns, start[0]), options.axis_name
     )
     return stays[0], to_b, stays[1], stays[2]
+
+
+def _narrowed(derivatives: Array, kind: Any) -> tuple[Array, Array | float]:
+    """Derivatives in the type of the vectors, and the number by which they are then to be multiplied.
+
+    In float16 they are divided by their largest one: weights of a large batch would underflow, and
+    large weights overflow.
+    """
+    if kind != jnp.float16:
+        return derivatives.astype(kind), 1.0
+    largest = jnp.abs(derivatives).max(initial=jnp.finfo(derivatives.dtype).tiny)
+    return (derivatives / largest).astype(kind), largest

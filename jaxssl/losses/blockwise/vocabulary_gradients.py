@@ -17,7 +17,9 @@ token, dz is split into
 where `unscaled`, `[block, vocab]`, are the exponentials themselves, with another number at the
 target. Each token's scale multiplies its row of `hidden` and its row of the gradient with respect
 to `hidden`, `[block, dim]`, and `even` is the same for the whole vocabulary, so it multiplies sums.
-Only one array `[block, vocab]` is written, and it is written once.
+Only one array `[block, vocab]` is written, and it is written once. In float16 it is also multiplied
+by `HALF_RANGE / total` while it is cast: its entry at the target may be as large as the vocabulary,
+and float16 ends at 65504.
 """
 
 from typing import Any, NamedTuple
@@ -28,9 +30,11 @@ from jaxtyping import Array, Float
 
 from jaxssl.losses.blockwise.token_blocks import Blocks
 from jaxssl.losses.blockwise.vocabulary_scores import HeadOptions, scores_of, whole_vocabulary
+from jaxssl.losses.precision import gradient_type
 
 SLICE_BYTES = 1 << 25  # bytes of the kernel's gradient whose products are computed at a time
 MOST_SLICES = 8
+HALF_RANGE = 2.0**13  # what a probability of 1 becomes in float16: an eighth of its largest number
 
 
 def slice_count(size: int) -> int:
@@ -81,9 +85,12 @@ def block_gradients(
     unscaled = unscaled.at[jnp.arange(len(unscaled)), scores.positions].set(
         at_target, mode="drop", indices_are_sorted=True, unique_indices=True
     )
+    scale = part.weights / scores.total
+    if narrow == jnp.float16:
+        fitting = HALF_RANGE / (scores.total * jnp.maximum(1.0, growth))
+        unscaled, scale = unscaled * fitting[:, None], scale / fitting
     # Cast only now: XLA on CPU sets the entry in float32 alone, and would convert the array twice.
     unscaled = unscaled.astype(narrow)
-    scale = part.weights / scores.total
     # Relative to the largest scale, so that the factors do not underflow in half precision.
     largest = scale.max(initial=jnp.finfo(kind).tiny)
     scaled = (part.hidden * (scale / largest)[:, None]).astype(narrow)
@@ -107,7 +114,7 @@ def block_gradients(
         to_kernel,
         None if to_bias is None else sums.to_bias + to_bias,
     )
-    return sums, (to_hidden.astype(narrow), losses, scores.drawn)
+    return sums, (to_hidden.astype(gradient_type(part.hidden)), losses, scores.drawn)
 
 
 def _add_products(

@@ -21,7 +21,7 @@ from jaxssl.losses.blockwise.token_blocks import (
 )
 from jaxssl.losses.blockwise.vocabulary_gradients import Sums, block_gradients, slice_count
 from jaxssl.losses.blockwise.vocabulary_scores import HeadOptions, nothing_drawn, scores_of
-from jaxssl.losses.precision import softmax_type
+from jaxssl.losses.precision import gradient_type, softmax_type
 
 
 def weighted_totals(
@@ -120,7 +120,8 @@ def _sums_and_gradients(
             return block_gradients(options, sums, part, narrow, *bias)
 
         def skip(sums: Sums) -> tuple[Sums, Any]:
-            to_hidden = jnp.zeros_like(part.hidden) + zero_part.astype(hidden.dtype)
+            held = gradient_type(hidden)
+            to_hidden = jnp.zeros_like(part.hidden, held) + zero_part.astype(held)
             losses = jnp.zeros_like(part.weights) + zero
             return sums, (to_hidden, losses, nothing_drawn(part, zero))
 
@@ -135,7 +136,7 @@ def _sums_and_gradients(
         losses = losses / jax.lax.axis_size(options.vocab_axis)
     formed = [gradient for gradient in sums[2:] if gradient is not None]
     to_kernel, *to_bias = (
-        gradient.astype(array.dtype)
+        gradient.astype(gradient_type(array))
         for gradient, array in zip(formed, (kernel, *bias), strict=True)
     )
     return (sums.loss, (sums.right, drawn)), (to_hidden, to_kernel, losses, *to_bias)

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from jaxssl.losses.precision import softmax_type
 from jaxssl.sharding.layout import constrain
 from jaxssl.sharding.lookup import look_up
 
 Rows = Float[Array, "batch length width"]
+Activation = Callable[[Array], Array]
 
 
 def broadcast_last(vector: Array, like: Array) -> Array:
@@ -150,24 +152,69 @@ def make_norm(kind: str, width: int, *, epsilon: float, bias: bool) -> LayerNorm
     return RMSNorm(width, epsilon=epsilon)
 
 
+def _rounded_once(value_and_slope: Callable[[Array], tuple[Array, Array]]) -> Activation:
+    """Makes an activation that is computed in float32 and rounded once to the type of its argument.
+
+    In half precision the 1 + erf(x) of GELU would cancel for negative x. Where a gradient is asked for,
+    the slope is computed beside the value and is all that is kept for the backward pass.
+
+    Args:
+      value_and_slope: Function of a float32 array that returns its values and its derivatives.
+    """
+
+    @jax.custom_jvp
+    def activation(x: Array) -> Array:
+        return value_and_slope(x.astype(softmax_type(x)))[0].astype(x.dtype)
+
+    @activation.defjvp
+    def rule(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+        (x,), (tangent,) = primals, tangents
+        value, slope = value_and_slope(x.astype(softmax_type(x)))
+        return value.astype(x.dtype), slope.astype(x.dtype) * tangent
+
+    return activation
+
+
+def _gelu(x: Array) -> tuple[Array, Array]:
+    # With erf as in PyTorch; `jax.nn.gelu` uses erfc, which takes twice as long on a CPU.
+    below = 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
+    density = jnp.exp(-0.5 * jnp.square(x)) / (2 * jnp.pi) ** 0.5
+    return x * below, below + x * density
+
+
+def _gelu_tanh(x: Array) -> tuple[Array, Array]:
+    # (1 + tanh(u)) / 2 = sigmoid(2 u), which does not cancel.
+    factor = 2 * (2 / jnp.pi) ** 0.5
+    below = jax.nn.sigmoid(factor * (x + 0.044715 * x**3))
+    inner = factor * (1 + 3 * 0.044715 * jnp.square(x))
+    return x * below, below + x * below * (1 - below) * inner
+
+
+def _silu(x: Array) -> tuple[Array, Array]:
+    share = jax.nn.sigmoid(x)
+    return x * share, share * (1 + x * (1 - share))
+
+
 def gelu(x: Array) -> Array:
     """Computes GELU, `x` `[...]` times the standard normal distribution function of `x`.
 
-    It is written with erf as in PyTorch; `jax.nn.gelu` uses erfc, which takes twice as long on a CPU.
+    It is computed in float32 and rounded once to the type of `x`.
 
     References:
       Hendrycks & Gimpel 2016, "Gaussian error linear units".
     """
-    return x * 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
+    return _GELU(x)
 
+
+_GELU, _GELU_TANH, _SILU = (_rounded_once(function) for function in (_gelu, _gelu_tanh, _silu))
 
 # Name of an activation -> its function, and whether a second kernel gates it.
-ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], bool]] = {
+ACTIVATIONS: dict[str, tuple[Activation, bool]] = {
     "gelu": (gelu, False),
-    "gelu_tanh": (lambda x: jax.nn.gelu(x, approximate=True), False),
+    "gelu_tanh": (_GELU_TANH, False),
     "relu": (jax.nn.relu, False),
-    "silu": (jax.nn.silu, False),
-    "swiglu": (jax.nn.silu, True),
+    "silu": (_SILU, False),
+    "swiglu": (_SILU, True),
     "geglu": (gelu, True),
 }
 

@@ -78,3 +78,12 @@ def test_gradients_are_products_with_the_derivatives(block):
     np.testing.assert_allclose(to_b, used.T @ a, atol=1e-5)
     np.testing.assert_allclose(to_scale, (used * (a @ b.T)).sum(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(to_bias, used.sum(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e9])
+def test_derivatives_of_any_size_fit_into_float16(size):
+    """Weights of a large batch were rounded to 0, and large ones to infinity."""
+    narrow, factor = pair_tiles._narrowed(jnp.array([[size, -size / 2]]), jnp.float16)
+    assert narrow.dtype == jnp.float16
+    np.testing.assert_allclose(narrow.astype(jnp.float32) * factor, [[size, -size / 2]], rtol=1e-3)
+    assert pair_tiles._narrowed(jnp.ones((1, 1)), jnp.bfloat16)[1] == 1.0

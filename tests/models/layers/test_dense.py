@@ -83,3 +83,29 @@ def test_feed_forward_by_hand(name, key):
 def test_gelu_is_that_of_jax():
     x = jnp.linspace(-4, 4, 33)
     np.testing.assert_allclose(gelu(x), jax.nn.gelu(x, approximate=False), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu"])
+def test_activations_in_half_precision_are_rounded_once(name, dtype):
+    """In bfloat16, GELU at -3 was -0.00586 instead of -0.00405: 1 + erf(-2.1) cancels."""
+    x = jnp.linspace(-6, 6, 97).astype(dtype)
+    function = ACTIVATIONS[name][0]
+    exact = np.vectorize(FORMULAS[name])(np.asarray(x, np.float64))
+    step = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.asarray(function(x), np.float64), exact, rtol=step, atol=1e-6)
+    slopes = jax.grad(lambda x: function(x).astype(jnp.float32).sum())(x)
+    ends = np.asarray(x, np.float64)[None] + np.array([[-1e-4], [1e-4]])
+    low, high = np.vectorize(FORMULAS[name])(ends)
+    np.testing.assert_allclose(
+        np.asarray(slopes, np.float64), (high - low) / 2e-4, rtol=step, atol=1e-6
+    )
+    assert slopes.dtype == function(x).dtype == dtype
+
+
+def test_an_activation_keeps_one_array_for_the_backward_pass():
+    x = jnp.linspace(-1, 1, 8).astype(jnp.bfloat16)
+    for name in ("gelu", "gelu_tanh", "silu"):
+        _, transpose = jax.vjp(ACTIVATIONS[name][0], x)
+        kept = [leaf for leaf in jax.tree.leaves(transpose) if jnp.size(leaf) > 1]
+        assert [leaf.dtype for leaf in kept] == [jnp.bfloat16]

@@ -1,6 +1,7 @@
 """Losses of self-supervised learning as pure functions of arrays, usable in any JAX project.
 
-The package needs jax and jaxtyping alone, no network library and nothing else of `jaxssl`:
+The package imports jax, jaxtyping and the standard library, no network library and nothing else of
+`jaxssl`. For the losses alone, `pip install --no-deps` of jaxssl beside jax and jaxtyping is enough.
 
 >>> import jax, jax.numpy as jnp
 >>> from jaxssl import losses
@@ -26,13 +27,17 @@ What all of them share:
   `normalize`, `normalize=False` gives the weighted sum itself. If all weights are 0, the loss and
   its gradient are 0. Whatever has weight 0 may hold anything, NaN included.
 - `axis_name` is for code inside `pmap`, `vmap(axis_name=)` or `shard_map`: value and gradient are
-  then those of the global batch (`jaxssl.losses.axes` describes the convention). Under plain `jit`
-  it is left out.
+  then those of the global batch, the gradient after `lax.pmean` over the devices
+  (`jaxssl.losses.axes` describes the convention, and when it is `psum`: for parameters that were
+  `pcast` to varying). Under plain `jit` it is left out.
 - `block_size` bounds the memory of losses over large matrices of logits, which are then computed in
   blocks.
 - The `..._per_example` functions give one loss for each row, to be weighted by the caller.
-- Shapes that do not fit raise ValueError with the shapes; nothing is broadcast or truncated
-  silently.
+- `ignore_index` of the losses over classes gives weight 0 to targets of that value, for instance the
+  -100 of PyTorch and Hugging Face. Any other target outside the classes must have weight 0.
+- Shapes, types and numbers that do not fit raise ValueError with the argument, its value, the limit
+  and the way out; nothing is broadcast or truncated silently. Numbers that are traced (inside `jit`
+  or `grad`) cannot be looked at: there a target outside the classes makes the loss NaN.
 """
 
 from jaxssl.losses.contrastive import (

@@ -148,28 +148,28 @@ def check_temperature(value: Any, name: str = "temperature") -> None:
     """Raises ValueError where a known temperature is not a finite number above 0."""
     number = _known_number(name, value)
     if number is not None and not 0 < number < math.inf:
-        raise ValueError(f"{name}={number} must be above 0, because it divides what is compared")
+        raise ValueError(f"{name}={value} must be above 0, because it divides what is compared")
 
 
 def check_factor(value: Any, name: str) -> None:
     """Raises ValueError where a known factor of a term of a loss is negative, infinite or NaN."""
     number = _known_number(name, value)
     if number is not None and not 0 <= number < math.inf:
-        raise ValueError(f"{name}={number} must be at least 0; 0 leaves the term out")
+        raise ValueError(f"{name}={value} must be at least 0; 0 leaves the term out")
 
 
 def check_part(value: Any, name: str) -> None:
     """Raises ValueError where a known number is not between 0 and 1."""
     number = _known_number(name, value)
     if number is not None and not 0 <= number <= 1:
-        raise ValueError(f"{name}={number} must be between 0 and 1")
+        raise ValueError(f"{name}={value} must be between 0 and 1")
 
 
 def check_finite(value: Any, name: str) -> None:
     """Raises ValueError where a known number is infinite or NaN."""
     number = _known_number(name, value)
     if number is not None and not math.isfinite(number):
-        raise ValueError(f"{name}={number} must be a finite number")
+        raise ValueError(f"{name}={value} must be a finite number")
 
 
 def check_count(value: Any, name: str, way_out: str) -> None:
@@ -193,10 +193,8 @@ def _check_array(name: str, array: Any) -> None:
 
 def _known_number(name: str, value: Any) -> float | None:
     """The number, or None where it is traced. Raises ValueError where it is no single number."""
-    if jnp.ndim(value) == 0 and not is_known(value):
-        return None
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number and getattr(value, "shape", None) != ():
         shown = f" of shape {value.shape}" if hasattr(value, "shape") else f"={value!r}"
         raise ValueError(f"{name}{shown} must be a single number")
-    return float(value)
+    return float(value) if is_known(value) else None

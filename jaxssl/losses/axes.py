@@ -13,6 +13,12 @@ every device. Its gradient is right for both habits:
   transpose of using a replicated parameter already sums over the devices, so `jax.grad` is exact
   and equal on all of them, and the mean leaves it as it is.
 
+There is one exception: parameters that were made to vary, `jax.lax.pcast(params, axis_name,
+to="varying")`, inside `shard_map(check_vma=True)`. For each device they are parameters of its own, so
+`jax.grad` gives that device's contribution alone, and the gradient of the global batch is their sum:
+`lax.psum(gradient, axis_name)`. The mean over n devices would be 1/n of it. A loss cannot tell, since
+it sees logits or embeddings, which vary in either case.
+
 A loss must therefore never multiply by the number of devices, and never average means of devices.
 """
 

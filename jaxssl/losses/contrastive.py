@@ -17,6 +17,13 @@ embeddings travel around a ring of devices, and no matrix of all pairs exists
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxssl.losses.arguments import (
+    check_block_size,
+    check_finite,
+    check_floats,
+    check_temperature,
+    checked_weights,
+)
 from jaxssl.losses.axes import AxisName
 from jaxssl.losses.blockwise.pair_log_sums import sum_of_log_sums
 from jaxssl.losses.blockwise.pair_logistics import sum_of_logistics
@@ -32,6 +39,7 @@ from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.losses.weighting import keep_used, sum_weighted, weighted_mean
 
 Embeddings = Float[Array, "batch dim"]
+VIEWS = ("first", "second")
 
 
 def nt_xent(
@@ -65,7 +73,8 @@ def nt_xent(
       Scalar loss in nats, float32. It is 0 for a single pair, and if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit, `temperature` is not positive, or `block_size` is below 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range, for instance a
+        `temperature` of 0.
 
     References:
       Chen et al. 2020, "A simple framework for contrastive learning of visual representations",
@@ -76,7 +85,7 @@ def nt_xent(
     >>> round(float(nt_xent(views, views, temperature=1.0)), 4)  # log(e + 2) - 1
     0.5514
     """
-    first, second, weights = _prepare(first, second, weights, temperature, block_size)
+    first, second, weights = _prepare(first, second, weights, temperature, block_size, VIEWS)
     if block_size is None:
         losses = nt_xent_rows(first, second, weights, temperature, axis_name)
         total = sum_weighted(losses, weights)
@@ -110,7 +119,7 @@ def nt_xent_per_example(
       Losses in nats, `[batch]`, float32.
 
     Raises:
-      ValueError: The shapes do not fit, or `temperature` is not positive.
+      ValueError: The shapes or types do not fit, or `temperature` is not positive.
 
     References:
       Chen et al. 2020, equation 1.
@@ -119,7 +128,7 @@ def nt_xent_per_example(
     >>> [round(x, 4) for x in nt_xent_per_example(jnp.eye(2), jnp.eye(2), temperature=1.0).tolist()]
     [0.5514, 0.5514]
     """
-    first, second, weights = _prepare(first, second, None, temperature, None)
+    first, second, weights = _prepare(first, second, None, temperature, None, VIEWS)
     return nt_xent_rows(first, second, weights, temperature, axis_name)
 
 
@@ -155,7 +164,8 @@ def info_nce(
       Scalar loss in nats, float32. It is 0 for a single pair, and if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit, `temperature` is not positive, or `block_size` is below 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range, for instance a
+        `temperature` of 0.
 
     References:
       van den Oord et al. 2018, "Representation learning with contrastive predictive coding",
@@ -210,7 +220,7 @@ def info_nce_per_example(
       Losses in nats, `[batch]`, float32.
 
     Raises:
-      ValueError: The shapes do not fit, or `temperature` is not positive.
+      ValueError: The shapes or types do not fit, or `temperature` is not positive.
 
     References:
       van den Oord et al. 2018, equation 4. Radford et al. 2021, figure 3.
@@ -257,7 +267,8 @@ def sigmoid_contrastive(
       Scalar loss in nats, float32. It is 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit, `temperature` is not positive, or `block_size` is below 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range, for instance a
+        `temperature` of 0.
 
     References:
       Zhai et al. 2023, "Sigmoid loss for language image pre-training", equation 1.
@@ -267,6 +278,7 @@ def sigmoid_contrastive(
     1.0064
     """
     queries, keys, weights = _prepare(queries, keys, weights, temperature, block_size)
+    check_finite(bias, "bias")
     if block_size is None:
         total = sigmoid_rows(queries, keys, weights, temperature, bias, axis_name).sum()
     else:
@@ -306,7 +318,7 @@ def sigmoid_contrastive_per_example(
       Losses in nats, `[batch]`, float32.
 
     Raises:
-      ValueError: The shapes do not fit, or `temperature` is not positive.
+      ValueError: The shapes or types do not fit, or `temperature` is not positive.
 
     References:
       Zhai et al. 2023, equation 1.
@@ -317,31 +329,28 @@ def sigmoid_contrastive_per_example(
     [1.0064, 1.0064]
     """
     queries, keys, weights = _prepare(queries, keys, None, temperature, None)
+    check_finite(bias, "bias")
     return sigmoid_rows(queries, keys, weights, temperature, bias, axis_name)
 
 
 def _prepare(
-    first: Array, second: Array, weights: Array | None, temperature: Number, block: int | None
+    first: Array,
+    second: Array,
+    weights: Array | None,
+    temperature: Number,
+    block: int | None,
+    names: tuple[str, str] = ("queries", "keys"),
 ) -> tuple[Array, Array, Array]:
     """Checks the arguments; returns both sides as unit vectors in their own type, and weights in float32."""
+    check_floats(**dict(zip(names, (first, second), strict=True)))
     if first.ndim != 2 or first.shape != second.shape:
         raise ValueError(
-            f"embeddings {first.shape} and {second.shape} must both be [batch, dim], of one shape"
+            f"{names[0]} {first.shape} and {names[1]} {second.shape} must both be [batch, dim], of one "
+            "shape"
         )
-    weights = jnp.ones(first.shape[0]) if weights is None else weights
-    if weights.shape != first.shape[:1]:
-        raise ValueError(
-            f"weights of shape {weights.shape} must be [{first.shape[0]}], one for each row of "
-            f"embeddings {first.shape}"
-        )
-    if isinstance(temperature, (int, float)) and temperature <= 0:
-        raise ValueError(
-            f"temperature={temperature} must be above 0, because it divides the cosines"
-        )
-    if block is not None and block < 1:
-        raise ValueError(
-            f"block_size={block} must be at least 1 row; None holds the logits of all rows"
-        )
+    weights = checked_weights(weights, first.shape[:1], f"each row of {names[0]} {first.shape}")
+    check_temperature(temperature)
+    check_block_size(block, "rows whose logits are held at a time")
     left, right = (to_unit(keep_used(x, weights)).astype(x.dtype) for x in (first, second))
     return left, right, weights.astype(softmax_type(first))
 

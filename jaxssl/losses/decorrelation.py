@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxssl.losses.arguments import check_factor, check_floats, checked_weights
 from jaxssl.losses.axes import AxisName, sum_over
 from jaxssl.losses.precision import softmax_type
 from jaxssl.losses.weighting import keep_used
@@ -50,7 +51,7 @@ def barlow_twins(
       Scalar loss, float32. It is 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a number is negative.
 
     References:
       Zbontar et al. 2021, "Barlow Twins: Self-supervised learning via redundancy reduction",
@@ -62,6 +63,7 @@ def barlow_twins(
     8.0
     """
     weights = _weights(first, second, weights)
+    check_factor(off_diagonal_weight, "off_diagonal_weight")
     total = sum_over(axis_name, weights.sum())
     left, right = (
         _standardize(_centre(x, weights, total, axis_name), weights, total, axis_name)
@@ -109,7 +111,7 @@ def vicreg(
       Scalar loss, float32, which is 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a number is negative.
 
     References:
       Bardes et al. 2022, "VICReg: Variance-invariance-covariance regularization for self-supervised
@@ -121,6 +123,9 @@ def vicreg(
     0.0
     """
     weights = _weights(first, second, weights)
+    check_factor(invariance_weight, "invariance_weight")
+    check_factor(variance_weight, "variance_weight")
+    check_factor(covariance_weight, "covariance_weight")
     total, squares = sum_over(axis_name, (weights.sum(), jnp.square(weights).sum()))
     freedom = _guard(total - squares / _guard(total))
     kind, dim = weights.dtype, first.shape[1]
@@ -141,16 +146,12 @@ def vicreg(
 
 def _weights(first: Array, second: Array, weights: Array | None) -> Array:
     """Checks the shapes; returns the weights in the type in which the loss is computed."""
+    check_floats(first=first, second=second)
     if first.ndim != 2 or first.shape != second.shape:
         raise ValueError(
             f"first {first.shape} and second {second.shape} must both be [batch, dim], of one shape"
         )
-    weights = jnp.ones(first.shape[0]) if weights is None else weights
-    if weights.shape != first.shape[:1]:
-        raise ValueError(
-            f"weights of shape {weights.shape} must be [{first.shape[0]}], one for each row of "
-            f"first {first.shape}"
-        )
+    weights = checked_weights(weights, first.shape[:1], f"each row of first {first.shape}")
     return weights.astype(softmax_type(first))
 
 

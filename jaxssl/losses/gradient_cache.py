@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxssl.losses.arguments import check_count
+
 
 def cached_gradients(
     embed: Callable[[Any, Any, Array | None], Any],
@@ -58,7 +60,8 @@ def cached_gradients(
       pytree like `params`.
 
     Raises:
-      ValueError: The rows cannot be split into `microbatches` equal parts.
+      ValueError: `microbatches` is no integer of at least 1, or the rows cannot be split into as many
+        equal parts.
 
     References:
       Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup",
@@ -73,6 +76,8 @@ def cached_gradients(
     >>> value.shape, gradient.shape
     ((), (2, 4))
     """
+
+    check_count(microbatches, "microbatches", "1 takes the whole batch at once")
 
     def split(tree: Any) -> Any:
         return jax.tree.map(lambda array: _split(array, microbatches, interleave), tree)
@@ -102,7 +107,7 @@ def cached_gradients(
 
 def _split(array: Array, count: int, interleave: bool) -> Array:
     """Splits an array `[rows, ...]` into microbatches `[parts, rows of a part, ...]`."""
-    if count < 1 or array.shape[0] % count:
+    if array.shape[0] % count:
         raise ValueError(
             f"{array.shape[0]} rows of an array {array.shape} cannot be split into {count} equal "
             "microbatches"

@@ -4,9 +4,9 @@ All of them are `cross_entropy` over a vocabulary (or over two classes); the fun
 shapes, the shift between logits and targets, and the names under which people look for them.
 """
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxssl.losses.arguments import check_floats, checked_weights
 from jaxssl.losses.axes import AxisName
 from jaxssl.losses.softmax_cross_entropy import (
     check_targets,
@@ -18,10 +18,11 @@ from jaxssl.losses.softmax_cross_entropy import (
 def masked_lm(
     logits: Float[Array, "... length vocab"],
     targets: Int[Array, "... length"],
-    weights: Float[Array, "... length"] | Bool[Array, "... length"],
+    weights: Float[Array, "... length"] | Bool[Array, "... length"] | None = None,
     *,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    ignore_index: int | None = None,
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
@@ -37,10 +38,12 @@ def masked_lm(
       targets: Original token of every position, `[..., length]`. Positions of weight 0 may hold
         anything, for instance -100.
       weights: Weight of every position, `[..., length]`, or a mask: above 0 where a token is
-        predicted.
+        predicted. `None` weights all positions by 1, for instance beside `ignore_index`.
       label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the
         vocabulary.
       z_loss: Factor of the squared logarithm of the softmax normaliser. 0 leaves the term out.
+      ignore_index: Target that marks positions without a loss, for instance -100 as in PyTorch: they
+        get weight 0. `None` marks none.
       axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the batch is sharded.
         Value and gradient are then those of the global batch (`jaxssl.losses.axes` describes the
         convention).
@@ -51,7 +54,7 @@ def masked_lm(
       Scalar loss in nats, float32. It is 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Devlin et al. 2019, "BERT: Pre-training of deep bidirectional transformers for language
@@ -61,6 +64,8 @@ def masked_lm(
     >>> logits = jnp.zeros((1, 3, 4))
     >>> round(float(masked_lm(logits, jnp.zeros((1, 3), int), jnp.array([[1.0, 0.0, 1.0]]))), 4)
     1.3863
+    >>> round(float(masked_lm(logits, jnp.array([[2, -100, 1]]), ignore_index=-100)), 4)
+    1.3863
     """
     return cross_entropy(
         logits,
@@ -68,6 +73,7 @@ def masked_lm(
         weights,
         label_smoothing=label_smoothing,
         z_loss=z_loss,
+        ignore_index=ignore_index,
         axis_name=axis_name,
         normalize=normalize,
     )
@@ -79,6 +85,7 @@ def masked_lm_per_example(
     *,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    ignore_index: int | None = None,
 ) -> Float[Array, "*rows"]:
     """Computes the cross-entropy at every position, unweighted.
 
@@ -88,12 +95,13 @@ def masked_lm_per_example(
         NaN.
       label_smoothing: As in `masked_lm`.
       z_loss: As in `masked_lm`.
+      ignore_index: Target whose loss is 0, for instance -100. `None`: there is none.
 
     Returns:
       Losses in nats, `[..., length]`, float32.
 
     Raises:
-      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Devlin et al. 2019, section 3.1.
@@ -103,7 +111,11 @@ def masked_lm_per_example(
     [1.3863, 1.3863]
     """
     return cross_entropy_per_example(
-        logits, targets, label_smoothing=label_smoothing, z_loss=z_loss
+        logits,
+        targets,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        ignore_index=ignore_index,
     )
 
 
@@ -114,6 +126,7 @@ def causal_lm(
     *,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    ignore_index: int | None = None,
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
@@ -132,6 +145,7 @@ def causal_lm(
       label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the
         vocabulary.
       z_loss: Factor of the squared logarithm of the softmax normaliser. 0 leaves the term out.
+      ignore_index: Token that is no target, for instance -100 in labels, as in `masked_lm`.
       axis_name: Mapped axis over which the batch is sharded, as in `masked_lm`.
       normalize: Whether the sum is divided by the sum of the weights.
 
@@ -139,7 +153,7 @@ def causal_lm(
       Scalar loss in nats, float32. It is 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Radford et al. 2018, "Improving language understanding by generative pre-training",
@@ -149,18 +163,15 @@ def causal_lm(
     >>> round(float(causal_lm(jnp.zeros((1, 3, 4)), jnp.zeros((1, 3), int))), 4)
     1.3863
     """
-    check_targets(logits, tokens)
-    weights = jnp.ones(tokens.shape) if weights is None else weights
-    if weights.shape != tokens.shape:
-        raise ValueError(
-            f"weights of shape {weights.shape} must be {tokens.shape}, one for each of the tokens"
-        )
+    check_targets(logits, tokens, "tokens")
+    weights = checked_weights(weights, tokens.shape, f"each of tokens {tokens.shape}")
     return cross_entropy(
         logits[..., :-1, :],
         tokens[..., 1:],
         weights[..., 1:],
         label_smoothing=label_smoothing,
         z_loss=z_loss,
+        ignore_index=ignore_index,
         axis_name=axis_name,
         normalize=normalize,
     )
@@ -172,6 +183,7 @@ def causal_lm_per_example(
     *,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    ignore_index: int | None = None,
 ) -> Float[Array, "... predicted"]:
     """Computes the loss of every token but the first, unweighted.
 
@@ -180,12 +192,13 @@ def causal_lm_per_example(
       tokens: Tokens that the model read, `[..., length]`.
       label_smoothing: As in `causal_lm`.
       z_loss: As in `causal_lm`.
+      ignore_index: Token whose loss is 0, for instance -100. `None`: there is none.
 
     Returns:
       Losses in nats, `[..., length - 1]`, float32; the first belongs to the second token.
 
     Raises:
-      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Radford et al. 2018, section 3.1.
@@ -194,9 +207,13 @@ def causal_lm_per_example(
     >>> [round(x, 4) for x in causal_lm_per_example(jnp.zeros((3, 4)), jnp.zeros(3, int)).tolist()]
     [1.3863, 1.3863]
     """
-    check_targets(logits, tokens)
+    check_targets(logits, tokens, "tokens")
     return cross_entropy_per_example(
-        logits[..., :-1, :], tokens[..., 1:], label_smoothing=label_smoothing, z_loss=z_loss
+        logits[..., :-1, :],
+        tokens[..., 1:],
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        ignore_index=ignore_index,
     )
 
 
@@ -224,7 +241,7 @@ def next_sentence(
       Scalar loss in nats, float32.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Devlin et al. 2019, "BERT", section 3.1 (next sentence). Lan et al. 2020, "ALBERT: A lite BERT
@@ -234,7 +251,7 @@ def next_sentence(
     >>> round(float(next_sentence(jnp.zeros((2, 2)), jnp.array([0, 1]))), 4)
     0.6931
     """
-    _check_classes(logits)
+    _check_classes(logits, labels)
     return cross_entropy(logits, labels, weights, axis_name=axis_name, normalize=normalize)
 
 
@@ -251,7 +268,7 @@ def next_sentence_per_example(
       Losses in nats, `[batch]`, float32.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Devlin et al. 2019, section 3.1. Lan et al. 2020, section 3.1.
@@ -260,13 +277,15 @@ def next_sentence_per_example(
     >>> [round(x, 4) for x in next_sentence_per_example(jnp.zeros((2, 2)), jnp.array([0, 1])).tolist()]
     [0.6931, 0.6931]
     """
-    _check_classes(logits)
+    _check_classes(logits, labels)
     return cross_entropy_per_example(logits, labels)
 
 
-def _check_classes(logits: Array) -> None:
+def _check_classes(logits: Array, labels: Array) -> None:
     """Raises ValueError unless there are two classes."""
-    if logits.shape[-1] != 2:
+    check_floats(logits=logits)
+    if logits.ndim == 0 or logits.shape[-1] != 2:
         raise ValueError(
             f"logits of shape {logits.shape} must be [batch, 2]: follows, and does not follow"
         )
+    check_targets(logits, labels, "labels")

@@ -55,7 +55,7 @@ def masked_reconstruction(
       Scalar loss, float32.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a weight is negative.
 
     References:
       He et al. 2022, "Masked autoencoders are scalable vision learners", section 3.

@@ -9,6 +9,7 @@ section 2.
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxssl.losses.arguments import check_factor, check_floats, check_numbers, checked_weights
 from jaxssl.losses.axes import AxisName
 from jaxssl.losses.language import masked_lm
 from jaxssl.losses.precision import softmax_type
@@ -43,7 +44,7 @@ def replaced_token_detection(
       Scalar loss in nats, float32; 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes differ.
+      ValueError: The shapes differ, or the types do not fit.
 
     References:
       Clark et al. 2020, "ELECTRA: Pre-training text encoders as discriminators rather than
@@ -54,10 +55,8 @@ def replaced_token_detection(
     >>> round(float(loss), 4)
     0.6931
     """
-    if weights.shape != logits.shape:
-        raise ValueError(
-            f"weights of shape {weights.shape} must have the shape of logits, {logits.shape}"
-        )
+    _check(logits, replaced)
+    weights = checked_weights(weights, logits.shape, f"each of logits {logits.shape}")
     losses = replaced_token_detection_per_example(keep_used(logits, weights), replaced)
     total, weight = sum_weighted(losses, weights), weights.astype(losses.dtype).sum()
     return weighted_mean(total, weight, axis_name=axis_name, normalize=normalize)
@@ -76,7 +75,7 @@ def replaced_token_detection_per_example(
       Losses in nats, `[..., length]`, float32.
 
     Raises:
-      ValueError: The shapes differ.
+      ValueError: The shapes differ, or the types do not fit.
 
     References:
       Clark et al. 2020, section 2.
@@ -85,10 +84,7 @@ def replaced_token_detection_per_example(
     >>> [round(x, 4) for x in replaced_token_detection_per_example(jnp.zeros(1), jnp.array([True])).tolist()]
     [0.6931]
     """
-    if replaced.shape != logits.shape:
-        raise ValueError(
-            f"replaced of shape {replaced.shape} must have the shape of logits, {logits.shape}"
-        )
+    _check(logits, replaced)
     logits = logits.astype(softmax_type(logits))
     return jax.nn.softplus(logits) - replaced.astype(logits.dtype) * logits
 
@@ -128,7 +124,7 @@ def electra(
       Scalar loss in nats, float32.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Clark et al. 2020, "ELECTRA: Pre-training text encoders as discriminators rather than
@@ -140,6 +136,7 @@ def electra(
     >>> round(float(electra(*args, discriminator_weight=2.0)), 4)
     2.7726
     """
+    check_factor(discriminator_weight, "discriminator_weight")
     generator = masked_lm(
         generator_logits, targets, masked, axis_name=axis_name, normalize=normalize
     )
@@ -147,3 +144,15 @@ def electra(
         discriminator_logits, replaced, valid, axis_name=axis_name, normalize=normalize
     )
     return generator + discriminator_weight * discriminator
+
+
+def _check(logits: Array, replaced: Array) -> None:
+    """Raises ValueError unless there is one truth value for every logit."""
+    check_floats(logits=logits)
+    check_numbers(replaced=replaced)
+    if replaced.shape != logits.shape:
+        raise ValueError(
+            f"replaced of shape {replaced.shape} must have the shape of logits, {logits.shape}"
+        )
+    if replaced.dtype != bool:
+        raise ValueError(f"replaced of type {replaced.dtype} must be bool: pass replaced != 0")

@@ -7,22 +7,22 @@ it puts there.
 from functools import partial
 
 import jax
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
+from jaxssl.losses.arguments import check_range, check_temperature
 from jaxssl.losses.axes import AxisName
-from jaxssl.losses.blockwise.gumbel_max import check_temperature
 from jaxssl.losses.blockwise.gumbel_noise import words_of_keys
 from jaxssl.losses.blockwise.vocabulary_scores import HeadOptions
-from jaxssl.losses.blockwise.vocabulary_sums import weighted_totals
+from jaxssl.losses.blockwise.vocabulary_sums import checked_head, weighted_totals
 from jaxssl.losses.weighting import weighted_mean
 
 
 def linear_cross_entropy_with_samples(
-    keys: Key[Array, " tokens"] | UInt32[Array, "tokens 2"],
-    hidden: Float[Array, "tokens dim"],
+    keys: Key[Array, "*rows"] | UInt32[Array, "*rows 2"],
+    hidden: Float[Array, "*rows dim"],
     kernel: Float[Array, "vocab dim"],
-    targets: Int[Array, " tokens"],
-    weights: Float[Array, " tokens"],
+    targets: Int[Array, "*rows"],
+    weights: Float[Array, "*rows"] | Bool[Array, "*rows"],
     *,
     temperature: float = 1.0,
     disallow_correct: bool = False,
@@ -31,7 +31,7 @@ def linear_cross_entropy_with_samples(
     axis_name: AxisName = None,
     vocab_axis_name: str | None = None,
     normalize: bool = True,
-) -> tuple[Float[Array, ""], Float[Array, ""], Int[Array, " tokens"]]:
+) -> tuple[Float[Array, ""], Float[Array, ""], Int[Array, "*rows"]]:
     """Computes the loss and the accuracy, and draws a token at every position, without holding all logits.
 
     Token i draws `jax.random.categorical(keys[i], (hidden[i] @ kernel.T + bias) / temperature)`.
@@ -39,12 +39,12 @@ def linear_cross_entropy_with_samples(
     sharding of tokens and vocabulary. Nothing is differentiated through it.
 
     Args:
-      keys: A threefry key for every token, `[tokens]`, or their words, uint32 `[tokens, 2]`.
-      hidden: Hidden states, `[tokens, dim]`.
+      keys: A threefry key for every token, `[...]`, or their words, uint32 `[..., 2]`.
+      hidden: Hidden states, `[..., dim]`, for instance `[batch, length, dim]`.
       kernel: Output embeddings, `[vocab, dim]`.
-      targets: Ids of the right tokens, `[tokens]`.
-      weights: Non-negative weight of every token, `[tokens]`. A token of weight 0 draws nothing and
-        returns id 0.
+      targets: Ids of the right tokens, `[...]`.
+      weights: Non-negative weight of every token, `[...]`, or a mask. A token of weight 0 draws nothing
+        and returns id 0.
       temperature: Positive number that divides the logits when a token is drawn; the loss does not
         use it.
       disallow_correct: Whether the target is excluded from the draw.
@@ -58,11 +58,11 @@ def linear_cross_entropy_with_samples(
 
     Returns:
       The loss in nats and the weighted share of tokens predicted right, both scalars, and the drawn
-      ids, int `[tokens]`.
+      ids, int `[...]`.
 
     Raises:
-      ValueError: The shapes do not fit, the keys are not threefry keys, or `temperature` or
-        `block_size` is not positive.
+      ValueError: The shapes or types do not fit, the keys are not threefry keys, or a number is outside
+        its range.
 
     References:
       Clark et al. 2020, "ELECTRA: Pre-training text encoders as discriminators rather than
@@ -74,17 +74,28 @@ def linear_cross_entropy_with_samples(
     >>> linear_cross_entropy_with_samples(keys, jnp.eye(3), 99 * jnp.eye(3), ids, jnp.ones(3))[2].tolist()
     [0, 1, 2]
     """
-    words = words_of_keys(keys)
-    if words.shape[0] != hidden.shape[0]:
-        raise ValueError(f"{words.shape[0]} keys must be as many as rows of hidden {hidden.shape}")
+    weights = checked_head(hidden, kernel, targets, weights, bias, block_size, vocab_axis_name)
+    if vocab_axis_name is None:
+        check_range(targets, weights, kernel.shape[0])
     check_temperature(temperature)
+    rows = hidden.reshape(-1, hidden.shape[-1])
+    own = keys.shape[targets.ndim :]  # the axis of words, or nothing
+    fits = keys.shape[: targets.ndim] == targets.shape
+    words = words_of_keys(keys.reshape(-1, *own) if fits else keys)
+    if words.shape[0] != rows.shape[0]:
+        raise ValueError(f"{words.shape[0]} keys must be as many as rows of hidden {hidden.shape}")
     options = HeadOptions(
         block_size,
         vocab_axis=vocab_axis_name,
         temperature=temperature,
         disallow_correct=disallow_correct,
     )
-    loss, right, drawn = weighted_totals(options, hidden, kernel, targets, weights, bias, words)
+    flat = targets.reshape(-1), weights.reshape(-1)
+    loss, right, drawn = weighted_totals(options, rows, kernel, *flat, bias, words)
     mean = partial(weighted_mean, axis_name=axis_name, normalize=normalize)
     weight = weights.astype(loss.dtype).sum()
-    return mean(loss, weight), jax.lax.stop_gradient(mean(right, weight)), drawn
+    return (
+        mean(loss, weight),
+        jax.lax.stop_gradient(mean(right, weight)),
+        drawn.reshape(targets.shape),
+    )

@@ -11,6 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxssl.losses.arguments import (
+    check_floats,
+    check_part,
+    check_temperature,
+    checked_weights,
+)
 from jaxssl.losses.axes import AxisName
 from jaxssl.losses.precision import softmax_type
 from jaxssl.losses.unit_vectors import to_unit
@@ -43,7 +49,7 @@ def byol(
       Scalar loss, float32. It is 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Grill et al. 2020, "Bootstrap your own latent: A new approach to self-supervised learning",
@@ -54,7 +60,9 @@ def byol(
     2.0
     """
     _check_targets(predictions, targets)
-    weights = _weights(weights, predictions)
+    weights = checked_weights(
+        weights, predictions.shape[:-1], f"each row of predictions {predictions.shape}"
+    )
     losses = byol_per_example(keep_used(predictions, weights), keep_used(targets, weights))
     total, weight = sum_weighted(losses, weights), weights.astype(losses.dtype).sum()
     return weighted_mean(total, weight, axis_name=axis_name, normalize=normalize)
@@ -126,8 +134,8 @@ def dino(
       Scalar loss in nats, float32. It is 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit, or the student has fewer than two views or fewer than the
-        teacher.
+      ValueError: The shapes or types do not fit, a number is outside its range, or the student has
+        fewer than two views or fewer than the teacher.
 
     References:
       Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equation 3
@@ -138,7 +146,7 @@ def dino(
     1.3863
     """
     _check_views(student, teacher, center)
-    weights = _weights(weights, student[0])
+    weights = checked_weights(weights, student.shape[1:2], f"each image of student {student.shape}")
     student, teacher = (
         jax.vmap(keep_used, in_axes=(0, None))(views, weights) for views in (student, teacher)
     )
@@ -170,8 +178,8 @@ def dino_per_example(
       Losses in nats, `[batch]`, float32.
 
     Raises:
-      ValueError: The shapes do not fit, or the student has fewer than two views or fewer than the
-        teacher.
+      ValueError: The shapes or types do not fit, a number is outside its range, or the student has
+        fewer than two views or fewer than the teacher.
 
     References:
       Caron et al. 2021, equation 3 and algorithm 1.
@@ -182,6 +190,8 @@ def dino_per_example(
     [1.3863]
     """
     _check_views(student, teacher, center)
+    check_temperature(temperature)
+    check_temperature(teacher_temperature, "teacher_temperature")
     kind = softmax_type(student)
     logits = (teacher.astype(kind) - center[None, None].astype(kind)) / teacher_temperature
     wanted = jax.lax.stop_gradient(jax.nn.softmax(logits, axis=-1))
@@ -217,7 +227,7 @@ def dino_center(
       New center, `[dim]`, without gradient. It is the old one if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equation 4.
@@ -226,11 +236,14 @@ def dino_center(
     >>> dino_center(jnp.zeros(2), jnp.ones((2, 3, 2)), momentum=0.5).tolist()
     [0.5, 0.5]
     """
+    check_floats(center=center, teacher=teacher)
+    check_part(momentum, "momentum")
     if teacher.ndim != 3 or center.shape != teacher.shape[2:]:
         raise ValueError(
             f"teacher {teacher.shape} must be [views, batch, dim], and center {center.shape} its [dim]"
         )
-    weights = _weights(weights, teacher[0]).astype(softmax_type(teacher))
+    weights = checked_weights(weights, teacher.shape[1:2], f"each image of teacher {teacher.shape}")
+    weights = weights.astype(softmax_type(teacher))
     rows = keep_used(teacher.astype(weights.dtype).mean(axis=0), weights)
     total, weight = weights @ rows, weights.sum()
     if axis_name is not None:
@@ -240,19 +253,11 @@ def dino_center(
     return jax.lax.stop_gradient(jnp.where(weight > 0, moved, center))
 
 
-def _weights(weights: Array | None, rows: Array) -> Array:
-    """The given weights, checked, or ones: one for each row."""
-    if weights is None:
-        return jnp.ones(rows.shape[:-1])
-    if weights.shape != rows.shape[:-1]:
-        raise ValueError(
-            f"weights of shape {weights.shape} must be {rows.shape[:-1]}, one for each row of {rows.shape}"
-        )
-    return weights
-
-
 def _check_targets(predictions: Array, targets: Array) -> None:
     """Raises ValueError unless both sides have the same shape."""
+    check_floats(predictions=predictions, targets=targets)
+    if predictions.ndim == 0:
+        raise ValueError("predictions is a single number and must be [..., dim]")
     if predictions.shape != targets.shape:
         raise ValueError(
             f"targets of shape {targets.shape} must have the shape of predictions, {predictions.shape}"
@@ -261,6 +266,7 @@ def _check_targets(predictions: Array, targets: Array) -> None:
 
 def _check_views(student: Array, teacher: Array, center: Array) -> None:
     """Raises ValueError unless the views of student and teacher and the center fit together."""
+    check_floats(student=student, teacher=teacher, center=center)
     if student.ndim != 3 or teacher.ndim != 3 or student.shape[1:] != teacher.shape[1:]:
         raise ValueError(
             f"student {student.shape} and teacher {teacher.shape} must be [views, batch, dim] with the "

@@ -12,6 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxssl.losses.arguments import (
+    check_classes,
+    check_factor,
+    check_floats,
+    check_part,
+    check_range,
+    checked_weights,
+    without_ignored,
+)
 from jaxssl.losses.axes import AxisName
 from jaxssl.losses.precision import softmax_type
 from jaxssl.losses.weighting import keep_used, sum_weighted, weighted_mean
@@ -24,6 +33,7 @@ def cross_entropy(
     *,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    ignore_index: int | None = None,
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
@@ -38,13 +48,16 @@ def cross_entropy(
     Args:
       logits: Unnormalised scores, `[..., classes]`, in any floating-point type.
       targets: Index of the right class of every example, `[...]`. A target below 0 or beyond the
-        last class that has a weight makes the loss NaN, so that the mistake is noticed.
+        last class that has a weight raises ValueError, or makes the loss NaN where it is traced, so
+        that the mistake is noticed.
       weights: Non-negative weight of every example, `[...]`, or a mask. `None` weights all examples
         by 1.
       label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over all
         classes.
       z_loss: Factor of the squared logarithm of the softmax normaliser, which keeps logits small. 0
         leaves the term out.
+      ignore_index: Target that marks examples without a loss, for instance -100 as in PyTorch: they
+        get weight 0. `None` marks none.
       axis_name: Mapped axis (of `pmap`, `vmap` or `shard_map`) over which the examples are sharded.
         Losses and weights are then summed over all its devices, so value and gradient are those of
         the global batch (`jaxssl.losses.axes` describes the convention).
@@ -55,7 +68,7 @@ def cross_entropy(
       Scalar loss in nats, float32.
 
     Raises:
-      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7
@@ -67,9 +80,10 @@ def cross_entropy(
     >>> round(float(cross_entropy(logits, jnp.array([0, 1]), jnp.array([1.0, 3.0]))), 4)
     0.5516
     """
-    weights = jnp.ones(targets.shape) if weights is None else weights
-    _check_weights(targets, weights)
     check_targets(logits, targets)
+    weights = checked_weights(weights, targets.shape, f"each of targets {targets.shape}")
+    weights = without_ignored(targets, weights, ignore_index)
+    check_range(targets, weights, logits.shape[-1], way_out=", or pass ignore_index=-100")
     losses = cross_entropy_per_example(
         keep_used(logits, weights),
         keep_used(targets, weights),
@@ -86,6 +100,7 @@ def cross_entropy_per_example(
     *,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    ignore_index: int | None = None,
 ) -> Float[Array, "*rows"]:
     """Computes the softmax cross-entropy of every example, unweighted.
 
@@ -95,12 +110,13 @@ def cross_entropy_per_example(
         gives NaN.
       label_smoothing: As in `cross_entropy`.
       z_loss: As in `cross_entropy`.
+      ignore_index: Target whose loss is 0, for instance -100. `None`: there is none.
 
     Returns:
       Losses in nats, `[...]`, float32.
 
     Raises:
-      ValueError: The shapes do not fit, or `label_smoothing` is not between 0 and 1.
+      ValueError: The shapes or types do not fit, or a number is outside its range.
 
     References:
       Szegedy et al. 2016, section 7 (label smoothing). Chowdhery et al. 2022, section 5 (z-loss).
@@ -110,7 +126,16 @@ def cross_entropy_per_example(
     [1.3863, 1.3863]
     """
     check_targets(logits, targets)
-    check_smoothing(label_smoothing)
+    check_smoothing(label_smoothing, z_loss)
+    if ignore_index is not None:
+        used = without_ignored(targets, jnp.ones(targets.shape, bool), ignore_index)
+        losses = cross_entropy_per_example(
+            keep_used(logits, used),
+            keep_used(targets, used),
+            label_smoothing=label_smoothing,
+            z_loss=z_loss,
+        )
+        return jnp.where(used, losses, 0.0)
     logits = logits.astype(softmax_type(logits))
     log_sum = jax.nn.logsumexp(logits, axis=-1)
     # A negative index would count from the end; beyond the last class, JAX's gather gives NaN.
@@ -122,26 +147,20 @@ def cross_entropy_per_example(
     return losses + z_loss * jnp.square(log_sum) if z_loss else losses
 
 
-def check_smoothing(label_smoothing: float) -> None:
-    """Raises ValueError if `label_smoothing` is not between 0 and 1."""
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing={label_smoothing} must be between 0 and 1")
+def check_smoothing(label_smoothing: float, z_loss: float) -> None:
+    """Raises ValueError if `label_smoothing` is not between 0 and 1, or `z_loss` is negative."""
+    check_part(label_smoothing, "label_smoothing")
+    check_factor(z_loss, "z_loss")
 
 
 def check_targets(
-    logits: Float[Array, "*rows classes"], targets: Int[Array, "*targets_shape"]
+    logits: Float[Array, "*rows classes"],
+    targets: Int[Array, "*targets_shape"],
+    name: str = "targets",
 ) -> None:
-    """Raises ValueError unless `logits` are `[..., classes]` for `targets` of shape `[...]`."""
-    if logits.shape[:-1] != targets.shape:
-        raise ValueError(
-            f"logits of shape {logits.shape} need targets of shape {logits.shape[:-1]}, "
-            f"not {targets.shape}"
-        )
-
-
-def _check_weights(targets: Array, weights: Array) -> None:
-    """Raises ValueError unless there is one weight for every target."""
-    if targets.shape != weights.shape:
-        raise ValueError(
-            f"targets of shape {targets.shape} need weights of that shape, not {weights.shape}"
-        )
+    """Raises ValueError unless `logits` are `[..., classes]` for integers `targets`, called `name`."""
+    check_floats(logits=logits)
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(f"logits of shape {logits.shape} must be [..., classes]")
+    of = f"logits of shape {logits.shape}"
+    check_classes(targets, logits.shape[:-1], logits.shape[-1], name=name, of=of)

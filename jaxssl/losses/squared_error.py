@@ -9,6 +9,7 @@ d    component of the vector                   t    target
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxssl.losses.arguments import check_floats, check_numbers, checked_weights
 from jaxssl.losses.axes import AxisName
 from jaxssl.losses.precision import softmax_type
 from jaxssl.losses.weighting import keep_used, sum_weighted, weighted_mean
@@ -45,7 +46,7 @@ def mean_squared_error(
       Scalar loss, float32 (float64 for float64 predictions).
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a weight is negative.
 
     >>> import jax.numpy as jnp
     >>> predicted, target = jnp.zeros((2, 2)), jnp.array([[1.0, 3.0], [2.0, 2.0]])
@@ -53,12 +54,8 @@ def mean_squared_error(
     4.25
     """
     check_target(predicted, target)
-    weights = jnp.ones(predicted.shape[:-1]) if weights is None else weights
-    if weights.shape != predicted.shape[:-1]:
-        raise ValueError(
-            f"weights of shape {weights.shape} must be {predicted.shape[:-1]}, one for each vector of "
-            f"predicted {predicted.shape}"
-        )
+    of = f"each vector of predicted {predicted.shape}"
+    weights = checked_weights(weights, predicted.shape[:-1], of)
     losses = mean_squared_error_per_example(
         keep_used(predicted, weights), keep_used(target, weights)
     )
@@ -94,6 +91,12 @@ def check_target(
     predicted: Float[Array, "*rows dim"], target: Float[Array, "*target_shape"]
 ) -> None:
     """Raises ValueError unless `target` has the shape of `predicted`, `[..., dim]`."""
+    check_floats(predicted=predicted)
+    check_numbers(target=target)
+    if predicted.ndim == 0:
+        raise ValueError(
+            "predicted is a single number and must be [..., dim]: pass predicted[None]"
+        )
     if predicted.shape != target.shape:
         raise ValueError(
             f"target of shape {target.shape} must have the shape of predicted, {predicted.shape}"

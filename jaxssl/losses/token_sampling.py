@@ -12,21 +12,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxssl.losses.arguments import check_count, check_temperature
 from jaxssl.losses.axes import AxisName, zero_of
 from jaxssl.losses.blockwise.gumbel_max import (
     BestToken,
     axis_size,
     best_of,
     best_over_devices,
-    check_temperature,
     first_on_device,
 )
 from jaxssl.losses.blockwise.gumbel_noise import flat_index, gumbel, words_of_key
+from jaxssl.losses.blockwise.vocabulary_sums import check_kernel
 
 
 def sample_tokens(
     key: Array,
-    hidden: Float[Array, "tokens dim"],
+    hidden: Float[Array, "*rows dim"],
     kernel: Float[Array, "vocab dim"],
     *,
     bias: Float[Array, " vocab"] | None = None,
@@ -34,7 +35,7 @@ def sample_tokens(
     block_size: int = 4096,
     axis_name: AxisName = None,
     vocab_axis_name: str | None = None,
-) -> Int[Array, " tokens"]:
+) -> Int[Array, "*rows"]:
     """Draws a token for every hidden state: `categorical(key, (hidden @ kernel.T + bias) / temperature)`.
 
     The result is that of `jax.random.categorical`, but logits exist only for `block_size` rows of
@@ -46,7 +47,7 @@ def sample_tokens(
 
     Args:
       key: A threefry key (the default kind), or its words, uint32 `[2]`.
-      hidden: Hidden states, `[tokens, dim]`.
+      hidden: Hidden states, `[..., dim]`.
       kernel: Output embeddings, `[vocab, dim]`.
       bias: Number added to the logit of every token, `[vocab]`, or `None`.
       temperature: Positive number that divides the logits.
@@ -56,10 +57,10 @@ def sample_tokens(
         as in `linear_cross_entropy`.
 
     Returns:
-      Ids of the whole vocabulary, int `[tokens]`.
+      Ids of the whole vocabulary, int `[...]`.
 
     Raises:
-      ValueError: The key is not a threefry key, the shapes do not fit, or `temperature` or
+      ValueError: The key is not a threefry key, the shapes or types do not fit, or `temperature` or
         `block_size` is not positive.
 
     References:
@@ -72,8 +73,11 @@ def sample_tokens(
     >>> tokens.tolist()
     [0, 1, 2]
     """
-    _check(hidden, kernel, bias, temperature, block_size)
-    words = words_of_key(key)
+    check_kernel(hidden, kernel, bias)
+    check_temperature(temperature)
+    check_count(block_size, "block_size", "it counts rows of the kernel")
+    words, rows = words_of_key(key), hidden.shape[:-1]
+    hidden = hidden.reshape(-1, hidden.shape[-1])
     hidden, kernel = jax.lax.stop_gradient((hidden, kernel))
     tokens, vocab = hidden.shape[0], kernel.shape[0]
     bias = jnp.zeros(vocab) if bias is None else jax.lax.stop_gradient(bias)
@@ -83,8 +87,8 @@ def sample_tokens(
 
     def add(best: BestToken, part: tuple[Array, Array, Array]) -> tuple[BestToken, None]:
         """Compares the best tokens so far with those of one block of the vocabulary."""
-        first, rows, shift = part
-        logits = jnp.einsum("td,vd->tv", hidden, rows, preferred_element_type=jnp.float32)
+        first, vectors, shift = part
+        logits = jnp.einsum("td,vd->tv", hidden, vectors, preferred_element_type=jnp.float32)
         positions = first + jnp.arange(block)
         ids = first_id + positions.astype(jnp.uint32)
         noise = gumbel(words, flat_index(first_row, tokens, ids, whole))
@@ -96,9 +100,9 @@ def sample_tokens(
     zero = zero_of(hidden, kernel, bias) + 0 * (first_row + first_id).astype(jnp.float32)
     start = BestToken(jnp.full(tokens, -jnp.inf) + zero, jnp.zeros(tokens, int) + zero.astype(int))
     best = jax.lax.scan(add, start, _split_vocabulary(kernel.astype(hidden.dtype), bias, block))[0]
-    return (
-        best.token if vocab_axis_name is None else best_over_devices(best, whole, vocab_axis_name)
-    )
+    if vocab_axis_name is None:
+        return best.token.reshape(rows)
+    return best_over_devices(best, whole, vocab_axis_name).reshape(rows)
 
 
 def _split_vocabulary(kernel: Array, bias: Array, block: int) -> tuple[Array, Array, Array]:
@@ -108,21 +112,3 @@ def _split_vocabulary(kernel: Array, bias: Array, block: int) -> tuple[Array, Ar
     rows = jnp.pad(kernel, [(0, padding), (0, 0)]).reshape(-1, block, dim)
     shifts = jnp.pad(bias.astype(jnp.float32), (0, padding)).reshape(-1, block)
     return jnp.arange(0, vocab, block), rows, shifts
-
-
-def _check(
-    hidden: Array, kernel: Array, bias: Array | None, temperature: float, block_size: int
-) -> None:
-    """Raises ValueError unless the arguments fit together."""
-    if hidden.ndim != 2 or kernel.ndim != 2 or hidden.shape[1] != kernel.shape[1]:
-        raise ValueError(
-            f"hidden {hidden.shape} and kernel {kernel.shape} need [tokens, dim] and [vocab, dim]"
-        )
-    if bias is not None and bias.shape != kernel.shape[:1]:
-        raise ValueError(
-            f"bias of shape {bias.shape} must be [{kernel.shape[0]}], one for each row of "
-            f"kernel {kernel.shape}"
-        )
-    check_temperature(temperature)
-    if block_size < 1:
-        raise ValueError(f"block_size={block_size} must be at least 1 row of the kernel")

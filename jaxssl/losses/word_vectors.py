@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxssl.losses.arguments import check_floats, checked_weights
 from jaxssl.losses.axes import AxisName
 from jaxssl.losses.precision import softmax_type
 from jaxssl.losses.weighting import keep_used, sum_weighted, weighted_mean
@@ -44,7 +45,7 @@ def negative_sampling(
       Scalar loss in nats, float32. It is 0 if all weights are 0.
 
     Raises:
-      ValueError: The shapes do not fit.
+      ValueError: The shapes or types do not fit, or a weight is negative.
 
     References:
       Mikolov et al. 2013, "Distributed representations of words and phrases and their
@@ -56,12 +57,7 @@ def negative_sampling(
     5.0
     """
     _check(centers, contexts, negatives)
-    weights = jnp.ones(centers.shape[:-1]) if weights is None else weights
-    if weights.shape != centers.shape[:-1]:
-        raise ValueError(
-            f"weights of shape {weights.shape} must be {centers.shape[:-1]}, one for each of "
-            f"centers {centers.shape}"
-        )
+    weights = checked_weights(weights, centers.shape[:-1], f"each of centers {centers.shape}")
     used = [keep_used(array, weights) for array in (centers, contexts, negatives)]
     losses = negative_sampling_per_example(*used)
     total, weight = sum_weighted(losses, weights), weights.astype(losses.dtype).sum()
@@ -103,6 +99,9 @@ def negative_sampling_per_example(
 
 def _check(centers: Array, contexts: Array, negatives: Array) -> None:
     """Raises ValueError unless the shapes fit together."""
+    check_floats(centers=centers, contexts=contexts, negatives=negatives)
+    if centers.ndim == 0:
+        raise ValueError("centers is a single number and must be [..., dim]")
     if centers.shape != contexts.shape:
         raise ValueError(
             f"contexts of shape {contexts.shape} must have the shape of centers, {centers.shape}"

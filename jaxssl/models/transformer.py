@@ -154,13 +154,15 @@ class Transformer(nnx.Module):
         _, states = scan_layers(self.layers, first, per_layer, apply, remat=self.config.remat)
         return jnp.concatenate([shard_stream(self.config, first)[None], states])
 
-    def mean_of_layers(
+    def mean_of_feed_forwards(
         self, tokens: Ids, segments: Ids, last: int, *, types: Ids | None = None
     ) -> Rows:
-        """Computes the mean of the standardised outputs of the last layers, without dropout.
+        """Computes the mean of the standardised feed-forward outputs of the last layers, without dropout.
 
-        Each position of each layer's output is brought to mean 0 and variance 1 over the width, and these
-        are averaged: the targets of data2vec.
+        The output of a layer's feed-forward part, before it is added to the stream, is brought to mean 0
+        and variance 1 over the width at each position (a layer norm without parameters), and these are
+        averaged: the targets of data2vec. The stream itself would not do, since the token's own embedding
+        goes through all layers in it.
 
         Args:
           tokens: Token ids, int32 `[batch, length]`.
@@ -175,7 +177,8 @@ class Transformer(nnx.Module):
           InputError: As a call does.
 
         References:
-          Baevski et al. 2022, "data2vec", section 3.3.
+          Baevski et al. 2022, "data2vec", section 3.3 (targets, normalisation) and the comparison of
+          target features in section 5 (the output of the feed-forward part).
         """
         config = self.config
         x, per_layer, shared = self._inputs(tokens, segments, types, None, None)
@@ -185,8 +188,8 @@ class Transformer(nnx.Module):
             layer: Layer, carry: tuple[Rows, Rows], one: tuple[PerLayerInputs, Array]
         ) -> tuple[Rows, Rows]:
             x, summed = carry
-            x = layer(shard_stream(config, x), one[0], shared)
-            return x, summed + jnp.where(one[1], standardize(x, config.norm_epsilon), 0.0)
+            x, output = layer.with_feed_forward(shard_stream(config, x), one[0], shared)
+            return x, summed + jnp.where(one[1], standardize(output, config.norm_epsilon), 0.0)
 
         carry = (x, jnp.zeros(x.shape, jnp.float32))
         _, summed = run_layers(self.layers, carry, (per_layer, is_last), apply, remat=config.remat)

@@ -232,6 +232,22 @@ class Layer(nnx.Module):
         Returns:
           States, `[batch, length, width]`.
         """
+        return self.with_feed_forward(x, own, shared)[0]
+
+    def with_feed_forward(
+        self, x: Rows, own: PerLayerInputs, shared: SharedLayerInputs
+    ) -> tuple[Rows, Rows]:
+        """Computes the next states, and beside them the output of the feed-forward part.
+
+        Args:
+          x: States, `[batch, length, width]`.
+          own: What this layer reads beside them.
+          shared: What all layers read beside them.
+
+        Returns:
+          States, and what the feed-forward part adds to the stream, before dropout, the residual and a
+          norm behind it; both `[batch, length, width]`.
+        """
         _, after_attention, after_mlp = (None,) * 3 if own.keys is None else own.keys
 
         def norm(x: Rows) -> Rows:
@@ -242,7 +258,7 @@ class Layer(nnx.Module):
             return self.attention(x, own, shared)
 
         x = add_part(self.config, x, attend, norm, after_attention)
-        return add_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
+        return run_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
 
 
 def add_part(
@@ -264,11 +280,33 @@ def add_part(
     Returns:
       States, `[batch, length, width]`.
     """
+    return run_part(config, x, part, norm, key)[0]
+
+
+def run_part(
+    config: TransformerConfig,
+    x: Rows,
+    part: Callable[[Rows], Rows],
+    norm: Callable[[Rows], Rows],
+    key: Array | None,
+) -> tuple[Rows, Rows]:
+    """Computes what `add_part` does, and beside it the output of the part itself.
+
+    Args:
+      config: Configuration of the network.
+      x: States, `[batch, length, width]`.
+      part: Attention or feed-forward.
+      norm: The norm of that part.
+      key: Random key of the dropout behind the part. `None`: no dropout.
+
+    Returns:
+      States, and the part's output before dropout, `[batch, length, width]` each.
+    """
     if config.sequence_parallel:
         x, part = shard_stream(config, x), with_gathered_states(config, part)
-    if config.norm_first:
-        return x + dropout(part(norm(x)), config.dropout, key)
-    return norm(x + dropout(part(x), config.dropout, key))
+    output = part(norm(x) if config.norm_first else x)
+    added = x + dropout(output, config.dropout, key)
+    return added if config.norm_first else norm(added), output
 
 
 def shard_stream(config: TransformerConfig, x: Rows) -> Rows:

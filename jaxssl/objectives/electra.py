@@ -134,7 +134,9 @@ class Electra(Objective):
         weights, total = share_evenly(hidden.real)
         real = tokens != vocabulary.pad
         return Examples(
-            inputs=replace_tokens(replacement_key, tokens, hidden, vocabulary, self.shares),
+            inputs=replace_tokens(
+                replacement_key, tokens, hidden, vocabulary, self.shares, masking=self.masking
+            ),
             tokens=tokens,
             segments=segments_of(tokens, vocabulary.begin, vocabulary.pad),
             positions=hidden.positions,

@@ -135,7 +135,9 @@ class MaskedEmbedding(Objective):
         hidden = choose_tokens(choice_key, tokens, vocabulary, rate=self.rate, masking=self.masking)
         weights, total = share_evenly(hidden.real)
         return Examples(
-            inputs=replace_tokens(replacement_key, tokens, hidden, vocabulary, self.shares),
+            inputs=replace_tokens(
+                replacement_key, tokens, hidden, vocabulary, self.shares, masking=self.masking
+            ),
             tokens=tokens,
             segments=segments_of(tokens, vocabulary.begin, vocabulary.pad),
             positions=hidden.positions,
@@ -176,7 +178,9 @@ class MaskedEmbedding(Objective):
         if self.targets == "frozen":
             table = state["encoder"]["tokens"]["embedding"]
             return standardize(table[read_at(examples.tokens, examples.positions)], EPSILON)
-        whole = state["encoder"].mean_of_layers(examples.tokens, examples.segments, self.last)
+        whole = state["encoder"].mean_of_feed_forwards(
+            examples.tokens, examples.segments, self.last
+        )
         return read_at(whole, examples.positions)
 
     def _metrics(

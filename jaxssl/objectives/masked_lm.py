@@ -134,7 +134,9 @@ class MaskedLM(Objective):
         weights, total = share_evenly(hidden.real)
         pair_weights, pair_total = share_evenly(pair_valid)
         return Examples(
-            inputs=replace_tokens(replacement_key, tokens, hidden, vocabulary, self.shares),
+            inputs=replace_tokens(
+                replacement_key, tokens, hidden, vocabulary, self.shares, masking=self.masking
+            ),
             segments=segments_of(tokens, vocabulary.begin, vocabulary.pad),
             types=types,
             positions=hidden.positions,

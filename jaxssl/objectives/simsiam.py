@@ -12,6 +12,7 @@ Shapes: `joint_embedding/two_views.py`.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 from jaxtyping import Array, Float
@@ -28,6 +29,8 @@ from jaxssl.objectives.joint_embedding.two_views import Projections, TwoViews
 class SimSiam(TwoViews):
     """Predicts the embedding of another view, which gets no gradient (Chen & He 2021, section 3)."""
 
+    norm_projections: ClassVar[bool] = True
+
     encoder: Encoder
     """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""
     views: Augmentation = simclr_views()
@@ -37,7 +40,8 @@ class SimSiam(TwoViews):
     predictor: tuple[int, ...] = (512, 2048)
     """Widths of the predictor's layers; the last is that of the projections."""
     norm: HeadNorm = "batch"
-    """Norm between the layers of both heads; "batch" normalises over all views of the global batch."""
+    """Norm between the layers of both heads; "batch" is over all views of the global batch, and there is
+    one more on the projections."""
     stop_gradient: bool = True
     """Whether targets get no gradient; without that the embeddings collapse."""
 

@@ -36,3 +36,16 @@ def test_zero_of_starts_a_loop_over_what_varies():
 
     assert on_mesh(True, total, 2)(jnp.zeros(()), jnp.arange(6.0)) == 15
     assert zero_of(jnp.full(3, jnp.nan)) == 0
+
+
+def test_parameters_made_to_vary_want_the_sum_of_the_gradients():
+    """As the docstring says: for replicated ones it is the mean, in the same program."""
+
+    def both(w, rows):
+        loss = lambda w: sum_over(AXIS, jnp.square(w * rows).sum())  # noqa: E731
+        varying = jax.lax.pcast(w, AXIS, to="varying")
+        replicated = jax.lax.pmean(jax.grad(loss)(w), AXIS)
+        return replicated, jax.lax.psum(jax.grad(loss)(varying), AXIS)
+
+    found = on_mesh(True, both, 2)(jnp.asarray(3.0), jnp.arange(4.0))
+    np.testing.assert_allclose(found, [2 * 3 * 14] * 2)

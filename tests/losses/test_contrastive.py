@@ -128,7 +128,7 @@ def test_no_matrix_of_all_pairs():
 
 
 def test_errors_name_both_shapes():
-    with pytest.raises(ValueError, match=r"\(3, 2\) and \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"first \(3, 2\) and second \(2, 3\)"):
         losses.nt_xent(jnp.ones((3, 2)), jnp.ones((2, 3)))
     with pytest.raises(ValueError, match=r"weights of shape \(2,\).*\(3, 2\)"):
         losses.info_nce(jnp.ones((3, 2)), jnp.ones((3, 2)), jnp.ones(2))

@@ -59,5 +59,5 @@ def test_errors_name_both_shapes(loss):
     rows = jnp.ones((3, 2))
     with pytest.raises(ValueError, match=r"first \(3, 2\) and second \(2, 2\)"):
         loss(rows, rows[:2])
-    with pytest.raises(ValueError, match=r"weights of shape \(2,\) must be \[3\]"):
+    with pytest.raises(ValueError, match=r"weights of shape \(2,\) must be \(3,\)"):
         loss(rows, rows, jnp.ones(2))

@@ -45,9 +45,9 @@ def test_per_example_forms_weighted_by_hand_are_the_loss():
 def test_errors_name_both_shapes():
     with pytest.raises(ValueError, match=r"\(2, 3, 5\).*\(2, 3\).*not \(3, 2\)"):
         losses.masked_lm(jnp.zeros((2, 3, 5)), jnp.zeros((3, 2), int), jnp.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"targets of shape \(2, 3\).*not \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"weights of shape \(2, 1\) must be \(2, 3\)"):
         losses.masked_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 3), int), jnp.zeros((2, 1)))
-    with pytest.raises(ValueError, match=r"need targets of shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"need tokens of shape \(2, 3\)"):
         losses.causal_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 4), int))
     with pytest.raises(ValueError, match=r"weights of shape \(2, 4\) must be \(2, 3\)"):
         losses.causal_lm(jnp.zeros((2, 3, 5)), jnp.zeros((2, 3), int), jnp.zeros((2, 4)))

@@ -93,7 +93,25 @@ def test_what_weight_zero_hides_may_be_nan():
 
 @pytest.mark.parametrize("target", [-1, 5])
 def test_a_target_outside_the_classes_gives_nan(target):
-    assert jnp.isnan(losses.cross_entropy(jnp.zeros((1, 5)), jnp.array([target]), jnp.ones(1)))
+    arrays = jnp.zeros((1, 5)), jnp.array([target]), jnp.ones(1)
+    assert jnp.isnan(jax.jit(losses.cross_entropy)(*arrays))
+    with pytest.raises(ValueError, match=f"targets hold {target} where.*0 to 4.*ignore_index=-100"):
+        losses.cross_entropy(*arrays)
+
+
+def test_ignored_targets_have_no_loss():
+    logits, targets, weights = example((2, 3, 5))
+    marked = jnp.where(weights > 0, targets, -100)
+    expected = losses.cross_entropy(logits, targets, weights > 0, z_loss=0.1)
+    options = {"ignore_index": -100, "z_loss": 0.1}
+    value, gradient = jax.value_and_grad(partial(losses.cross_entropy, **options))(logits, marked)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    each = losses.cross_entropy_per_example(logits, marked, **options)
+    assert (each[:, 1] == 0).all()
+    assert (gradient[:, 1] == 0).all()
+    np.testing.assert_allclose(each.sum() / 4, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="ignore_index=1.5 must be an integer"):
+        losses.cross_entropy(logits, marked, ignore_index=1.5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
@@ -148,7 +166,7 @@ def test_errors_name_both_shapes():
         ValueError, match=r"\(2, 3, 5\) need targets of shape \(2, 3\), not \(3, 2\)"
     ):
         losses.cross_entropy(logits, targets.T)
-    with pytest.raises(ValueError, match=r"targets of shape \(2, 3\) need weights.*not \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"weights of shape \(2, 1\) must be \(2, 3\)"):
         losses.cross_entropy(logits, targets, jnp.zeros((2, 1)))
     with pytest.raises(ValueError, match="label_smoothing=1.5 must be between 0 and 1"):
         losses.cross_entropy(logits, targets, label_smoothing=1.5)

@@ -148,7 +148,21 @@ def test_nan_of_weight_zero_reaches_nobody(block):
 @pytest.mark.parametrize("target", [-1, 7])
 def test_a_target_outside_the_vocabulary_is_loud(target):
     hidden, kernel, targets, _, bias = example(13, 4, 7)
-    assert jnp.isnan(blocked(hidden, kernel, targets.at[3].set(target), jnp.ones(13), bias))
+    arrays = hidden, kernel, targets.at[3].set(target), jnp.ones(13), bias
+    assert jnp.isnan(jax.jit(blocked)(*arrays))
+    with pytest.raises(ValueError, match=f"targets hold {target} where.*0 to 6.*ignore_index=-100"):
+        blocked(*arrays)
+
+
+def test_states_of_any_leading_axes_and_ignored_targets():
+    hidden, kernel, targets, weights, bias = example(12, 4, 7)
+    expected = blocked(hidden, kernel, targets, weights, bias, block_size=5)
+    wide, ids, each = hidden.reshape(3, 4, 4), targets.reshape(3, 4), weights.reshape(3, 4)
+    np.testing.assert_array_equal(blocked(wide, kernel, ids, each, bias, block_size=5), expected)
+    marked = jnp.where(each > 0, ids, -100)
+    ignoring = jax.jit(partial(blocked, ignore_index=-100))(wide, kernel, marked, None, bias)
+    by_mask = blocked(wide, kernel, ids, each > 0, bias)
+    np.testing.assert_allclose(ignoring, by_mask, rtol=1e-6)
 
 
 def test_no_tokens():
@@ -255,6 +269,8 @@ def test_errors_name_both_shapes():
         losses.linear_cross_entropy(hidden, kernel.T, targets, weights)
     with pytest.raises(ValueError, match=r"weights of shape \(12,\).*\(13, 4\)"):
         losses.linear_cross_entropy(hidden, kernel, targets, weights[:12])
+    with pytest.raises(ValueError, match=r"targets of shape \(13, 7\) look one-hot.*argmax"):
+        losses.linear_cross_entropy(hidden, kernel, jax.nn.one_hot(targets, 7), weights)
     with pytest.raises(ValueError, match=r"bias of shape \(4,\).*\(7, 4\)"):
         losses.linear_cross_entropy(hidden, kernel, targets, weights, bias=jnp.zeros(4))
     with pytest.raises(ValueError, match="block_size=0 must"):

@@ -26,9 +26,9 @@ TEACHER = MaskedEmbedding(
 FROZEN = dataclasses.replace(TEACHER, targets="frozen")
 
 
-def standardized(x):
+def standardized(x, epsilon=1e-6):
     centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + 1e-6)
+    return centred / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + epsilon)
 
 
 @pytest.mark.slow
@@ -42,8 +42,9 @@ def test_is_the_mean_over_hidden_tokens(objective, key):
     loss, (_, metrics) = jax.jit(objective.loss)(model, state, examples, None)
     states = model.encoder(examples.inputs, examples.segments)
     predicted = np.asarray(model.head(states))
-    if objective.targets == "teacher":  # of one layer, before the norm that BERT lacks at its end
-        targets = standardized(np.asarray(other.encoder(rows, examples.segments)))
+    if objective.targets == "teacher":  # of the last layer
+        output = feed_forwards(other.encoder, rows, examples.segments)[-1]
+        targets = standardized(output, other.encoder.config.norm_epsilon)
     else:
         targets = standardized(np.asarray(other.encoder.tokens.embedding[...])[np.asarray(rows)])
     errors = [
@@ -57,21 +58,45 @@ def test_is_the_mean_over_hidden_tokens(objective, key):
     assert 0.3 < float(metrics["spread"].total / metrics["spread"].weight) < 1.1
 
 
-def test_the_mean_of_the_last_layers():
-    """Against the same network cut off after each layer."""
-    encoder = modern(**{**SHAPE, "depth": 3}).make(jax.random.key(0), 50)
+def feed_forwards(encoder, rows, segments):
+    """The output of every layer's feed-forward part, layer by layer: before residual and norm."""
+    x, per_layer, shared = encoder._inputs(rows, segments, None, None, None)
+    outputs = []
+    for number in range(encoder.config.depth):
+        layer, own = jax.tree.map(lambda a, n=number: a[n], (encoder.layers, per_layer))
+        if encoder.config.norm_first:
+            skips = own.raw_input is not None and bool(own.raw_input)
+            x = x + layer.attention(x if skips else layer.attention_norm(x), own, shared)
+            outputs.append(layer.mlp(layer.mlp_norm(x)))
+            x = x + outputs[-1]
+        else:
+            x = layer.attention_norm(x + layer.attention(x, own, shared))
+            outputs.append(layer.mlp(x))
+            x = layer.mlp_norm(x + outputs[-1])
+    return [np.asarray(output) for output in outputs]
+
+
+@pytest.mark.parametrize("recipe", [modern, bert])
+def test_the_mean_of_the_last_feed_forwards(recipe):
+    encoder = recipe(**{**SHAPE, "depth": 3}).make(jax.random.key(0), 50)
     rows = jnp.asarray(tiny_rows(1))
     segments = jnp.cumsum(rows == 2, axis=1) * (rows != 0)
-    outputs = []
-    for depth in (2, 3):
-        cut = modern(**{**SHAPE, "depth": depth}, final_norm=False).make(jax.random.key(0), 50)
-        cut.tokens, cut.layers = (
-            encoder.tokens,
-            jax.tree.map(lambda x, n=depth: x[:n], encoder.layers),
-        )
-        outputs.append(standardized(np.asarray(cut(rows, segments))))
-    found = encoder.mean_of_layers(rows, segments, 2)
+    epsilon = encoder.config.norm_epsilon
+    outputs = [standardized(x, epsilon) for x in feed_forwards(encoder, rows, segments)[1:]]
+    found = encoder.mean_of_feed_forwards(rows, segments, 2)
     np.testing.assert_allclose(found, np.mean(outputs, axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_target_is_not_the_token_itself():
+    """Block outputs, of which targets were made, correlate with the token's own embedding by 0.99."""
+    encoder = modern(**{**SHAPE, "depth": 3}).make(jax.random.key(0), 50)
+    rows = jnp.asarray(tiny_rows(1))
+    segments = jnp.ones_like(rows)
+    embedded = standardized(np.asarray(encoder.tokens.embedding[...])[np.asarray(rows)])
+    block = standardized(np.asarray(encoder.hidden_states(rows, segments)[-1]))
+    target = standardized(np.asarray(encoder.mean_of_feed_forwards(rows, segments, 3)))
+    assert (embedded * block).mean() > 0.9
+    assert abs((embedded * target).mean()) < 0.3
 
 
 @pytest.mark.slow

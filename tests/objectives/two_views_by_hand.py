@@ -35,12 +35,15 @@ def normed(rows):
     return np.maximum((rows - rows.mean(axis=0)) / np.sqrt(rows.var(axis=0) + 1e-5), 0)
 
 
-def head(layers, rows, norm):
+def head(layers, rows, norm, normed_outputs=False):
     """Two layers, a norm between them: over the rows for "batch", over their width for "layer"."""
-    hidden, last = ((np.asarray(one.kernel[...]), np.asarray(one.bias[...])) for one in layers)
-    rows = rows @ hidden[0] + hidden[1]
+    hidden, last = layers
+    rows = rows @ np.asarray(hidden.kernel[...]) + np.asarray(hidden.bias[...])
     rows = normed(rows) if norm == "batch" else normed(rows.T).T
-    return rows @ last[0] + last[1]
+    rows = rows @ np.asarray(last.kernel[...])
+    if normed_outputs:
+        return (rows - rows.mean(axis=0)) / np.sqrt(rows.var(axis=0) + 1e-5)
+    return rows + np.asarray(last.bias[...])
 
 
 def check_formula(name, key, expected):
@@ -62,13 +65,16 @@ def check_formula(name, key, expected):
         ]
         return [[part.encoder(view)[0] for view in views] for part in (model, teacher)]
 
-    def both(layers, rows):
+    def both(layers, rows, normed_outputs=False):
         """Batch norms are over both views."""
-        return np.split(head(layers, np.concatenate(rows), objective.norm), 2)
+        return np.split(head(layers, np.concatenate(rows), objective.norm, normed_outputs), 2)
 
     teacher = state.get("teacher", model)
     features, theirs = jax.device_get(written_out(model, teacher))
-    views, targets = both(model.projector.layers, features), both(teacher.projector.layers, theirs)
+    views, targets = (
+        both(part.projector.layers, rows, objective.norm_projections)
+        for part, rows in ((model, features), (teacher, theirs))
+    )
     predicted = views if model.predictor is None else both(model.predictor.layers, views)
     np.testing.assert_allclose(loss, expected(*views, *predicted, *targets), rtol=2e-4)
     np.testing.assert_allclose(metrics["loss"].number(), loss, rtol=1e-6)

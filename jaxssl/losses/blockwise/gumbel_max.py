@@ -109,11 +109,3 @@ def first_on_device(count: int, axis_name: AxisName) -> UInt32[Array, ""]:
     """Returns the number of this device's first element, where each device of `axis_name` has `count`."""
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
     return jnp.asarray(device, jnp.uint32) * jnp.uint32(count)
-
-
-def check_temperature(temperature: float) -> None:
-    """Raises ValueError if `temperature` is a number that is not positive."""
-    if isinstance(temperature, (int, float)) and temperature <= 0:
-        raise ValueError(
-            f"temperature={temperature} must be above 0, because it divides the logits"
-        )

@@ -11,6 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxssl.losses.arguments import (
+    check_block_size,
+    check_classes,
+    check_floats,
+    checked_weights,
+)
 from jaxssl.losses.axes import zero_of
 from jaxssl.losses.blockwise.forward_gradients import with_formed_gradient
 from jaxssl.losses.blockwise.token_blocks import (
@@ -47,11 +53,7 @@ def weighted_totals(
     Returns:
       Weighted sum of the losses, weighted sum of the tokens predicted right (both scalars), and the
       drawn tokens, `[tokens]`, or None.
-
-    Raises:
-      ValueError: The shapes do not fit, or the block size is below 1.
     """
-    _check(hidden, kernel, targets, weights, bias, options.block)
     block = options.block or default_block(hidden.shape[1], kernel.shape[0], hidden.dtype)
     slices = 1 if kernel.dtype == softmax_type(hidden) else slice_count(kernel.size)
     options = options._replace(block=block, slices=slices)
@@ -142,29 +144,50 @@ def _sums_and_gradients(
     return (sums.loss, (sums.right, drawn)), (to_hidden, to_kernel, losses, *to_bias)
 
 
-def _check(
+def checked_head(
     hidden: Array,
     kernel: Array,
     targets: Array,
-    weights: Array,
+    weights: Array | None,
     bias: Array | None,
     block_size: int | None,
-) -> None:
-    """Raises ValueError unless the shapes fit together."""
-    if hidden.ndim != 2 or kernel.ndim != 2 or hidden.shape[1] != kernel.shape[1]:
+    vocab_axis_name: str | None,
+) -> Array:
+    """Checks the arrays of a vocabulary head, `hidden` `[..., dim]`, and returns the weights `[...]`.
+
+    Args:
+      hidden: Hidden states, `[..., dim]`.
+      kernel: Output embeddings, `[vocab, dim]`.
+      targets: Ids of the right tokens, `[...]`.
+      weights: Weight of every token, `[...]`, a mask, or None for ones.
+      bias: Number added to each logit, `[vocab]`, or None.
+      block_size: Number of tokens whose logits are held at a time, or None.
+      vocab_axis_name: Mapped axis over which the vocabulary is sharded, or None.
+
+    Raises:
+      ValueError: They do not fit together.
+    """
+    check_kernel(hidden, kernel, bias)
+    rows, of = hidden.shape[:-1], f"each row of hidden {hidden.shape}"
+    classes = kernel.shape[0] if vocab_axis_name is None else -1
+    check_classes(targets, rows, classes, of=f"hidden states of shape {hidden.shape}")
+    check_block_size(block_size, "tokens whose logits are held at a time")
+    return checked_weights(weights, rows, of)
+
+
+def check_kernel(hidden: Array, kernel: Array, bias: Array | None) -> None:
+    """Raises ValueError unless the shapes are `[..., dim]`, `[vocab, dim]` and, of a `bias`, `[vocab]`."""
+    check_floats(hidden=hidden, kernel=kernel)
+    if hidden.ndim == 0 or kernel.ndim != 2 or hidden.shape[-1] != kernel.shape[1]:
         raise ValueError(
-            f"hidden {hidden.shape} and kernel {kernel.shape} need [tokens, dim] and [vocab, dim]"
+            f"hidden {hidden.shape} and kernel {kernel.shape} must be [..., dim] and [vocab, dim]; a "
+            "kernel [dim, vocab] is passed as kernel.T"
         )
-    for name, array in (("targets", targets), ("weights", weights)):
-        if array.shape != hidden.shape[:1]:
-            raise ValueError(
-                f"{name} of shape {array.shape} must be [{hidden.shape[0]}], one for each row of "
-                f"hidden {hidden.shape}"
-            )
-    if bias is not None and bias.shape != kernel.shape[:1]:
+    if bias is None:
+        return
+    check_floats(bias=bias)
+    if bias.shape != kernel.shape[:1]:
         raise ValueError(
             f"bias of shape {bias.shape} must be [{kernel.shape[0]}], one for each row of "
             f"kernel {kernel.shape}"
         )
-    if block_size is not None and block_size < 1:
-        raise ValueError(f"block_size={block_size} must be at least 1 token; None chooses it")

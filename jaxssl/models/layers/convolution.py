@@ -118,15 +118,18 @@ class BatchNorm(nnx.Module):
       channels: Channels of the maps or features.
       scale: Initial scale.
       epsilon: Number added to the variance.
+      affine: Whether there are a scale and a bias.
 
     References:
       Ioffe & Szegedy 2015, "Batch normalization".
     """
 
-    def __init__(self, channels: int, *, scale: float = 1.0, epsilon: float = 1e-5):
-        self.epsilon = epsilon
-        self.scale = nnx.Param(jnp.full(channels, scale))
-        self.bias = nnx.Param(jnp.zeros(channels))
+    def __init__(
+        self, channels: int, *, scale: float = 1.0, epsilon: float = 1e-5, affine: bool = True
+    ):
+        self.channels, self.epsilon = channels, epsilon
+        self.scale = nnx.Param(jnp.full(channels, scale)) if affine else None
+        self.bias = nnx.Param(jnp.zeros(channels)) if affine else None
 
     def __call__(
         self, x: Float[Array, "batch ... channels"], statistics: Statistics = None
@@ -152,12 +155,13 @@ class BatchNorm(nnx.Module):
         centred = exact - broadcast_last(statistics["mean"], exact)
         share = jax.lax.rsqrt(statistics["variance"] + self.epsilon)
         normed = centred * broadcast_last(share, exact)
-        return affine(normed, self.scale[...], self.bias[...]).astype(x.dtype), statistics
+        if self.scale is not None and self.bias is not None:
+            normed = affine(normed, self.scale[...], self.bias[...])
+        return normed.astype(x.dtype), statistics
 
     def first_statistics(self) -> Statistics:
         """Returns mean 0 and variance 1, each `[channels]`: the running statistics before the first batch."""
-        shape = self.scale[...].shape
-        return {"mean": jnp.zeros(shape), "variance": jnp.ones(shape)}
+        return {"mean": jnp.zeros(self.channels), "variance": jnp.ones(self.channels)}
 
 
 def shard_by_image(maps: Maps) -> Maps:

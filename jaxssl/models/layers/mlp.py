@@ -15,12 +15,14 @@ HeadNorm = Literal["none", "layer", "batch"]
 
 
 class MLP(nnx.Module):
-    """Dense layers with a norm and a ReLU after all but the last.
+    """Dense layers with a norm and a ReLU after all but the last, which may have a norm, too.
 
     Args:
       key: Random key of the initial kernels, whose standard deviation is sqrt(2 / inputs) (He et al. 2015).
       widths: Width of the inputs, of every hidden layer and of the outputs.
       norm: Norm after every layer but the last: "none", "layer", or "batch" over the global batch.
+      norm_outputs: Whether batch norms are followed by one more, of the outputs, without scale and bias.
+        The last layer then has no bias, which the norm would take away.
 
     Raises:
       InputError: `widths` has fewer than two entries or one that is not positive.
@@ -32,7 +34,14 @@ class MLP(nnx.Module):
         (r"norms/\d+/(?:scale|bias)", (None,)),
     )
 
-    def __init__(self, key: Array, widths: tuple[int, ...], *, norm: HeadNorm = "none"):
+    def __init__(
+        self,
+        key: Array,
+        widths: tuple[int, ...],
+        *,
+        norm: HeadNorm = "none",
+        norm_outputs: bool = False,
+    ):
         if len(widths) < 2 or min(widths) < 1:
             raise InputError(
                 f"widths={widths} must be at least inputs and outputs, all positive; set it to widths such "
@@ -40,11 +49,20 @@ class MLP(nnx.Module):
             )
         keys = jax.random.split(key, len(widths) - 1)
         sizes = list(zip(widths[:-1], widths[1:], strict=True))
+        norm_outputs = norm_outputs and norm == "batch"
         self.layers = nnx.List(
-            Linear(one, inputs, outputs, stddev=(2 / inputs) ** 0.5)
-            for one, (inputs, outputs) in zip(keys, sizes, strict=True)
+            Linear(
+                one,
+                inputs,
+                outputs,
+                stddev=(2 / inputs) ** 0.5,
+                bias=number + 1 < len(sizes) or not norm_outputs,
+            )
+            for number, (one, (inputs, outputs)) in enumerate(zip(keys, sizes, strict=True))
         )
-        self.norms = nnx.List(_norm(norm, outputs) for _, outputs in sizes[:-1] if norm != "none")
+        norms = [_norm(norm, outputs) for _, outputs in sizes[:-1] if norm != "none"]
+        last = [BatchNorm(widths[-1], affine=False)] if norm_outputs else []
+        self.norms = nnx.List(norms + last)
 
     def __call__(
         self, x: Float[Array, "batch inputs"], *, statistics: Statistics = None
@@ -64,12 +82,11 @@ class MLP(nnx.Module):
         for i, layer in enumerate(self.layers):
             # Without a constraint XLA mixes up the rows of the gradient.
             x = constrain(layer(x), "batch", None)
-            if i + 1 == len(self.layers):
-                break
-            if len(self.norms):
+            if i < len(self.norms):
                 x, found = _normed(self.norms[i], x, own[i])
                 moments.append(found)
-            x = jax.nn.relu(x)
+            if i + 1 < len(self.layers):
+                x = jax.nn.relu(x)
         return x, moments if self._is_batch else ()
 
     def first_statistics(self) -> Statistics:

@@ -33,6 +33,7 @@ class JointEmbedding(nnx.Module):
       predictor: Widths of the predictor's layers, without that of its inputs. Empty: no predictor.
       prototypes: Number of prototypes. 0: none.
       norm: Norm of projector and predictor: "none", "layer" or "batch".
+      norm_projections: Whether, with batch norms, the projections are normalised, too.
     """
 
     # The lines of the parts are in their own files.
@@ -48,10 +49,13 @@ class JointEmbedding(nnx.Module):
         predictor: tuple[int, ...] = (),
         prototypes: int = 0,
         norm: HeadNorm = "none",
+        norm_projections: bool = False,
     ):
         keys = jax.random.split(key, 4)
         self.encoder = encoder.make(keys[0], channels)
-        self.projector = MLP(keys[1], (encoder.features, *projector), norm=norm)
+        self.projector = MLP(
+            keys[1], (encoder.features, *projector), norm=norm, norm_outputs=norm_projections
+        )
         self.predictor = MLP(keys[2], (projector[-1], *predictor), norm=norm) if predictor else None
         columns = (projector[-1], prototypes)
         drawn = jax.random.normal(keys[3], columns) if prototypes else None

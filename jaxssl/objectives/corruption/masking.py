@@ -105,8 +105,13 @@ def replace_tokens(
     hidden: Hidden,
     vocabulary: Vocabulary,
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    *,
+    masking: Masking = "tokens",
 ) -> Int[Array, "batch length"]:
     """Replaces the chosen tokens by the mask token, by a random ordinary token, or leaves them unchanged.
+
+    Which of the three is drawn for each token; with `masking="spans"` once for each run of adjacent chosen
+    tokens, so that a span is hidden, replaced or kept as a whole. Its random tokens differ.
 
     Args:
       key: Random key.
@@ -114,16 +119,20 @@ def replace_tokens(
       hidden: The chosen positions, `[batch, masked]`.
       vocabulary: The mask token and the ordinary tokens.
       shares: Probabilities of the three ways, in this order.
+      masking: How the tokens were chosen.
 
     Returns:
       Corrupted rows, `[batch, length]`.
 
     References:
-      Devlin et al. 2019, "BERT", section 3.1.
+      Devlin et al. 2019, "BERT", section 3.1. Joshi et al. 2020, "SpanBERT", section 3.1 (spans).
     """
     how_key, random_key = jax.random.split(key)
     shape = hidden.positions.shape
     how = jax.random.uniform(how_key, shape)
+    if masking == "spans":
+        each = jax.random.uniform(how_key, tokens.shape)
+        how = read_at(each, read_at(_run_starts(tokens.shape, hidden), hidden.positions))
     drawn = vocabulary.ordinary[jax.random.randint(random_key, shape, 0, vocabulary.ordinary.size)]
     kept = read_at(tokens, hidden.positions)
     masked_share, random_share, _ = shares
@@ -131,6 +140,13 @@ def replace_tokens(
     inputs = jnp.where(how < masked_share, vocabulary.mask, inputs)
     inputs = jnp.where(hidden.real, inputs, kept)
     return write_at(tokens, hidden.positions, inputs)
+
+
+def _run_starts(shape: tuple[int, ...], hidden: Hidden) -> Int[Array, "batch length"]:
+    """Returns at every chosen position where its run of adjacent chosen positions begins."""
+    chosen = write_at(jnp.zeros(shape, bool), hidden.positions, hidden.real)
+    begins = chosen & ~jnp.pad(chosen[:, :-1], ((0, 0), (1, 0)))
+    return jax.lax.cummax(jnp.where(begins, jnp.arange(shape[1])[None], 0), axis=1)
 
 
 def _word_numbers(

@@ -81,6 +81,8 @@ class TwoViews(ContrastiveObjective):
     """Widths of the predictor's layers; `()` for no predictor."""
     norm: HeadNorm
     """Norm between the layers of the heads."""
+    norm_projections: ClassVar[bool] = False
+    """Whether, with batch norms, the projections are normalised, too."""
     momentum: Momentum | None = None
     """Momentum of the teacher; None for no teacher."""
 
@@ -121,6 +123,7 @@ class TwoViews(ContrastiveObjective):
             projector=self.projector,
             predictor=self.predictor,
             norm=self.norm,
+            norm_projections=self.norm_projections,
         )
 
     @final

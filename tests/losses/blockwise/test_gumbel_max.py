@@ -49,9 +49,3 @@ def test_shards_are_counted():
     assert first.tolist() == [0, 5, 10]
     assert gumbel_max.first_on_device(5, None) == 0
     assert gumbel_max.axis_size(None) == 1
-
-
-def test_a_temperature_of_zero_is_refused():
-    gumbel_max.check_temperature(0.1)
-    with pytest.raises(ValueError, match="temperature=0 must be above 0"):
-        gumbel_max.check_temperature(0)

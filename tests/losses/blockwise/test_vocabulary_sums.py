@@ -5,7 +5,7 @@ import pytest
 
 from jaxssl.losses.blockwise.gumbel_noise import words_of_keys
 from jaxssl.losses.blockwise.vocabulary_scores import HeadOptions
-from jaxssl.losses.blockwise.vocabulary_sums import weighted_totals
+from jaxssl.losses.blockwise.vocabulary_sums import checked_head, weighted_totals
 from tests.losses.blockwise.heads import dense_loss, example
 
 
@@ -64,9 +64,9 @@ def test_tokens_without_weight_draw_zero(key, block):
 def test_errors_name_both_shapes():
     part, kernel, bias = example()
     arrays = part.hidden, kernel, part.targets, part.weights, bias
-    with pytest.raises(ValueError, match=r"targets of shape \(5,\) must be \[6\]"):
-        weighted_totals(HeadOptions(2), *arrays[:2], part.targets[:5], *arrays[3:])
-    with pytest.raises(ValueError, match=r"hidden \(6, 4\) and kernel \(4, 5\)"):
-        weighted_totals(HeadOptions(2), part.hidden, kernel.T, *arrays[2:])
-    with pytest.raises(ValueError, match="block_size=-1 must be at least 1 token"):
-        weighted_totals(HeadOptions(-1), *arrays)
+    with pytest.raises(ValueError, match=r"need targets of shape \(6,\), not \(5,\)"):
+        checked_head(*arrays[:2], part.targets[:5], *arrays[3:], 2, None)
+    with pytest.raises(ValueError, match=r"hidden \(6, 4\) and kernel \(4, 5\).*kernel.T"):
+        checked_head(part.hidden, kernel.T, *arrays[2:], 2, None)
+    with pytest.raises(ValueError, match="block_size=-1 must be an integer of at least 1.*tokens"):
+        checked_head(*arrays, -1, None)

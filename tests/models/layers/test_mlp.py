@@ -32,3 +32,22 @@ def test_one_width_is_no_perceptron(key):
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])
 def test_every_parameter_has_a_line(norm, key):
     assert None not in axes_of({"projector": MLP(key, (8, 8, 4), norm=norm)}).values()
+
+
+def test_normed_outputs(key):
+    """SimSiam's projector: one more batch norm, without scale and bias, and no ReLU behind it."""
+    plain, head = (
+        MLP(key, (4, 6, 3), norm="batch"),
+        MLP(key, (4, 6, 3), norm="batch", norm_outputs=True),
+    )
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    out, moments = head(x)
+    before = np.asarray(plain(x)[0])
+    expected = (before - before.mean(axis=0)) / np.sqrt(before.var(axis=0) + 1e-5)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    assert (out < 0).any()
+    assert jax.tree.structure(moments) == jax.tree.structure(head.first_statistics())
+    assert len(jax.tree.leaves(head)) == len(jax.tree.leaves(plain)) - 1
+    assert None not in axes_of({"projector": head}).values()
+    again = head(x[:1], statistics=moments)[0]
+    np.testing.assert_allclose(again, out[:1], atol=1e-5)

@@ -6,6 +6,14 @@
 There are no negatives, no teacher and no stopped gradient; a constant feature has no correlation with itself,
 so a collapse has a high loss.
 
+Deviations from the paper, with the reason for each:
+  - Batch norms of the encoder and of the heads see both views of all images together; in the authors' code
+    each view goes through the network by itself (one pass compiles in half the time, and its statistics are
+    of twice as many rows; the two views of a batch then differ less in their moments).
+  - Linear layers of the projector have biases; in the authors' code they have none (they start at 0, and
+    batch norms take them away).
+  - The factor of the redundancy term is 0.005 as in the paper; the code's default is 0.0051.
+
 References:
   Zbontar et al. 2021, "Barlow Twins: self-supervised learning via redundancy reduction", equations 1 and 2.
 

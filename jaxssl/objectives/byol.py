@@ -7,6 +7,17 @@
 
 No gradient reaches the teacher, and no image is compared with another one.
 
+Deviations from the paper, with the reason for each:
+  - Batch norms of the encoder and of the heads see both views of all images together; in the authors' code
+    each view goes through the network by itself (one pass compiles in half the time, and its statistics are
+    of twice as many rows; the two views of a batch then differ less in their moments).
+  - The last layers of projector and predictor have biases; in the authors' code they have none (a single
+    class of heads; they start at 0).
+  - The teacher starts as a copy of the student; in the authors' code its parameters are drawn by themselves.
+  - No classifier is trained beside it; theirs reads the features without gradient (the online probe of a run
+    does that).
+  - `momentum.steps` is the number of steps of the schedule, which a recipe sets to those of its run.
+
 References:
   Grill et al. 2020, "Bootstrap your own latent", section 3.
 

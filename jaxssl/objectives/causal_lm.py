@@ -7,6 +7,12 @@ The end token of a document is predicted, its begin token is not.
 With `prefix=True` it is a prefix LM: every document is split at a random position. Its first part is seen
 from both sides and not predicted; the second part is predicted token by token.
 
+Deviations from the papers, with the reason for each:
+  - Attention and positions stay within a document; GPT-2 reads rows that run across documents, with an end
+    token between them (a token is then predicted from text that has nothing to do with it).
+  - The begin token of a document is never predicted (it follows from the end token).
+  - Prefix LM: every document has a prefix of its own, where T5 splits a row once (rows are packed).
+
 References:
   Radford et al. 2018, "Improving language understanding by generative pre-training" (GPT), section 3.1;
   Radford et al. 2019 (GPT-2); Raffel et al. 2020, "T5", sections 3.2.1 and 3.2.3 (prefix LM).

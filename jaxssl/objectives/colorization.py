@@ -6,6 +6,14 @@ where z shares the colour (a, b) of a position among its nearest bins (`colour_b
 which is high for rare colours, has mean 1. How rare a colour is comes from all batches before this one: the
 objective's state counts colours.
 
+Deviations from the paper, with the reason for each:
+  - There are 261 bins, not 313: those that colours of sRGB can have (`colour_bins.py`).
+  - The prior of colours is counted in the run itself, without the paper's Gaussian smoothing; theirs is of
+    ImageNet (any set of images will do). In the first step all colours have the same weight.
+  - The loss is a mean over positions, theirs a sum (the learning rate then does not depend on the size).
+  - A position's colour is the mean of its pixels' a and b; theirs is that of a smaller image.
+  - The network is an encoder with a decoder that doubles its maps; theirs is a VGG of dilated convolutions.
+
 References:
   Zhang et al. 2016, "Colorful image colorization", section 2.
 

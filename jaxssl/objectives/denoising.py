@@ -21,6 +21,17 @@ states of its first few positions, a fixed number of vectors (a single one in Wa
 
 Rows are packed: no token leaves its document, and a document is written from its own inputs alone.
 
+Deviations from the paper, with the reason for each:
+  - Rows are packed with several documents, each corrupted by itself; BART fills a row with one text.
+  - Sentences end at tokens that are full stops, exclamation or question marks; BART's data mark the ends
+    that a sentence splitter found (the rows hold no marks).
+  - Its code replaces a tenth of the mask tokens by random tokens (`mask-random`), and draws lengths from
+    Poisson(3.5); here it is Poisson(3) and no random tokens, as in the paper.
+  - Tokens for which a row has no room after inserted mask tokens are dropped from the inputs, never from
+    what is written (shapes are static).
+  - Document rotation, which the paper tries and does not use, is left out.
+  - The decoder begins with the begin token of a document; in BART's code the end token stands before it.
+
 References:
   Lewis et al. 2020, "BART: denoising sequence-to-sequence pre-training", section 2.2.
 

@@ -10,6 +10,17 @@ The center prevents that one prototype is chosen for all images; the low tempera
 that all prototypes are equally likely for all images. In the first steps the teacher's temperature may
 rise, and prototypes may keep their directions (both are among the paper's implementation details).
 
+Deviations from the paper, with the reason for each:
+  - The projector has ReLUs between its layers, theirs GELUs, and kernels are drawn as for ReLUs (one class of
+    heads for all joint embeddings).
+  - All large crops are augmented alike, with the mean of their probabilities; theirs blur the first always
+    and the second seldom, and solarize the second only (one function makes all crops of a size).
+  - Weight decay does not grow over the run, and there is no stochastic depth (`AdamW` has one decay, and the
+    network no such layer).
+  - Prototypes are compared by cosines, so that they have no scale of their own, as theirs without one
+    (`norm_last_layer`).
+  - Batch norms, where an encoder has them, see the crops of one size of a microbatch.
+
 References:
   Caron et al. 2021, "Emerging properties in self-supervised vision transformers", equations 3 and 4 and
   algorithm 1.

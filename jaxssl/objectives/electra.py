@@ -8,6 +8,15 @@ drawn (Gumbel-max) in the same pass over the vocabulary as its loss. D's loss ha
 the drawn tokens: it reaches G only through the shared embeddings. A token that G guesses right counts as
 original.
 
+Deviations from the paper, with the reason for each:
+  - Rows are packed with several documents, and attention stays within a document (as in `masked_lm.py`).
+  - The generator is as deep as the discriminator and has a whole number of heads, as in their code; what
+    `generator_size` asks for is rounded to heads.
+  - Each of the two losses is divided by the number of its tokens in the global batch, as in their code, which
+    divides on every device by its own (the mean would depend on the mesh).
+  - What is hidden is drawn anew at every step, as in their code.
+  - The learning rate, decay and batch are those of a recipe, not of this file.
+
 References:
   Clark et al. 2020, "ELECTRA: pre-training text encoders as discriminators rather than generators",
   section 2.

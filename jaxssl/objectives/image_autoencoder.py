@@ -2,6 +2,14 @@
 
     loss = mean over images of mean over pixels of (decoder(code(encoder(corrupted x))) - x)^2
 
+Deviations from the papers, with the reason for each:
+  - The error is squared; Vincent et al. 2008 take the cross-entropy of pixels as probabilities (colours are
+    none).
+  - The layers are trained together; the papers pretrain them one by one (batches, norms and Adam made that
+    unnecessary).
+  - The networks are convolutional or transformers, and kernels are not tied; theirs are dense and tied.
+  - All channels of a hidden pixel are 0; their images have one channel.
+
 References:
   Hinton & Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks" (the narrow code);
   Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders", section 2.3

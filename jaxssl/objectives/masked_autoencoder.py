@@ -7,6 +7,13 @@ patches, a quarter by default, so that a large encoder is cheap; a light decoder
 positions of the others. The same number of patches of every image is hidden, chosen by a random order of
 its own.
 
+Deviations from the paper, with the reason for each:
+  - The encoder's positions are those of its configuration; the paper's are fixed sines and cosines, which
+    those of the decoder are here, too.
+  - Kernels are drawn from normal distributions of `initializer_range`; theirs from Xavier's uniform one.
+  - The number of hidden patches is rounded to the nearest; their code rounds that of the visible ones down
+    (the same at 75 %).
+
 References:
   He et al. 2022, "Masked autoencoders are scalable vision learners", section 3.
 

@@ -6,9 +6,19 @@
     teacher   t_i = mean over the last K layers of the teacher's states of the whole row, standardised;
               teacher <- momentum teacher + (1 - momentum) student after every step
 
-Differences to data2vec: its loss is a smooth L1 that becomes linear at 4 standard deviations, which
-standardised targets hardly reach; and its student and teacher share embeddings, ours do not. Tokens are
-hidden as in `masked_lm.py`.
+Targets are the outputs of feed-forward parts before they are added to the stream, each standardised over its
+width (a layer norm without parameters, the paper's normalisation for text and images; for speech it
+normalises over time), and then averaged over the layers. Scores that were measured while the targets were the
+states of whole layers do not hold for these.
+
+Deviations from the paper, with the reason for each:
+  - The loss is a squared error; theirs is a smooth L1 that becomes linear at 4 standard deviations (which
+    standardised targets hardly reach), and its scale differs by a constant, which Adam takes away.
+  - Student and teacher have embeddings of their own, and the teacher's follow as all else; in data2vec's code
+    for text both have the student's (one rule for all parameters).
+  - Text alone: there is no version for images or speech here.
+  - `frozen` targets are none of the paper's, but a simple peer to compare with.
+  - Tokens are hidden as in `masked_lm.py`, with its deviations from BERT's masking.
 
 References:
   Baevski et al. 2022, "data2vec", section 3.

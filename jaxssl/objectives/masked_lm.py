@@ -5,6 +5,21 @@
 A fraction `rate` of the text tokens of every row is hidden, newly drawn at every step, on the device. The
 second task, next-sentence prediction or sentence order, is in `sentence_pairs.py`.
 
+Deviations from the papers, with the reason for each:
+  - Rows are packed with several documents, and attention stays within a document; BERT fills a row with one
+    pair of texts (padding costs as much as text).
+  - What is hidden is drawn anew at every step, as in RoBERTa; BERT's data hold ten copies of every text.
+  - A random token is never a special one; BERT's code draws from the whole vocabulary (a separator in the
+    middle of a text would end it here).
+  - The number of hidden tokens is a share of each row, rounded, without BERT's limit of predictions a row
+    (shapes are static anyway).
+  - Spans: adjacent and overlapping ones are replaced as one, as in SpanBERT's code, but its span boundary
+    objective, a second head on the tokens beside a span, is left out (one head serves all kinds of masking).
+    A span ends with its document. It begins at a word, all equally likely; in their code at the word of a
+    token, so that long words begin more (a word is the unit here).
+  - Whole words: words that do not fit into the count are passed over, where BERT's code goes on to the next
+    word at once (the same but for rounding).
+
 References:
   Devlin et al. 2019, "BERT", section 3.1; Liu et al. 2019, "RoBERTa" (no second task); Joshi et al. 2020,
   "SpanBERT" (`masking="spans"`); Warner et al. 2024, "ModernBERT" (the network of `modernbert()`).

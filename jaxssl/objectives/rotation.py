@@ -5,6 +5,11 @@
 All four rotations of an image are in the batch. They are made on the device, from the view of the image, and
 need no resampling: only the content of the image distinguishes them.
 
+Deviations from the paper, with the reason for each:
+  - The network is any encoder with a dense layer; theirs are a Network-in-Network and AlexNet, of which
+    layers in the middle are used (an encoder is used as a whole here).
+  - The images are cropped and flipped only where `views` says so.
+
 References:
   Gidaris et al. 2018, "Unsupervised representation learning by predicting image rotations", section 2.
 

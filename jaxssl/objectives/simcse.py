@@ -9,6 +9,15 @@ alone is better; from our small encoder deletion is better (benchmarks/RESULTS.m
 a packed row. Attention stays within it, so its embedding does not depend on the documents beside it, and a
 row of many short documents yields as many texts.
 
+Deviations from the paper, with the reason for each:
+  - A text is a document of a packed row; SimCSE takes single sentences of Wikipedia, and rows of one. The
+    documents of a row beyond `texts` are left out of the contrast (shapes are static).
+  - A text's embedding is by default the state of its begin token in training, too; the paper trains with a
+    projector and leaves it out afterwards (`pooling="projector"`), which gains little there.
+  - It may be trained from scratch; SimCSE starts from BERT or RoBERTa (`--start` does that).
+  - `deletion` is theirs of table 1, but deletes an exact share instead of each token by chance.
+  - Evaluation has dropout with a fixed key, since without it the two views are one.
+
 References:
   Gao et al. 2021, "SimCSE: simple contrastive learning of sentence embeddings", section 3 (unsupervised)
   and appendix C (masked LM beside it).

@@ -5,6 +5,15 @@
 
 With `stop_gradient=False` (their figure 2) all embeddings become the same and the loss becomes -1.
 
+Deviations from the paper, with the reason for each:
+  - Batch norms of the encoder and of the heads see both views of all images together; in the authors' code
+    each view goes through the network by itself (one pass compiles in half the time, and its statistics are
+    of twice as many rows; the two views of a batch then differ less in their moments).
+  - With `norm="batch"`, hidden layers that are followed by a batch norm have biases, which it takes away;
+    in the authors' code they have none. With another norm the projections are not normalised.
+  - The paper's predictor keeps its learning rate while all others fall; here it falls, too (one schedule for
+    all parameters).
+
 References:
   Chen & He 2021, "Exploring simple siamese representation learning", equations 1 to 4.
 

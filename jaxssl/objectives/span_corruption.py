@@ -15,6 +15,18 @@ packed and lengths are static: there is room for the spans of `documents` docume
 documents, spans without room stay text, and text without room in the inputs is left out. Two metrics say
 how often: `hidden` is the share of the text that is written, `left_out` the share of the row that is lost.
 
+Deviations from the paper, with the reason for each:
+  - Sentinels are rows above the vocabulary and count upwards; T5 takes its last 100 tokens downwards (any
+    tokenizer will do here).
+  - Documents begin with a begin token in the inputs and in what is written; T5 has none, and its decoder
+    starts from padding (the begin token says where a document of a packed row starts).
+  - No sentinel follows the last span; the paper's figure 2 shows one, their code writes none.
+  - Rows are packed: spans are drawn over the whole row, and a document's border splits a span in two. T5's
+    code joins texts to rows of full length and lets attention cross their borders.
+  - Without T5's z-loss of 1e-4, which keeps bfloat16 logits small (the softmax is float32 here).
+  - Positions are those of the networks' configurations, learned or rotary, not relative biases (fused
+    kernels have none).
+
 References:
   Raffel et al. 2020, "Exploring the limits of transfer learning with a unified text-to-text transformer"
   (T5), sections 3.1.4 and 3.3.4.

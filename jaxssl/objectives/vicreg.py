@@ -5,6 +5,14 @@
 where sd_d is the standard deviation of feature d over the images. The last two terms are computed for each of
 the two views; `losses.vicreg` says how they are averaged and added.
 
+Deviations from the paper, with the reason for each:
+  - Batch norms of the encoder and of the heads see both views of all images together; in the authors' code
+    each view goes through the network by itself (one pass compiles in half the time, and its statistics are
+    of twice as many rows; the two views of a batch then differ less in their moments).
+  - The means of the terms are those of the authors' code, not of the paper's equations: invariance is
+    averaged over features too, and variance over the two views (the weights 25, 25 and 1 belong to these).
+  - The last layer of the projector has a bias; in their code it has none (it starts at 0).
+
 References:
   Bardes et al. 2022, "VICReg: variance-invariance-covariance regularization", equations 1 to 6.
 

@@ -11,6 +11,19 @@ for, as in word2vec, so that a window reaches further. Negatives are drawn once 
 pairs (Ji et al. 2016: as good, with a tenth of the memory traffic). A negative that happens to be a
 neighbour stays.
 
+Deviations from the papers and from word2vec's code, with the reason for each:
+  - The loss is a mean over pairs, or words, of a batch, and the optimizer is that of the recipe; word2vec
+    updates after every pair with a rate that falls linearly (a device wants large batches).
+  - Negatives are drawn once for a word and serve all its pairs; word2vec draws for every pair. One that is
+    the true word or a neighbour stays; word2vec's code passes over the true word.
+  - A word is kept with probability sqrt(t / f), the formula of the paper; the code keeps it with
+    sqrt(t / f) + t / f.
+  - CBOW: the gradient of the mean reaches each neighbour divided by their number; word2vec's code adds it to
+    each of them undivided.
+  - Windows end with a document of a row; word2vec's end with a line or 1,000 words. There is no smallest
+    count of a word: the vocabulary is the tokenizer's, of pieces where it has them.
+  - Vectors start from a normal distribution with the variance of word2vec's uniform one.
+
 References:
   Mikolov et al. 2013a, "Efficient estimation of word representations in vector space", section 3 (both
   models, and windows of random reach); Mikolov et al. 2013b, "Distributed representations of words and

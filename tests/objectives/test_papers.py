@@ -1,6 +1,7 @@
 """The table of papers names classes and recipes that exist, and every class of an objective."""
 
 import re
+import sys
 from pathlib import Path
 
 from jaxssl import objectives
@@ -24,3 +25,15 @@ def test_classes_and_recipes_exist():
         and objectives.Objective in kind.__mro__
     }
     assert trained - abstract == {row[2] for row in rows}
+
+
+def test_every_objective_lists_its_deviations_from_its_paper():
+    for row in ROWS:
+        kind = getattr(objectives, row[2], None)
+        if kind is None:
+            continue
+        text = sys.modules[kind.__module__].__doc__ or ""
+        listed = re.search(r"^Deviations from the paper.*\n((?:  .*\n)+)", text, re.MULTILINE)
+        assert listed, row[2]
+        reasons = re.split(r"^  - ", listed[1], flags=re.MULTILINE)[1:]
+        assert reasons, row[2]

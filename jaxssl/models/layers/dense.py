@@ -4,18 +4,23 @@ A kernel is [inputs, outputs], so that optimizers which factor or orthogonalise 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from jaxssl.losses.precision import softmax_type
 from jaxssl.sharding.layout import constrain
 from jaxssl.sharding.lookup import look_up
 
 Rows = Float[Array, "batch length width"]
 Activation = Callable[[Array], Array]
+
+
+def _exact_type(x: Array) -> Any:
+    """The type in which `x` is computed without rounding in between: float32, or float64 for float64."""
+    return jnp.promote_types(jnp.float32, x.dtype)
 
 
 def broadcast_last(vector: Array, like: Array) -> Array:
@@ -38,10 +43,25 @@ class Linear(nnx.Module):
         self.kernel = nnx.Param(stddev * jax.random.normal(key, (inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
-    def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
-        """Maps `x` `[..., inputs]` to `[..., outputs]`, in its type."""
+    def __call__(
+        self, x: Float[Array, "... inputs"], *, as_logits: bool = False
+    ) -> Float[Array, "... outputs"]:
+        """Maps `x` `[..., inputs]` to `[..., outputs]`.
+
+        Args:
+          x: What is read.
+          as_logits: Whether the sums of products stay in float32, as a softmax takes them, and are not
+            rounded to the type of `x`.
+
+        Returns:
+          The outputs, in the type of `x` or in float32.
+        """
         # As a matrix of rows: XLA on CPU copies transposes for the kernel's gradient otherwise.
-        rows = jnp.matmul(x.reshape(-1, x.shape[-1]), self.kernel[...].astype(x.dtype))
+        rows = jnp.matmul(
+            x.reshape(-1, x.shape[-1]),
+            self.kernel[...].astype(x.dtype),
+            preferred_element_type=_exact_type(x) if as_logits else None,
+        )
         y = rows.reshape(*x.shape[:-1], rows.shape[-1])
         return y if self.bias is None else y + broadcast_last(self.bias[...], y)
 
@@ -164,12 +184,12 @@ def _rounded_once(value_and_slope: Callable[[Array], tuple[Array, Array]]) -> Ac
 
     @jax.custom_jvp
     def activation(x: Array) -> Array:
-        return value_and_slope(x.astype(softmax_type(x)))[0].astype(x.dtype)
+        return value_and_slope(x.astype(_exact_type(x)))[0].astype(x.dtype)
 
     @activation.defjvp
     def rule(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
         (x,), (tangent,) = primals, tangents
-        value, slope = value_and_slope(x.astype(softmax_type(x)))
+        value, slope = value_and_slope(x.astype(_exact_type(x)))
         return value.astype(x.dtype), slope.astype(x.dtype) * tangent
 
     return activation

@@ -60,9 +60,12 @@ class MLP(nnx.Module):
             )
             for number, (one, (inputs, outputs)) in enumerate(zip(keys, sizes, strict=True))
         )
-        norms = [_norm(norm, outputs) for _, outputs in sizes[:-1] if norm != "none"]
-        last = [BatchNorm(widths[-1], affine=False)] if norm_outputs else []
-        self.norms = nnx.List(norms + last)
+        norms: list[LayerNorm | BatchNorm] = [
+            _norm(norm, outputs) for _, outputs in sizes[:-1] if norm != "none"
+        ]
+        if norm_outputs:
+            norms.append(BatchNorm(widths[-1], affine=False))
+        self.norms = nnx.List(norms)
 
     def __call__(
         self, x: Float[Array, "batch inputs"], *, statistics: Statistics = None

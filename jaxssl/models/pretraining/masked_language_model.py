@@ -88,7 +88,7 @@ class MaskedLanguageModel(nnx.Module):
         """
         if self.pooler is None or self.pair_classifier is None:
             raise ValueError("the model has no head for pairs; make it with with_pairs=True")
-        return self.pair_classifier(jnp.tanh(self.pooler(first)))
+        return self.pair_classifier(jnp.tanh(self.pooler(first)), as_logits=True)
 
 
 def head_activation(config: TransformerConfig) -> Callable[[Array], Array]:

@@ -97,4 +97,4 @@ class ReplacedTokenModel(nnx.Module):
           Logits, `[batch, length]`.
         """
         function = head_activation(self.discriminator.config)
-        return self.classifier(function(self.transform(states)))[..., 0]
+        return self.classifier(function(self.transform(states)), as_logits=True)[..., 0]

@@ -26,7 +26,10 @@ def test_linear_by_hand(key):
     layer = Linear(key, 4, 3, stddev=0.5)
     layer.bias[...] = jnp.array([1.0, 2.0, 3.0])
     np.testing.assert_allclose(layer(X), X @ np.asarray(layer.kernel[...]) + [1, 2, 3], rtol=1e-6)
-    assert layer(X[None, None].astype(jnp.bfloat16)).dtype == jnp.bfloat16
+    narrow = X.astype(jnp.bfloat16)
+    assert layer(narrow[None, None]).dtype == jnp.bfloat16
+    kernel = np.asarray(layer.kernel[...].astype(jnp.bfloat16), np.float32)
+    np.testing.assert_allclose(layer(narrow, as_logits=True), X @ kernel + [1, 2, 3], rtol=1e-6)
     assert Linear(key, 4, 3, stddev=0.5, bias=False).bias is None
     assert float(Linear(key, 100, 100, stddev=0.5).kernel[...].std()) == pytest.approx(
         0.5, rel=0.05

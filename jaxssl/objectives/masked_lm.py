@@ -235,6 +235,7 @@ def guess(
     states = model.encoder(tokens, segments, types=None, key=None)
     hidden = read_at(states, positions[:, None])[:, 0]
     kernel = model.output_embedding().astype(hidden.dtype)
-    logits = model.token_head(hidden) @ kernel.T + model.output_bias[...][None]
-    logits = jnp.where(vocabulary.special[None], -jnp.inf, logits.astype(jnp.float32))
+    products = jnp.matmul(model.token_head(hidden), kernel.T, preferred_element_type=jnp.float32)
+    logits = products + model.output_bias[...][None]
+    logits = jnp.where(vocabulary.special[None], -jnp.inf, logits)
     return jax.lax.top_k(jax.nn.softmax(logits), count)

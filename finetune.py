@@ -15,7 +15,7 @@ from typing import Any
 from jaxssl.data.labelled.texts import open_labelled
 from jaxssl.data.stores.json_files import write_json
 from jaxssl.exit_codes import ExitCode
-from jaxssl.finetuning.report import announce, as_sums, seed_report
+from jaxssl.finetuning.report import announce, as_sums, draw_curve, seed_report
 from jaxssl.finetuning.results import (
     Result,
     begin_run,
@@ -106,7 +106,7 @@ def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Re
 
 
 def conclude_seed(setup: Setup, folder: Path, seed: int, best: int, model: Any) -> Result:
-    """Scores the best model on dev and, where there is one, test; writes its predictions."""
+    """Scores the best model on dev and, where there is one, test; writes its predictions and its curve."""
     result: Result = {"seed": seed, "best_step": best, "steps": setup.plan.steps}
     for split in ("dev", "test"):
         if split in setup.data.tables:
@@ -118,6 +118,7 @@ def conclude_seed(setup: Setup, folder: Path, seed: int, best: int, model: Any) 
             shown = show_scores(result[split], names[setup.positive])
             print(f"seed {seed}, step {best:,}, {split}: {shown}", flush=True)
     write_json(folder / "result.json", result)
+    print(draw_curve(setup, folder), flush=True)
     return result
 
 

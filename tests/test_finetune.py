@@ -109,7 +109,10 @@ def test_every_recipe_takes_two_steps(path, checkpoint, tmp_path, capsys):
     changes = {"steps": 2, "batch": 16, "evaluate_batch": 64, "seeds": (0,), "mesh": OneDevice()}
     config = dataclasses.replace(config, data=data, task=task, run=str(tmp_path / "run"), **changes)
     summary = finetune.run(config)
-    assert "step       2 of 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "step       2 of 2" in printed
+    assert "loss.png" in printed
+    assert "±" not in printed  # of one seed there is no deviation
     assert summary["seeds"][0]["steps"] == 2
     assert 0 <= summary["mean"]["test"]["accuracy"] <= 1
 
@@ -150,6 +153,7 @@ def test_the_best_checkpoint_is_scored_and_its_predictions_written(checkpoint, t
         likely = max("no", "yes", key=lambda name: float(row[f"probability_{name}"]))
         assert row["predicted"] == likely
     assert list((folder / "tensorboard").iterdir())
+    assert (folder / "loss.png").stat().st_size > 1000
     loaded = load_finetuned(config.folder)
     assert (loaded.seed, loaded.step) == (0, result["best_step"])
     texts = [row["text"] for row in rows]

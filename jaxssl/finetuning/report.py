@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxssl.data.labelled.example_batches import ExampleBatches
 from jaxssl.data.labelled.texts import class_shares
@@ -11,6 +12,7 @@ from jaxssl.finetuning.setup import Setup
 from jaxssl.objectives.batches.batch import Ratio
 from jaxssl.pretrained.load import Pretrained
 from jaxssl.training.flops import forward_flops
+from jaxssl.training.loss_picture import draw_losses, read_metrics, spark_line
 from jaxssl.training.metrics import Report, rate_of
 
 
@@ -91,6 +93,24 @@ def flops_of_step(setup: Setup, length: int) -> float:
     }
     examples = jax.eval_shape(task.weigh, arrays)
     return forward_flops(task.loss, model, (), examples, key).total
+
+
+def draw_curve(setup: Setup, folder: Path) -> str:
+    """Draws `loss.png` in the folder of a seed: the loss in training and on dev, and that of guessing.
+
+    Guessing is to predict the shares of the classes among the training examples, whatever the text.
+
+    Args:
+      setup: What the runs of all seeds share.
+      folder: Folder of this seed's run.
+
+    Returns:
+      The loss in training as a line of characters, and the path of the picture.
+    """
+    shares = np.array(list(class_shares(setup.data, "train").values()))
+    picture = draw_losses(folder, chance=float(-(shares * np.log(shares)).sum()))
+    losses = [record["loss"] for record in read_metrics(folder, "train")]
+    return f"loss  {spark_line(losses)}   {picture}"
 
 
 def as_sums(scores: dict[str, float]) -> list[dict[str, Ratio]]:

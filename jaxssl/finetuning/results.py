@@ -4,6 +4,7 @@
     tokenizer/                tokenizer of the checkpoint; load_finetuned needs no other folder
     seed-N/                   metrics.jsonl, tensorboard/, checkpoints/ (the best and the latest)
     seed-N/predictions.tsv    text, label, predicted, probability of every class; of test, else dev
+    seed-N/loss.png           the loss in training and on dev, step by step
     seed-N/result.json        the scores of one seed
     results.json              the scores of all seeds, their means and deviations
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxssl.augment import Augmentation, example_keys
-from jaxssl.data.images import IMAGES, LABELS, ImageReader, Images, ImageSpec
+from jaxssl.data.images import IMAGES, LABELS, REAL, ImageReader, Images, ImageSpec
 from jaxssl.data.prepared.image_manifest import NO_LABEL
 from jaxssl.data.progress import TextProgress
 from jaxssl.errors import InputError
@@ -28,6 +28,7 @@ from jaxssl.models.resnet import ResNet
 from jaxssl.models.vision_transformer import VisionTransformer
 from jaxssl.pretrained.load import Pretrained, load_pretrained
 
+MEASURED = 1024  # images on which the statistics of batch norms are measured
 Pixels = UInt8[np.ndarray, "images height width channels"]
 
 
@@ -65,8 +66,9 @@ class ImageEmbedder:
         parts = []
         for first in range(0, max(len(pixels), 1), self.batch):
             rows = pixels[first : first + self.batch]
-            rest = ((0, self.batch - len(rows)), (0, 0), (0, 0), (0, 0))
-            found = self.compiled(self.encoder, self.statistics, np.pad(rows, rest))
+            # An incomplete batch is filled up with its own images: without statistics, batch norms see them.
+            filled = np.resize(rows, (self.batch, *rows.shape[1:]))
+            found = self.compiled(self.encoder, self.statistics, filled)
             parts.append(np.asarray(found)[: len(rows)])
         return np.concatenate(parts)
 
@@ -247,3 +249,34 @@ def random_encoder(objective: Any, spec: ImageSpec, seed: int) -> Any:
       seed: Seed of the parameters.
     """
     return jax.jit(lambda key: objective.init(key, spec).encoder)(jax.random.key(seed))
+
+
+def measure_statistics(
+    objective: Any, encoder: Any, reader: ImageReader, images: int = MEASURED
+) -> Any:
+    """Measures the statistics of an encoder's batch norms, which a network that was not trained lacks.
+
+    They are the mean of the moments of whole batches, as running statistics are.
+
+    Args:
+      objective: Objective that says what the encoder reads.
+      encoder: The encoder.
+      reader: Images to measure them on.
+      images: Largest number of images.
+
+    Returns:
+      The statistics; None for an encoder without batch norms.
+    """
+    parts: list[np.ndarray] = []
+    for number in range(reader.batches):
+        batch = reader.batch(number)
+        parts.append(batch[IMAGES][batch[REAL]] if REAL in batch else batch[IMAGES])
+        if sum(map(len, parts)) >= images:
+            break
+    pixels = np.concatenate(parts)[:images]
+    size, preprocess = min(reader.spec.batch, len(pixels)), make_preprocessing(objective)
+    moments = jax.jit(lambda encoder, pixels: encoder(preprocess(pixels))[1])
+    starts = range(0, len(pixels) - size + 1, size)
+    found = [moments(encoder, pixels[start : start + size]) for start in starts]
+    mean = jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)
+    return mean if jax.tree.leaves(mean) else None

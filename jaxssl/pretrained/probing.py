@@ -6,9 +6,12 @@ each kind of features.
 """
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.progress import TextProgress
@@ -18,14 +21,16 @@ from jaxssl.pretrained.images import (
     ImageEmbedder,
     embed_split,
     load_image_embedder,
+    measure_statistics,
     open_subset,
     random_encoder,
 )
 from jaxssl.tasks.probe import accuracy, probe_linear, probe_neighbours
 
 RESULT = "probe.json"  # file in the run's folder
-COLUMNS = ("linear", "20 neighbours", "200 neighbours")
-Scores = dict[str, dict[str, float]]  # column -> "top1" and "top5" -> accuracy
+NEIGHBOURS = (20, 200)  # numbers of neighbours that vote; at most as many as there are images
+TOP = (1, 5)
+Scores = dict[str, dict[str, float]]  # classifier -> "top1" and "top5" -> accuracy
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ def probe_run(config: ProbeConfig, progress: TextProgress) -> dict[str, Any]:
     kinds: dict[str, ImageEmbedder | None] = {"run": embed}
     if config.baselines:
         network = random_encoder(pretrained.objective, pretrained.spec, config.seed)
-        kinds |= {"random network": embed.with_parameters(network), "raw pixels": None}
+        statistics = measure_statistics(pretrained.objective, network, readers[0])
+        random = embed.with_parameters(network, statistics)
+        kinds |= {"random network": random, "raw pixels": None}
     result: dict[str, Any] = {
         "folder": config.run,
         "step": pretrained.step,
@@ -91,10 +98,22 @@ def probe_run(config: ProbeConfig, progress: TextProgress) -> dict[str, Any]:
     }
     for name, kind in kinds.items():
         result[name] = probe_features(config, kind, readers, progress, name)
-    path = Path(config.run) / RESULT
-    if Path(config.run).is_dir():
-        write_json(path, result)
+        _write(config.run, result)  # what is known now survives whatever happens to the next kind
     return result
+
+
+def _write(run: str, result: dict[str, Any]) -> None:
+    """Writes a result to the folder of a run, or warns where that is forbidden; the table is shown anyway."""
+    folder = Path(run)
+    if not folder.is_dir():  # it is on an object store
+        return
+    try:
+        write_json(folder / RESULT, result)
+    except OSError as error:
+        print(
+            f"warning: {folder / RESULT} cannot be written ({error.strerror or error})",
+            file=sys.stderr,
+        )
 
 
 def check_fits(reader: ImageReader, spec: Any) -> None:
@@ -135,20 +154,25 @@ def probe_features(
       name: Name of the features in the progress.
 
     Returns:
-      Sizes ("features", "images", "held_out"), the "strength" of the linear classifier, and for each of
-      `COLUMNS` its accuracies "top1" and "top5".
+      Sizes ("features", "images", "held_out"), the "strength" of the linear classifier, and the accuracies
+      "top1" and "top5" of each classifier: "linear", "20 neighbours" and "200 neighbours" (or of all images,
+      where there are fewer), and "most frequent", which always predicts the most frequent classes of the
+      held-out images.
     """
     classes = readers[0].spec.classes
     known, labels = embed_split(embed, readers[0], config.images, progress, f"{name}, training")
     features, truth = embed_split(embed, readers[1], config.held_out, progress, f"{name}, held out")
     linear = probe_linear(known, labels, classes, seed=config.seed)
-    counts = [min(k, len(known)) for k in (20, 200)]
+    counts = sorted({min(k, len(known)) for k in NEIGHBOURS})
     votes = probe_neighbours(known, labels, features, classes, counts=counts)
-    scores = [linear.scores(features), votes[counts[0]], votes[counts[1]]]
+    scores = {"linear": linear.scores(features)}
+    scores |= {f"{count} neighbours": votes[count] for count in counts}
     found: Scores = {
-        column: {f"top{top}": accuracy(own, truth, top) for top in (1, 5)}
-        for column, own in zip(COLUMNS, scores, strict=True)
+        name: {f"top{top}": accuracy(own, truth, top) for top in TOP}
+        for name, own in scores.items()
     }
+    shares = np.sort(np.bincount(truth, minlength=classes))[::-1] / len(truth)
+    found["most frequent"] = {f"top{top}": float(shares[:top].sum()) for top in TOP}
     sizes = {"features": known.shape[1], "images": len(known), "held_out": len(features)}
     return {**sizes, "strength": linear.strength, **found}
 
@@ -156,18 +180,20 @@ def probe_features(
 def show_scores(result: dict[str, Any]) -> str:
     """Formats the `result` of `probe_run` as a table, in percent."""
     lines = [f"{result['folder']}, step {result['step']:,}, on {result['data']} (top-1 / top-5, %)"]
-    lines.append(f"{'':<16}{'features':>9}" + "".join(f"{column:>18}" for column in COLUMNS))
+    columns = [name for name in result["run"] if name == "linear" or name.endswith("neighbours")]
+    lines.append(f"{'':<16}{'features':>9}" + "".join(f"{column:>18}" for column in columns))
     for name in ("run", "random network", "raw pixels"):
         if name in result:
             own = result[name]
             shown = (
                 f"{100 * own[column]['top1']:.1f} / {100 * own[column]['top5']:.1f}"
-                for column in COLUMNS
+                for column in columns
             )
             lines.append(f"{name:<16}{own['features']:>9,}" + "".join(f"{s:>18}" for s in shown))
     own = result["run"]
-    chance = 100 / result["classes"]
+    frequent = own["most frequent"]
     lines.append(
-        f"fitted on {own['images']:,} images, measured on {own['held_out']:,}; chance {chance:.1f}"
+        f"fitted on {own['images']:,} images, measured on {own['held_out']:,}; always the most frequent "
+        f"class: {100 * frequent['top1']:.1f} / {100 * frequent['top5']:.1f}"
     )
     return "\n".join(lines)

@@ -14,11 +14,14 @@ from jaxssl.errors import InputError
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Rotation
 from jaxssl.pretrained.images import (
+    ImageEmbedder,
+    compile_features,
     embed_split,
     embedder_of,
     labelled_batches,
     load_image_embedder,
     make_preprocessing,
+    measure_statistics,
     open_subset,
     random_encoder,
     views_of,
@@ -74,7 +77,9 @@ def test_features_are_those_of_the_checkpoint(run):
     by_batch = embed.with_parameters(pretrained.model.encoder)
     assert by_batch.statistics is None
     assert np.abs(by_batch(PIXELS)[0] - found[0]).max() > 1e-3
-    assert np.abs(by_batch(PIXELS[:1])[0] - by_batch(PIXELS)[0]).max() > 1e-3  # zeros fill it up
+    # They fill up an incomplete batch themselves: as many copies of each, or one more of the first.
+    alone = pretrained.model.encoder(jnp.asarray(PIXELS[6:], jnp.float32) / 255)[0]
+    np.testing.assert_allclose(by_batch(PIXELS)[6], alone[0], rtol=1e-4, atol=1e-5)
     other = random_encoder(run.objective, pretrained.spec, seed=5)
     assert np.abs(embed.with_parameters(other, statistics)(PIXELS) - found).max() > 1e-3
 
@@ -140,6 +145,23 @@ def test_images_without_labels(picture_set, monkeypatch):
     monkeypatch.setattr(reader, "batch", lambda number: {IMAGES: PIXELS})
     with pytest.raises(InputError, match="held out: no image has a label; set data to"):
         embed_split(None, reader, 10, SILENT, "held out")
+
+
+def test_statistics_are_measured_on_whole_batches(run):
+    """30 of the images in batches of 8: three batches, whose moments are averaged by hand."""
+    objective = run.objective
+    reader = run.data.open("train", seed=0, shuffle=False)
+    encoder = random_encoder(objective, reader.spec, 0)
+    found = measure_statistics(objective, encoder, reader, images=30)
+    apply = jax.jit(lambda pixels: encoder(pixels / jnp.float32(255))[1])
+    parts = [apply(jnp.asarray(reader.batch(number)[IMAGES])) for number in range(3)]
+    for own, *other in zip(*map(jax.tree.leaves, (found, *parts)), strict=True):
+        np.testing.assert_allclose(own, np.mean(other, axis=0), rtol=1e-4, atol=1e-5)
+    embed = ImageEmbedder(compile_features(objective), encoder, found, batch=5)
+    np.testing.assert_allclose(embed(PIXELS)[:2], embed(PIXELS[:2]), rtol=1e-4, atol=1e-5)
+    plain = Rotation(ResNetConfig(10, width=8, norm="group"), views=STILL)
+    encoder = random_encoder(plain, reader.spec, 0)
+    assert measure_statistics(plain, encoder, reader, images=8) is None
 
 
 def test_random_encoders_differ_by_their_seeds(run):

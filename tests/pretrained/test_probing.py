@@ -1,6 +1,7 @@
 """A run on images and its probes: the real loop, then the command, on tiny images; scores by hand."""
 
 import dataclasses
+import errno
 import json
 from pathlib import Path
 
@@ -16,7 +17,15 @@ from jaxssl.data.sources.images import ImageArrays
 from jaxssl.errors import InputError
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import Rotation
-from jaxssl.pretrained.probing import COLUMNS, ProbeConfig, check_fits, probe_features, show_scores
+from jaxssl.pretrained import probing
+from jaxssl.pretrained.images import embed_split
+from jaxssl.pretrained.probing import (
+    ProbeConfig,
+    check_fits,
+    probe_features,
+    probe_run,
+    show_scores,
+)
 from jaxssl.tools.main import main
 from jaxssl.training.config import Pretraining
 from jaxssl.training.loss_picture import read_metrics
@@ -113,18 +122,55 @@ def test_features_that_give_the_label_away(config):
     found = probe_features(fields, brightness, readers, TextProgress(silent=True), "by hand")
     assert (found["features"], found["images"], found["held_out"]) == (2, 30, 9)
     assert found["strength"] > 0
-    for column in COLUMNS[:2]:
+    for column in ("linear", "20 neighbours"):
         assert found[column] == {"top1": 1.0, "top5": 1.0}
+    assert [name for name in found if "neighbours" in name] == ["20 neighbours", "30 neighbours"]
+    truth = embed_split(None, readers[1], 9, TextProgress(silent=True), "truth")[1]
+    most = max(np.bincount(truth)) / 9
+    assert found["most frequent"] == {"top1": pytest.approx(most), "top5": pytest.approx(1.0)}
+
+
+def test_a_read_only_folder_loses_no_score(config, monkeypatch, capsys):
+    """The features are those of pixels, and the second kind fails: the first is written before."""
+
+    def forbidden(path, content):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    scores = {"features": 3, "images": 5, "held_out": 4, "strength": 0.1}
+    scores |= {name: {"top1": 0.5, "top5": 1.0} for name in ("linear", "most frequent")}
+    monkeypatch.setattr(probing, "probe_features", lambda *_: scores)
+    monkeypatch.setattr(probing, "write_json", forbidden)
+    main(["probe", config.run, "--no-baselines"])
+    printed = capsys.readouterr()
+    assert "50.0 / 100.0" in printed.out
+    assert "probe.json cannot be written (Read-only file system)" in printed.err
+
+
+def test_what_is_known_is_written_before_the_next_kind(config, monkeypatch):
+    def only_the_first(fields, kind, readers, progress, name):
+        if name != "run":
+            raise KeyboardInterrupt
+        return {"linear": {"top1": 0.25}}
+
+    monkeypatch.setattr(probing, "probe_features", only_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        probe_run(ProbeConfig(config.run, batch=16), TextProgress(silent=True))
+    result = json.loads((Path(config.run) / "probe.json").read_text(encoding="utf8"))
+    assert result["run"] == {"linear": {"top1": 0.25}}
 
 
 def test_the_table_of_scores():
-    scores = {column: {"top1": 0.125, "top5": 0.5} for column in COLUMNS}
+    names = ("linear", "20 neighbours", "100 neighbours")
+    scores = {name: {"top1": 0.125, "top5": 0.5} for name in names}
+    scores["most frequent"] = {"top1": 0.77, "top5": 1.0}
     own = {"features": 1024, "images": 5000, "held_out": 200, **scores}
     result = {"folder": "runs/x", "step": 1500, "data": "set", "classes": 8, "run": own}
-    title, _, row, foot = show_scores(result).splitlines()
+    title, head, row, foot = show_scores(result).splitlines()
     assert title.startswith("runs/x, step 1,500, on set")
     assert row.split() == ["run", "1,024", *["12.5", "/", "50.0"] * 3]
-    assert foot == "fitted on 5,000 images, measured on 200; chance 12.5"
+    assert head.split() == ["features", "linear", "20", "neighbours", "100", "neighbours"]
+    end = "always the most frequent class: 77.0 / 100.0"
+    assert foot == f"fitted on 5,000 images, measured on 200; {end}"
     assert "raw pixels" in show_scores({**result, "raw pixels": own})
 
 

@@ -33,6 +33,9 @@ from jaxssl.tasks.scores import LOWER_IS_BETTER, check_metric, scores
 from jaxssl.training.step import TrainState, accumulate
 
 Tree = Any
+LARGEST = 2**31 - 1  # steps and seeds are int32 on the devices
+MOST_EPOCHS = 100_000
+LARGEST_BATCH = 2**20
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,18 @@ class Finetuning:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "microbatches", "evaluate_batch", "report_every")
-        if self.steps < 0 or self.evaluate_every < 0:
-            raise InputError("steps and evaluate_every must not be negative; 0 goes by epochs")
-        if not self.steps and self.epochs <= 0:
-            raise InputError(f"epochs={self.epochs} must be above 0")
+        if not 0 <= self.steps <= LARGEST or not 0 <= self.evaluate_every <= LARGEST:
+            raise InputError(
+                f"steps={self.steps} and evaluate_every={self.evaluate_every} must be from 0 to {LARGEST:,}; "
+                "0 goes by epochs"
+            )
+        if not self.steps and not 0 < self.epochs <= MOST_EPOCHS:
+            raise InputError(f"epochs={self.epochs} must be above 0 and at most {MOST_EPOCHS:,}")
+        if self.batch > LARGEST_BATCH or self.evaluate_batch > LARGEST_BATCH:
+            raise InputError(
+                f"batch={self.batch} and evaluate_batch={self.evaluate_batch} must be at most "
+                f"{LARGEST_BATCH:,}"
+            )
         if self.batch % self.microbatches:
             raise InputError(
                 f"batch={self.batch} cannot be cut into {self.microbatches} microbatches; "
@@ -90,10 +101,11 @@ class Finetuning:
         if getattr(self.optimizer, "host_moments", False):
             raise InputError(
                 "optimizer.host_moments is for pretraining: a finetuned network and its moments fit a "
-                "device; leave it out"
+                "device; set it to False"
             )
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise InputError(f"seeds={self.seeds} must be different numbers from 0 on")
+        differ = len(set(self.seeds)) == len(self.seeds) > 0
+        if not differ or min(self.seeds) < 0 or max(self.seeds) > LARGEST:
+            raise InputError(f"seeds={self.seeds} must be different numbers from 0 to {LARGEST:,}")
 
     @property
     def folder(self) -> Path:
@@ -114,7 +126,7 @@ class Plan:
     def of(cls, config: Finetuning, data: LabelledData) -> "Plan":
         """Returns the plan of a finetuning of `config` on `data`."""
         per_epoch = -(-len(data.train_ids(config.seeds[0])) // config.batch)
-        steps = config.steps or max(round(config.epochs * per_epoch), 1)
+        steps = config.steps or min(max(round(config.epochs * per_epoch), 1), LARGEST)
         return cls(steps, config.evaluate_every or min(per_epoch, steps))
 
     def evaluates(self, done: int) -> bool:

@@ -190,7 +190,7 @@ def positive_class(
             reason = "" if name in names else ", which is none of them"
             raise InputError(
                 f"positive={wanted!r}{reason}: f1 is of one of two classes, and the labels are {known}; "
-                "leave positive out, or set it to one of two labels"
+                "set positive to None, or to one of two labels"
             )
         return name
     if len(names) != 2:

@@ -82,6 +82,10 @@ class Labelled:
         for name in ("train_examples", "dev_examples", "buckets"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise InputError(f"{name}={number} must be at least 1")
+        if self.label in (self.text, self.second):
+            raise InputError(
+                f"label={self.label!r} is also a column of texts; name another column as label"
+            )
         check_choice(self, "on_bad_text", ("stop", "skip"))
         if not 0 < self.cover <= 1:
             raise InputError(f"cover={self.cover} must be in (0, 1], e.g. 0.995")

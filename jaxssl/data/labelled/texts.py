@@ -158,7 +158,7 @@ def open_labelled(config: Labelled, tokenizer: Tokenizer, max_length: int) -> La
         if wanted is not None and wanted > len(tables[split]):
             raise InputError(
                 f"{split}_examples={wanted} exceeds the {len(tables[split])} examples of "
-                f"{tables[split].name}; leave {split}_examples out to use all"
+                f"{tables[split].name}; lower it, or set it to None to use all"
             )
     if config.dev_examples is not None:
         random, count = np.random.default_rng(DEV_SEED), len(tables["dev"])

@@ -214,7 +214,17 @@ def test_unknown_label_and_unknown_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"dev": 0}, {"dev": 1.5}, {"test": -0.1}, {"train_examples": 0}, {"cover": 0}]
+    "changes",
+    [
+        {"dev": 0},
+        {"dev": 1.5},
+        {"dev": float("nan")},
+        {"test": -0.1},
+        {"train_examples": 0},
+        {"cover": 0},
+        {"label": "text"},
+        {"on_bad_text": "evil"},
+    ],
 )
 def test_impossible_settings(changes):
     with pytest.raises(InputError):

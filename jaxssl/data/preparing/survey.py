@@ -6,13 +6,14 @@ time. The tokenizer is trained only on documents that are not held out.
 
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxssl.data.prepared.manifest import TOKENIZER, Count
-from jaxssl.data.preparing.split import SplitByName, SplitSeeker
+from jaxssl.data.preparing.held_out import HeldOut, choose_held_out
 from jaxssl.data.preparing.units import text_bytes
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.texts import Document, Skipped, Source
@@ -32,19 +33,24 @@ class Survey:
     config: dict[str, Any]
     """Description of the configuration that it was made for."""
     documents: Count
-    """Number of documents."""
+    """Number of documents; one that is divided into training and held-out parts counts once a part."""
     bytes: Count
     """Length of the text as UTF-8, in bytes."""
     skipped: Count
     """Number of documents that were left out because they are not valid text."""
-    moved: str | None
-    """Name of the document that `SplitByName` moves to the other side; None if it moves none."""
+    held_out: HeldOut | None
+    """Which part of the documents is held out; None if the held-out ones are a source of their own."""
 
 
 def read_survey(partial: Path) -> Survey | None:
-    """Returns the survey that an earlier run finished in the folder `partial`, or None."""
-    path = partial / SURVEY
-    return read_json(path, Survey) if path.is_file() else None
+    """Returns the survey that an earlier run finished in the folder `partial`; None if it is not there.
+
+    One that cannot be read, or was written by another version, is not there either: it is made anew.
+    """
+    try:
+        return read_json(partial / SURVEY, Survey)
+    except InputError:
+        return None
 
 
 def survey_sources(
@@ -54,6 +60,8 @@ def survey_sources(
     partial: Path,
     config: dict[str, Any],
     report: TextProgress,
+    *,
+    lowercase: bool | None = None,
 ) -> Survey:
     """Reads all sources once, and writes the tokenizer and then the survey into `partial`.
 
@@ -64,22 +72,26 @@ def survey_sources(
       partial: Folder in which the set is made.
       config: Description of the configuration, which the survey records.
       report: Counts the documents that are read.
+      lowercase: Whether a `vocab.txt` lower-cases text; None decides by its pieces.
 
     Returns:
       The survey.
 
     Raises:
-      InputError: A source or the tokenizer cannot be read, a source is empty, or there are too few
-        documents to hold some out.
+      InputError: A source or the tokenizer cannot be read, a source is empty, or there is too little
+        text to hold some out.
     """
     reading = _Reading(source, valid, report)
     if isinstance(tokenizer, str):
-        found: Tokenizer = load_tokenizer(tokenizer)
+        found: Tokenizer = load_tokenizer(tokenizer, lowercase=lowercase)
         report.begin("reading")
     else:
         report.begin("reading, for the tokenizer")
         found = train_sentencepiece(reading.train_texts, tokenizer)
     survey = reading.finish(config)
+    if found.note:
+        report.say(found.note)
+    (partial / SURVEY).unlink(missing_ok=True)
     shutil.rmtree(partial / TOKENIZER, ignore_errors=True)  # from a run that was killed here
     found.save(partial / TOKENIZER)
     write_json(partial / SURVEY, dataclasses.asdict(survey))
@@ -98,9 +110,9 @@ def divide(source: Source, valid: Source | float, survey: Survey) -> Iterator[tu
       Pairs of "train" or "valid" and the document, in the order of the sources.
     """
     if isinstance(valid, (int, float)):
-        split = SplitByName(valid, survey.moved)
+        held_out = survey.held_out or HeldOut()
         for document in source.documents():
-            yield split.of(document.name), document
+            yield from held_out.parts(document)
     else:
         yield from (("train", document) for document in source.documents())
         yield from (("valid", document) for document in valid.documents())
@@ -111,8 +123,9 @@ class _Reading:
 
     def __init__(self, source: Source, valid: Source | float, report: TextProgress):
         self._source, self._valid, self._report = source, valid, report
-        self._seeker = SplitSeeker(valid) if isinstance(valid, (int, float)) else None
-        self._documents = self._bytes = 0
+        self._held_out: HeldOut | None = None
+        self._documents = Counter[str]()
+        self._bytes = 0
         self._skipped = Skipped()
         self.train_texts = self._read()
 
@@ -120,22 +133,33 @@ class _Reading:
         """Reads the documents that the tokenizer did not, and returns the survey."""
         for _ in self.train_texts:
             pass
-        moved = self._seeker.split().moved if self._seeker else None
-        return Survey(config, self._documents, self._bytes, self._skipped.count, moved)
+        if not (self._documents["train"] and self._documents["valid"]):
+            raise InputError(
+                f"the text is too short to hold out valid={self._valid} of it; set valid to a source of "
+                "its own"
+            )
+        count = self._documents.total()
+        return Survey(config, count, self._bytes, self._skipped.count, self._held_out)
 
     def _read(self) -> Iterator[str]:
         """Yields the texts to train on; counts the held-out ones too."""
+        if isinstance(self._valid, (int, float)):
+            self._held_out = choose_held_out(self._source.documents(), self._valid)
         for document in self._counted(self._source):
-            if not (self._seeker and self._seeker.add(document.name)):
-                yield document.text
+            parts = self._held_out.parts(document) if self._held_out else [("train", document)]
+            for split, part in parts:
+                self._documents[split] += 1
+                if split == "train":
+                    yield part.text
         if not isinstance(self._valid, (int, float)):
             for _ in self._counted(self._valid):
-                pass
+                self._documents["valid"] += 1
 
     def _counted(self, source: Source) -> Iterator[Document]:
-        """Yields the documents of a source, counts them, and refuses a source without any."""
-        before = self._documents
+        """Yields the documents of a source, counts their bytes, and refuses a source without any."""
+        found = False
         for document in source.documents(self._skipped):
+            found = True
             try:
                 size = text_bytes(document.text)
             except UnicodeEncodeError as error:
@@ -144,9 +168,8 @@ class _Reading:
                     f"{document.text[error.start]!r} at character {error.start}, which UTF-8 cannot "
                     "represent; fix or remove that document"
                 ) from error
-            self._documents += 1
             self._bytes += size
             self._report.add(documents=1, text_bytes=size)
             yield document
-        if self._documents == before:
+        if not found:
             raise InputError(f"there are no documents in {source}")

@@ -18,7 +18,8 @@ from typing import Any, Literal
 from jaxssl.data.prepared.manifest import TOKENIZER, Manifest, Shard, read_manifest
 from jaxssl.data.preparing.beam_engine import write_units_with_beam
 from jaxssl.data.preparing.folder import check_same, make_folder, named, units_of
-from jaxssl.data.preparing.split import SplitSeeker
+from jaxssl.data.preparing.held_out import check_share_to_hold_out
+from jaxssl.data.preparing.remarks import remarks_on
 from jaxssl.data.preparing.survey import Survey, divide, read_survey, survey_sources
 from jaxssl.data.preparing.units import Job, Unit, cut_units, finished_unit, row_dtype
 from jaxssl.data.preparing.workers import write_units
@@ -42,7 +43,10 @@ class Prepare:
     tokenizer: SentencePiece | str = SentencePiece()
     """Configuration of a tokenizer to train on the documents, or the path of a finished tokenizer."""
     valid: Source | float = 0.02
-    """Held-out documents for evaluation: the fraction of the documents, in (0, 1), or a source."""
+    """Held-out text for evaluation: the fraction of the text, in (0, 1), or a source of its own. Sections of
+    long documents are held out where the documents are few."""
+    lowercase: bool | None = None
+    """Whether a `vocab.txt`, which does not record it, lower-cases text. None decides by its pieces."""
     shard_characters: int = 4_000_000
     """Upper limit of the text of a shard in characters; the default gives about a million tokens, two
     megabytes. A longer document is a shard of its own."""
@@ -60,7 +64,7 @@ class Prepare:
             if value is not None and value < least:
                 raise InputError(f"{name}={value} must be at least {least}")
         if isinstance(self.valid, (int, float)):
-            SplitSeeker(self.valid)
+            check_share_to_hold_out(self.valid)
         if self.engine not in ("local", "beam"):
             raise InputError(f"engine {self.engine!r} is unknown; set engine to 'local' or 'beam'")
         if self.beam_options and self.engine != "beam":
@@ -100,10 +104,19 @@ def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None =
                 check_same(partial, survey.config, description)
             else:
                 survey = survey_sources(
-                    config.source, config.valid, config.tokenizer, partial, description, report
+                    config.source,
+                    config.valid,
+                    config.tokenizer,
+                    partial,
+                    description,
+                    report,
+                    lowercase=config.lowercase,
                 )
             shards = _write_units(config, survey, partial, report)
-            return _name_shards(shards, config, survey, partial)
+            manifest = _name_shards(shards, config, survey, partial)
+            for remark in remarks_on(manifest, partial, config.valid, survey.held_out):
+                report.say(remark)
+            return manifest
 
         return make_folder(folder, description, report, read=read_manifest, write=write)
 

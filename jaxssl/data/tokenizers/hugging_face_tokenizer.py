@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tokenizers
 
+from jaxssl.data.tokenizers.definition import check_ids, parse_definition
 from jaxssl.data.tokenizers.pieces import (
     BYTE,
     SPACE,
@@ -18,6 +19,8 @@ from jaxssl.data.tokenizers.pieces import (
 )
 from jaxssl.data.tokenizers.tokenizer import SPECIAL_NAMES, Tokenizer, fingerprint_of
 from jaxssl.errors import InputError
+
+CASED_SHARE = 0.01  # a vocabulary with more pieces with capital letters is for text with its case
 
 
 class Meaning(NamedTuple):
@@ -47,20 +50,21 @@ class HuggingFaceTokenizer(Tokenizer):
       origin: Name of the source, such as its path, for error messages.
 
     Raises:
-      InputError: `definition` is not a valid tokenizer.json, or its pieces mark the ends of words
-        instead of their beginnings.
+      InputError: `definition` is not a valid tokenizer.json, an id is too large or occurs twice, or its
+        pieces mark the ends of words instead of their beginnings.
     """
 
     kind = "hugging_face"
+    definition: str
+    """The contents of the tokenizer.json that `save` writes."""
 
     def __init__(self, definition: str, origin: str = "the file"):
+        parts = parse_definition(definition, origin)
+        self.definition = json.dumps(parts, ensure_ascii=False, sort_keys=True)
         try:
-            parts = json.loads(definition)
-            parts |= {"padding": None, "truncation": None, "post_processor": None}
-            self._definition = json.dumps(parts, ensure_ascii=False, sort_keys=True)
-            self._tokenizer = tokenizers.Tokenizer.from_str(self._definition)
+            self._tokenizer = tokenizers.Tokenizer.from_str(self.definition)
         except Exception as error:  # tokenizers raises bare Exception
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0][:200]
             raise InputError(f"{origin} is not a valid tokenizer.json: {reason}") from error
         if parts["model"].get("end_of_word_suffix"):
             raise InputError(
@@ -68,23 +72,24 @@ class HuggingFaceTokenizer(Tokenizer):
                 "whole words cannot be found token by token; use a tokenizer that marks beginnings"
             )
         self._tokenizer.encode_special_tokens = True  # "[MASK]" in a text is ordinary text
-        pieces = self._pieces_by_id()
+        pieces = self._pieces_by_id(parts, origin)
         own = len(pieces)
         self._name_specials(pieces, SPECIAL_NAMES)
-        added = {token["id"]: token for token in parts.get("added_tokens") or ()}
+        added = {token["id"]: token["special"] for token in parts.get("added_tokens") or ()}
+        specials = {id for id, is_special in added.items() if is_special}
         style = _style(parts)
         meanings = [_added(p) if i in added else style(p) for i, p in enumerate(pieces)]
         self._texts = [meaning.text for meaning in meanings]
         self._set_tables(
             special=[
-                not piece or piece.startswith("[unused") or bool(added.get(i, {}).get("special"))
+                not piece or i in specials or piece.startswith("[unused")
                 for i, piece in enumerate(pieces[:own])
             ],
             starts_word=[meaning.starts_word for meaning in meanings],
             byte_length=[meaning.byte_length for meaning in meanings],
         )
         self._by_line = _white_space_is_dropped(parts)
-        self.fingerprint = fingerprint_of(self._definition)
+        self.fingerprint = fingerprint_of(self.definition)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Converts each of `texts` to token ids, int32 `[length]`, without special tokens."""
@@ -105,15 +110,19 @@ class HuggingFaceTokenizer(Tokenizer):
         return self._texts[id].replace("\n", "\\n")
 
     def _write(self, folder: Path) -> None:
-        (folder / "tokenizer.json").write_text(self._definition, encoding="utf-8")
+        (folder / "tokenizer.json").write_text(self.definition, encoding="utf-8")
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        try:
+            encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        except Exception as error:  # tokenizers raises bare Exception
+            raise InputError(f"the tokenizer cannot encode a text: {error}") from error
         return [encoding.ids for encoding in encoded]
 
-    def _pieces_by_id(self) -> list[str]:
-        """Returns the vocabulary ordered by id, with "" at unused ids."""
+    def _pieces_by_id(self, parts: dict[str, Any], origin: str) -> list[str]:
+        """Returns the vocabulary ordered by id, with "" at unused ids, after checking the ids."""
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        check_ids(vocabulary, parts, origin)
         pieces = [""] * (max(vocabulary.values(), default=-1) + 1)
         for piece, i in vocabulary.items():
             pieces[i] = piece
@@ -128,8 +137,9 @@ def from_vocabulary(
     Args:
       vocabulary: The contents of the file: one piece per line, the line number is the id.
       origin: Name of the source, such as its path, for error messages.
-      lowercase: Whether text is lower-cased and stripped of accents first. None means yes if no
-        piece has an upper-case letter; names of special tokens, such as [CLS], are not considered.
+      lowercase: Whether text is lower-cased and stripped of accents first. None means yes unless more
+        than 1 % of the pieces with letters have capital letters; names of special tokens, such as
+        [CLS], are not considered.
 
     Returns:
       The tokenizer.
@@ -141,13 +151,15 @@ def from_vocabulary(
       Devlin et al. 2019, "BERT: pre-training of deep bidirectional transformers for language
       understanding", section 3.
     """
-    pieces = [line.rstrip("\r") for line in vocabulary.removesuffix("\n").split("\n")]
+    lines = vocabulary.removeprefix("\ufeff").removesuffix("\n").split("\n")
+    pieces = [line.strip() for line in lines]  # as the authors' code reads them
     if "[UNK]" not in pieces:
         raise InputError(
             f"{origin} is not a BERT vocabulary: there is no [UNK] among its {len(pieces)} lines"
         )
+    note = ""
     if lowercase is None:
-        lowercase = not any(p != p.lower() for p in pieces if p[:1] not in ("[", "<"))
+        lowercase, note = _decide_case(pieces)
     ids = {piece: i for i, piece in enumerate(pieces)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
     tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lowercase)
@@ -155,7 +167,23 @@ def from_vocabulary(
     tokenizer.decoder = tokenizers.decoders.WordPiece()
     names = [name for names in SPECIAL_NAMES.values() for name in names if name in ids]
     tokenizer.add_special_tokens(names)
-    return HuggingFaceTokenizer(tokenizer.to_str(), origin)
+    built = HuggingFaceTokenizer(tokenizer.to_str(), origin)
+    built.note = f"{origin}: {note}" if note else ""
+    return built
+
+
+def _decide_case(pieces: Sequence[str]) -> tuple[bool, str]:
+    """Returns whether a vocabulary is for lower-cased text, and that decision in words.
+
+    A vocabulary of lower-cased text may have single capital letters, such as an added name.
+    """
+    words = [p for p in pieces if p[:1] not in ("[", "<") and p.lower() != p.upper()]
+    capitals = sum(p != p.lower() for p in words)
+    lowercase = capitals <= CASED_SHARE * len(words)
+    found = f"{capitals:,} of {len(words):,} pieces have capital letters"
+    if lowercase:
+        return True, f"{found}, so text is lower-cased; lowercase=False keeps its case"
+    return False, f"{found}, so the case of text is kept; lowercase=True lower-cases it"
 
 
 def _style(parts: dict[str, Any]) -> Any:
@@ -172,10 +200,11 @@ def _style(parts: dict[str, Any]) -> Any:
 
 def _word_piece(piece: str, prefix: str) -> Meaning:
     """Interprets a piece of WordPiece, where `prefix` marks the continuation of a word."""
+    size = len(piece) if piece.isascii() else len(piece.encode("utf-8"))
     if piece.startswith(prefix) and piece != prefix:
-        return Meaning(piece, False, len(piece.removeprefix(prefix).encode("utf-8")))
+        return Meaning(piece, False, size - len(prefix.encode("utf-8")))
     spaced = not (is_mark(piece[:1]) or is_chinese(piece[:1]))
-    return Meaning(piece, True, len(piece.encode("utf-8")) + spaced)
+    return Meaning(piece, True, size + spaced)
 
 
 def _byte_level(piece: str, alphabet: dict[str, int]) -> Meaning:

@@ -25,7 +25,9 @@ def begins_word(text: str) -> bool:
 
 def is_chinese(character: str) -> bool:
     """Returns whether `character` is a Chinese ideograph; an empty string is not."""
-    return bool(character) and any(low <= ord(character) <= high for low, high in CHINESE)
+    if character < "\u3400":  # quick for nearly all
+        return False
+    return any(low <= ord(character) <= high for low, high in CHINESE)
 
 
 def is_mark(character: str) -> bool:
@@ -39,6 +41,8 @@ def ends_sentence(text: str) -> bool:
     That is a text without letters and digits that contains a full stop, an exclamation mark or a
     question mark (ASCII or full-width), possibly beside other marks such as closing quotes.
     """
+    if text[-1:].isalpha():  # quick for nearly all
+        return False
     marks = text.strip()
     return bool(marks) and not any(map(str.isalnum, marks)) and any(m in ".!?。！？" for m in marks)
 

@@ -40,12 +40,16 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(self, model: bytes, origin: str = "the model"):
         self._model = model
+        if not model:
+            raise InputError(f"{origin} is not a sentencepiece model: it is empty")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+            own = range(self._processor.get_piece_size())
+            pieces = [self._processor.id_to_piece(i) for i in own]
         except RuntimeError as error:
             raise InputError(f"{origin} is not a sentencepiece model") from error
-        own = range(self._processor.get_piece_size())
-        pieces = [self._processor.id_to_piece(i) for i in own]
+        except UnicodeDecodeError as error:
+            raise InputError(f"{origin} is damaged: a piece is not UTF-8 ({error})") from error
         self._line_end = self._find_line_end(pieces)
         declared = {
             "pad": self._processor.pad_id(),

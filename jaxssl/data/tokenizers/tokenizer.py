@@ -57,6 +57,8 @@ class Tokenizer(ABC):
     random replacement."""
     fingerprint: str
     """SHA-256, in hexadecimal, of everything that affects the ids."""
+    note: str = ""
+    """What was decided when the tokenizer was made, such as that text is lower-cased; "" for nothing."""
 
     @property
     def vocab_size(self) -> int:

@@ -61,7 +61,11 @@ class Source:
     [
         (Source(), 0.2, "no documents in"),
         (Source("a", "b"), Source(), "no documents in"),
-        (Source("a"), 0.2, "cannot be split"),
+        (
+            Source("a"),
+            0.2,
+            "too short to hold out valid=0.2 of it; set valid to a source of its own",
+        ),
         (Source("a", "b \ud800"), 0.2, r"#1 contains a lone surrogate .*'\\ud800' at character 2"),
     ],
 )
@@ -69,3 +73,9 @@ def test_bad_input_shows_at_once(tmp_path, source, valid, message):
     with pytest.raises(InputError, match=message):
         survey_of(tmp_path, source, valid)
     assert read_survey(tmp_path / "partial") is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"documents": -1}', "\ud800"])
+def test_a_survey_that_cannot_be_read_is_made_anew(tmp_path, content):
+    (tmp_path / "survey.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    assert read_survey(tmp_path) is None

@@ -14,7 +14,6 @@ import pytest
 import jaxssl.data.preparing.folder as folder_module
 import jaxssl.data.preparing.texts as prepare_module
 from jaxssl.data.prepared.manifest import partial_of, read_manifest
-from jaxssl.data.preparing.split import name_hash
 from jaxssl.data.preparing.texts import Prepare, prepare
 from jaxssl.data.preparing.units import write_unit
 from jaxssl.data.progress import TextProgress
@@ -53,7 +52,7 @@ def test_every_token_of_every_document_once(tmp_path):
     manifest = prepare(config, tmp_path / "set", QUIET)
     tokenizer = load_tokenizer(config.tokenizer)
     expected = {document.name: document.text for document in Words().documents()}
-    found = {}
+    found, splits = {}, {}
     for split in ("train", "valid"):
         reader = open_rows(Rows(str(tmp_path / "set"), batch=1), split, seed=0, shuffle=False)
         for row in range(reader.rows):
@@ -64,8 +63,13 @@ def test_every_token_of_every_document_once(tmp_path):
                 elif token != tokenizer.pad:
                     pieces[-1].append(token)
             for name, piece in zip(reader.documents([row]), pieces, strict=True):
-                assert split == ("valid" if name_hash(name) < 0.2 else "train")
+                splits.setdefault(name, set()).add(split)
                 found.setdefault(name, []).extend(piece)
+    assert all(len(of_document) == 1 for of_document in splits.values())
+    share = manifest.total("valid", "tokens") / sum(
+        manifest.total(s, "tokens") for s in manifest.splits
+    )
+    assert share == pytest.approx(0.2, abs=0.02)
     empty = "words 0#7"
     for name, text in expected.items():
         ids = [*tokenizer.encode([text])[0].tolist(), tokenizer.end]
@@ -204,7 +208,7 @@ def test_a_source_of_its_own_for_valid(tmp_path):
     ("changes", "message"),
     [
         ({"source": Words(0)}, "no documents in"),
-        ({"source": Words(1)}, "cannot be split"),
+        ({"source": Words(1), "length": 8}, None),  # a section of it is held out
         ({"valid": Words(0)}, "no documents in"),
         ({"source": Words(60, longest=2), "valid": Words(1)}, None),
     ],
@@ -237,7 +241,7 @@ def test_half_a_character(tmp_path):
 
 
 def test_sources_that_change_while_they_are_read(tmp_path, monkeypatch):
-    readings = iter([20, 21])
+    readings = iter([20, 20, 21])
     monkeypatch.setattr(
         Words,
         "documents",

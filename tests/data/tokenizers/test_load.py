@@ -27,9 +27,33 @@ def test_case_is_inferred_or_said(tmp_path):
     assert (short.pad, short.mask, short.vocab_size) == (3, 6, 7)  # added behind its ids
 
 
+def test_a_single_capital_does_not_make_a_vocabulary_cased(tmp_path):
+    lower = ["[UNK]", "[PAD]", *(f"w{i}" for i in range(200)), "the"]
+    for number, pieces in enumerate((lower, ["\ufeff[UNK]", *lower[1:]], [*lower, "COVID"])):
+        tokenizer = load_tokenizer(write(tmp_path / f"{number}.txt", pieces))
+        assert tokenizer.encode(["The"])[0].tolist() == [202]
+        assert tokenizer.vocab_size == len(pieces) + 3
+        assert "of 20" in tokenizer.note
+        assert "so text is lower-cased; lowercase=False keeps its case" in tokenizer.note
+    names = [f"Name{i}" for i in range(3)]
+    cased = load_tokenizer(write(tmp_path / "cased.txt", [*lower, *names]))
+    assert cased.encode(["The"])[0].tolist() == [0]
+    assert "3 of 204 pieces have capital letters, so the case of text is kept" in cased.note
+    assert load_tokenizer(tmp_path / "0.txt", lowercase=True).note == ""
+
+
+def test_white_space_around_a_piece_is_no_part_of_it(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(b"[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK] \r\nthe\t\r\n")
+    tokenizer = load_tokenizer(path)
+    assert (tokenizer.mask, tokenizer.vocab_size) == (4, 6)
+    assert tokenizer.encode(["the"])[0].tolist() == [5]
+
+
 def test_what_is_no_tokenizer_is_refused(tmp_path):
     for name, content, message in (
         ("a.model", b"text", "not a sentencepiece model"),
+        ("b.model", b"", "not a sentencepiece model: it is empty"),
         ("a.json", b"{", "not a valid tokenizer.json"),
         ("b.json", b"[]", "not a valid tokenizer.json"),
         ("a.txt", b"words\n", "not a BERT vocabulary"),
@@ -53,9 +77,16 @@ def test_a_saved_folder_is_opened_and_checked(tmp_path):
     saved = json.loads((tmp_path / "saved" / "jaxssl.json").read_text())
     assert saved == {"kind": tokenizer.kind, "fingerprint": tokenizer.fingerprint}
     assert load_tokenizer(tmp_path / "saved").fingerprint == tokenizer.fingerprint
-    (tmp_path / "saved" / "jaxssl.json").write_text('{"fingerprint": "0"}')
-    with pytest.raises(InputError, match="was changed after it was saved"):
-        load_tokenizer(tmp_path / "saved")
+    for text, message in (
+        ('{"fingerprint": "0"}', "was changed after it was saved"),
+        ('{"fingerprint": 0}', "jaxssl.json: fingerprint is 0"),
+        ("{}", "jaxssl.json"),
+        ("[]", "jaxssl.json"),
+        ("{", "jaxssl.json cannot be read"),
+    ):
+        (tmp_path / "saved" / "jaxssl.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_tokenizer(tmp_path / "saved")
 
 
 def test_a_folder_of_an_object_store(tmp_path):

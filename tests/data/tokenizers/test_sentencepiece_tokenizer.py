@@ -11,6 +11,7 @@ from jaxssl.data.sources.standard_library import topics
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece, train_sentencepiece
+from jaxssl.data.tokenizers.trial import check_tokenizer
 from jaxssl.errors import InputError
 from tests.data.words import bytes_of, check_face, words_of
 
@@ -102,3 +103,22 @@ def test_a_model_of_others_keeps_its_ids_and_gets_what_it_lacks():
     text = "one\ntwo  three"
     assert tokenizer.encode([text])[0].tolist() == processor.encode(text)
     assert tokenizer.decode(tokenizer.encode([text])[0]) == "one two three"
+
+
+def test_any_damage_is_refused_in_one_line_or_works(tokenizer):
+    refusals = []
+    for seed in range(200):
+        chance, data = random.Random(seed), bytearray(tokenizer._model)
+        for _ in range(chance.choice([1, 1, 2, 5])):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            damaged = SentencePieceTokenizer(bytes(data))
+        except InputError as error:
+            refusals.append(str(error))
+            continue
+        special = {damaged.pad, damaged.unknown, damaged.begin, damaged.end, damaged.mask}
+        assert len(special) == 5
+        assert max(special) < damaged.vocab_size
+        check_tokenizer(damaged)
+    assert refusals
+    assert all("\n" not in message for message in refusals)

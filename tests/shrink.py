@@ -23,7 +23,7 @@ from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.objectives import ImageText
 from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.config import Pretraining, load_config
-from tests.data.tiny_corpus import Words, write_vocabulary
+from tests.data.tiny_corpus import Side, Words, write_vocabulary
 from tests.tiny import tiny_images
 
 LENGTH = 32
@@ -56,7 +56,8 @@ def prepare_words(folder: Path, **vocabulary: int) -> str:
     """A prepared set of random words, of 32 tokens a row."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = write_vocabulary(folder, **vocabulary)
-    config = Prepare(Words(count=80), length=LENGTH, tokenizer=tokenizer, valid=0.2, workers=1)
+    train, valid = (Side(Words(count=80), held_out) for held_out in (False, True))
+    config = Prepare(train, length=LENGTH, tokenizer=tokenizer, valid=valid, workers=1)
     prepare(config, folder / "rows")
     return str(folder / "rows")
 

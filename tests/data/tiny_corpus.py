@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import jaxssl
+from jaxssl.data.preparing.split import name_hash
 from jaxssl.data.sources.texts import Document, Skipped
 
 WORDS = tuple(f"{a}{b}{c}" for a in "bdklm" for b in "aeiou" for c in "nrst")  # 100 of them
@@ -31,6 +32,19 @@ class Words:
             words = random.choice(WORDS, random.integers(1, self.longest))
             text = " " if number == 7 else " ".join(words)
             yield Document(f"words {self.seed}#{number}", text)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The documents of random words on one side of a draw by name, a fifth of them held out."""
+
+    words: Words
+    held_out: bool
+
+    def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        for document in self.words.documents():
+            if (name_hash(document.name) < 0.2) == self.held_out:
+                yield document
 
 
 def write_vocabulary(folder: Path, words: int = len(WORDS)) -> str:

@@ -54,6 +54,18 @@ def kill_after(seconds, arguments):
         return False
 
 
+def is_gone(group):
+    """Whether all processes of a process group have ended within five seconds."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    os.killpg(group, signal.SIGKILL)
+    return False
+
+
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(tmp_path, kills):
     text = write_text(tmp_path / "text.txt", count=3_000)
@@ -100,6 +112,34 @@ def test_workers_end_with_their_parent(tmp_path):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     pytest.fail("a worker is still there")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("between", [0.01, 0.05, 0.1])
+def test_a_second_interrupt_does_not_hang(tmp_path, between):
+    """Ctrl-C twice, while workers are started and while they work: the command and its workers end."""
+    text = write_text(tmp_path / "text.txt", count=6_000)
+    for number in range(4):
+        process = subprocess.Popen(
+            command(text, tmp_path / "set"),
+            start_new_session=True,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "set.partial" / "units").is_dir() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.15 * number)
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(between)
+        try:
+            assert process.wait(timeout=20) != 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        assert is_gone(process.pid)
 
 
 @pytest.mark.slow

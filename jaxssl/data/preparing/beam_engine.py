@@ -9,7 +9,7 @@ must share the folder; the elements of the pipeline are only paths in it.
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from jaxssl.data.prepared.manifest import Shard
@@ -20,7 +20,7 @@ from jaxssl.errors import InputError
 
 def write_units_with_beam(
     units: Iterable[Unit], job: Job, options: str
-) -> Iterator[tuple[Unit, Shard]]:
+) -> Generator[tuple[Unit, Shard], None, None]:
     """Writes all units by one pipeline.
 
     Args:

@@ -10,7 +10,7 @@ A killed run can be continued: finished steps and shards are reused. The shards 
 tokenizer and the configuration, and on nothing else.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from jaxssl.data.preparing.held_out import check_share_to_hold_out
 from jaxssl.data.preparing.remarks import remarks_on
 from jaxssl.data.preparing.survey import Survey, divide, read_survey, survey_sources
 from jaxssl.data.preparing.units import Job, Unit, cut_units, finished_unit, row_dtype
-from jaxssl.data.preparing.workers import write_units
+from jaxssl.data.preparing.workers import Results, write_units
 from jaxssl.data.preparing.writing import finish_set, write_shards
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.texts import Source
@@ -144,7 +144,7 @@ def _write_units(
         length=config.length,
     )
 
-    def write(units: Iterable[Unit]) -> Iterator[tuple[Unit, Shard]]:
+    def write(units: Iterable[Unit]) -> Results:
         if config.engine == "beam":
             return write_units_with_beam(units, job, config.beam_options)
         return write_units(units, job, config.workers)

@@ -11,14 +11,18 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
 from typing import Any, Protocol
 
 from jaxssl.data.preparing.units import Unit
 from jaxssl.errors import InputError
+
+Results = Generator[tuple[Unit, Any], None, None]
 
 
 class Job(Protocol):
@@ -29,7 +33,7 @@ class Job(Protocol):
         ...
 
 
-def write_units(units: Iterable[Unit], job: Job, workers: int | None) -> Iterator[tuple[Unit, Any]]:
+def write_units(units: Iterable[Unit], job: Job, workers: int | None) -> Results:
     """Writes all units in parallel.
 
     Args:
@@ -54,7 +58,7 @@ def write_units(units: Iterable[Unit], job: Job, workers: int | None) -> Iterato
     pending: dict[Future[Any], Unit] = {}
     with _pool(workers) as pool:
         for unit in chain(head, units):
-            with _without_main():
+            with _without_interrupts(), _without_main():
                 future = pool.submit(job.write, unit)
             pending[future] = unit._replace(documents=[])
             if len(pending) >= 2 * workers:
@@ -77,34 +81,63 @@ def _finished(pending: dict[Future[Any], Unit]) -> Iterator[tuple[Unit, Any]]:
 
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of spawned processes; the error for a killed worker says what to do."""
+    """A pool of spawned processes; the error for a killed worker says what to do.
+
+    If the block ends by an exception, such as that of Ctrl-C, the workers are ended at once: by closing a
+    pipe that each of them watches. This also ends one that is just being started, which the pool does not
+    know yet and would wait for without end.
+    """
+    context = multiprocessing.get_context("spawn")
+    watched, held = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        workers, mp_context=context, initializer=_start_worker, initargs=(watched,)
     )
+    is_done = False
     try:
         yield pool
+        is_done = True
     except BrokenProcessPool as error:
         raise InputError(
             "a worker was killed, most likely because memory ran out; set workers, or "
             "shard_characters (text) or shard_bytes (images), to less, and run it again"
         ) from error
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        with _without_interrupts():
+            if not is_done:
+                held.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+            held.close()
+            watched.close()
 
 
-def _start_worker() -> None:
-    """Sets up a worker: it ends with its parent, ignores Ctrl-C, and encodes in one thread."""
+def _start_worker(watched: Connection) -> None:
+    """Sets up a worker: it ends with its parent or pool, ignores Ctrl-C, and encodes in one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
+
+
+def _end_with(watched: Connection) -> None:
+    """Ends this process when its parent ends, even if it was killed, or when the pipe is closed."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    """Ends this process when its parent ends."""
-    parent.join()  # also returns when the parent was killed
+    wait_for([watched] if parent is None else [watched, parent.sentinel])
     os._exit(1)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Delays Ctrl-C until the block has ended. Only the main thread is ever interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    met: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: met.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if met:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """How the shards of a set are written and the set is finished; the same for rows of text and images."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ def write_shards(
     report: TextProgress,
     *,
     find: Callable[[Unit], AnyShard | None],
-    write: Callable[[Iterable[Unit]], Iterable[tuple[Unit, AnyShard]]],
+    write: Callable[[Iterable[Unit]], Generator[tuple[Unit, AnyShard], None, None]],
     count: Callable[[AnyShard], dict[str, int]],
 ) -> dict[str, tuple[AnyShard, ...]]:
     """Writes the units that an earlier run has not finished, and returns the shards of all units.
@@ -47,8 +48,10 @@ def write_shards(
             else:
                 yield unit
 
-    for unit, shard in write(unfinished()):
-        add(unit, shard, reused=False)
+    written = write(unfinished())
+    with contextlib.closing(written):  # ends its processes at once if this loop is interrupted
+        for unit, shard in written:
+            add(unit, shard, reused=False)
     return {
         split: tuple(found[key] for key in sorted(found) if key[0] == split)
         for split in ("train", "valid")

@@ -1,11 +1,14 @@
 """Workers: every unit once from any number of processes, and errors of a worker reach the caller."""
 
+import multiprocessing
 import os
 import signal
+import time
 from dataclasses import dataclass
 
 import pytest
 
+from jaxssl.data.preparing import workers as workers_module
 from jaxssl.data.preparing.units import Unit
 from jaxssl.data.preparing.workers import usable_cores, write_units
 from jaxssl.errors import InputError
@@ -21,6 +24,13 @@ class Add:
         if "kill" in unit.documents:
             os.kill(os.getpid(), signal.SIGKILL)
         return sum(unit.documents), os.getpid()
+
+
+class Sleep:
+    """Takes no time for the first unit, and a minute for the others."""
+
+    def write(self, unit):
+        time.sleep(60 if unit.number else 0)
 
 
 def units(count):
@@ -60,3 +70,30 @@ def test_errors_of_workers():
 
 def test_cores():
     assert 1 <= usable_cores() <= os.cpu_count()
+
+
+def test_an_interrupt_waits_for_the_end_of_the_block():
+    reached = []
+
+    def interrupted():
+        with workers_module._without_interrupts():
+            for _ in range(3):
+                signal.raise_signal(signal.SIGINT)
+                reached.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(reached) == 3
+    with pytest.raises(KeyboardInterrupt):  # as before
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_workers_end_where_their_results_are_given_up():
+    """In the middle of long work, which is not waited for."""
+    written = write_units(units(4), Sleep(), 2)
+    began = time.monotonic()
+    next(written)
+    written.close()
+    assert time.monotonic() - began < 30
+    assert not multiprocessing.active_children()

@@ -3,7 +3,7 @@
     views.png            held-out images, and a few random views of each
     reconstructions.png  images, the visible part that the network reads, and its reconstruction
     colourings.png       images, their lightness, and the colours predicted from it
-    neighbours.png       images, and the held-out images with the most similar features
+    neighbours.png       images, and the held-out images with the most similar features; each with its class
 
 Glossary of shapes:
 
@@ -11,6 +11,7 @@ Glossary of shapes:
     height, width, channels    of an image; channels are red, green and blue, or grey
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation, example_keys, fold, lab_to_rgb, rgb_to_lab
-from jaxssl.data.images import IMAGES, ImageReader
+from jaxssl.data.images import IMAGES, LABELS, ImageReader
+from jaxssl.data.prepared.image_manifest import NO_LABEL
 from jaxssl.models.layers.patches import join_patches, split_patches
 from jaxssl.objectives import Colorization, ImageAutoencoder, MaskedAutoencoder
 from jaxssl.objectives.batches.keyed_images import random_order
@@ -39,9 +41,11 @@ SEARCHED = 1024  # held-out images among which neighbours are searched
 NEIGHBOURS = 5  # neighbours of each image
 GREY = 0.5  # value of hidden pixels
 GAP = 2  # white pixels between images
+LONGEST_NAME = 14  # characters of a class name that fit into an image of 96 pixels
 
 Row = Float[np.ndarray, "images height width channels"]  # values from 0 to 1
 Rows = dict[str, Row]  # the rows of a picture, from top to bottom, by their names
+Names = dict[str, list[str]]  # the name of the class of each image, row by row; "" for none
 
 
 def draw_pictures(
@@ -59,7 +63,7 @@ def draw_pictures(
     Returns:
       The files that were written.
     """
-    pixels = held_out.batch(0)[IMAGES][:SHOWN]
+    pixels = held_out.batch(0)[IMAGES][: min(SHOWN, held_out.rows)]
     pictures = {"views": view_rows(objective, pixels)}
     if isinstance(objective, MaskedAutoencoder):
         pictures["reconstructions"] = masked_rows(objective, model, pixels)
@@ -67,9 +71,11 @@ def draw_pictures(
         pictures["reconstructions"] = autoencoder_rows(objective, model, carried, pixels)
     if isinstance(objective, Colorization):
         pictures["colourings"] = colour_rows(objective, model, carried, pixels)
+    paths = [draw_rows(rows, run / f"{name}.png") for name, rows in pictures.items() if rows]
     if has_image_encoder(model):
-        pictures["neighbours"] = neighbour_rows(objective, model, carried, held_out)
-    return [draw_rows(rows, run / f"{name}.png") for name, rows in pictures.items() if rows]
+        rows, names = neighbour_rows(objective, model, carried, held_out)
+        paths.append(draw_rows(rows, run / "neighbours.png", names))
+    return paths
 
 
 def view_rows(objective: Any, pixels: np.ndarray) -> Rows:
@@ -187,7 +193,9 @@ def colour_rows(objective: Colorization, model: Any, carried: Any, pixels: np.nd
     return _displayable(names, colour(model, carried, jnp.asarray(pixels)), objective.views)
 
 
-def neighbour_rows(objective: Any, model: Any, carried: Any, held_out: ImageReader) -> Rows:
+def neighbour_rows(
+    objective: Any, model: Any, carried: Any, held_out: ImageReader
+) -> tuple[Rows, Names]:
     """Finds the held-out images with the most similar features, by cosine similarity.
 
     Args:
@@ -197,15 +205,19 @@ def neighbour_rows(objective: Any, model: Any, carried: Any, held_out: ImageRead
       held_out: Reader of held-out images; the first ones of them are shown.
 
     Returns:
-      Rows "image", "nearest 1", "nearest 2", …
+      Rows "image", "nearest 1", "nearest 2", …, and the names of the classes of their images, as far as the
+      images have labels.
     """
-    parts, count = [], 0
-    for number in range(held_out.batches):
-        parts.append(held_out.batch(number)[IMAGES])
-        count += len(parts[-1])
-        if count >= SEARCHED:
-            break
-    pixels = np.concatenate(parts)[: min(SEARCHED, held_out.rows)]
+    count = min(SEARCHED, held_out.rows)
+    batches = [
+        held_out.batch(number)
+        for number in range(min(held_out.batches, -(-count // held_out.spec.batch)))
+    ]
+    pixels = np.concatenate([batch[IMAGES] for batch in batches])[:count]
+    classes = [""] * len(pixels)
+    if held_out.spec.labels:
+        labels = np.concatenate([batch[LABELS] for batch in batches])[:count]
+        classes = ["" if own == NO_LABEL else held_out.spec.labels[own] for own in labels]
     features = embedder_of(objective, model, carried)(pixels)
     most = min(NEIGHBOURS + 1, len(pixels))
     found = nearest(features, features[:SHOWN], most)
@@ -213,10 +225,11 @@ def neighbour_rows(objective: Any, model: Any, carried: Any, held_out: ImageRead
         row[row != number][: most - 1] for number, row in enumerate(found)
     ]  # less the image itself
     images = pixels / np.float32(255)
-    rows = {"image": images[: len(found)]}
+    ids = {"image": list(range(len(found)))}
     for rank in range(most - 1):
-        rows[f"nearest {rank + 1}"] = images[[row[rank] for row in others]]
-    return rows
+        ids[f"nearest {rank + 1}"] = [row[rank] for row in others]
+    rows = {name: images[row] for name, row in ids.items()}
+    return rows, {name: [classes[i] for i in row] for name, row in ids.items()}
 
 
 def displayable(images: Array | np.ndarray, views: Augmentation) -> Row:
@@ -236,13 +249,14 @@ def _displayable(names: tuple[str, ...], images: tuple[Array, ...], views: Augme
     return {name: displayable(row, views) for name, row in zip(names, images, strict=True)}
 
 
-def draw_rows(rows: Rows, path: Path) -> Path:
+def draw_rows(rows: Rows, path: Path, names: Names | None = None) -> Path:
     """Writes a picture with one row of images below the other, each with its name.
 
     Args:
       rows: Rows by name, each `[images, height, width, channels]` with values from 0 to 1. The size of the
         images may differ between rows; all have the same scale, the largest 96 pixels or more.
       path: PNG file to write.
+      names: Names that are written on the images, by row; None for no names.
 
     Returns:
       The path.
@@ -262,9 +276,24 @@ def draw_rows(rows: Rows, path: Path) -> Path:
     axes.set(xticks=[], yticks=middles, yticklabels=list(rows))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    figure.savefig(path, dpi=100, bbox_inches="tight")
+    for position, row in enumerate(rows):
+        bottom = position * (height + GAP) + height
+        for number, name in enumerate((names or {}).get(row, [])):
+            if name:
+                _write_name(axes, number * (width + GAP), bottom, name)
+    with warnings.catch_warnings():  # a name in a script that the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure.savefig(path, dpi=100, bbox_inches="tight")
     pyplot.close(figure)
     return path
+
+
+def _write_name(axes: Any, left: float, bottom: float, name: str) -> None:
+    """Writes a name, in white on a dark box, into the lower left corner of an image."""
+    shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    box = {"facecolor": "black", "alpha": 0.5, "pad": 0.5, "linewidth": 0}
+    style = {"fontsize": 7, "color": "white", "parse_math": False, "bbox": box}
+    axes.text(left, bottom, shown, va="bottom", **style)
 
 
 def _line(row: Row, height: int, width: int) -> Float[np.ndarray, "height width 3"]:

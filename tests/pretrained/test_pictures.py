@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxssl.augment import Augmentation
-from jaxssl.data.images import IMAGES, Images
+from jaxssl.data.images import IMAGES, LABELS, Images
 from jaxssl.models.recipes import vit
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
@@ -82,6 +82,12 @@ def test_rows_of_the_others_and_their_sheet(tmp_path):
     grey = rows["lightness"]
     np.testing.assert_allclose(grey[..., 0], grey[..., 2], atol=1e-3)
     path = draw_rows({**rows, "small": PIXELS[:, :8, :8] / np.float32(255)}, tmp_path / "a.png")
+    names = {"coloured": ["$a", "鸟", "a name of many words"], "small": ["", "", "b"]}
+    named = draw_rows(rows, tmp_path / "b.png", names)
+    bare = draw_rows(rows, tmp_path / "c.png")
+    with Image.open(named) as sheet, Image.open(bare) as same:
+        assert sheet.size == same.size
+        assert sheet.tobytes() != same.tobytes()
     with Image.open(path) as sheet:
         assert sheet.width > 3 * 96
         assert sheet.height > 4 * 96
@@ -100,12 +106,15 @@ def test_neighbours_are_the_other_images_with_the_nearest_features(held_out, mon
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
     monkeypatch.setattr(pictures, "embedder_of", lambda *_: angles)
-    rows = neighbour_rows(None, None, None, held_out)
+    rows, names = neighbour_rows(None, None, None, held_out)
     assert list(rows) == ["image"] + [f"nearest {rank}" for rank in range(1, 6)]
     first = {name: row[:, 0, 0, 0] for name, row in rows.items()}
     every = np.concatenate([held_out.batch(i)[IMAGES][:, 0, 0, 0] for i in range(held_out.batches)])
     every = every[: held_out.rows] / 255
     assert len(first["image"]) == min(10, held_out.rows)
+    own_classes = [held_out.spec.labels[label] for label in held_out.batch(0)[LABELS]]
+    assert names["image"][: len(own_classes)] == own_classes[:10]
+    assert set(names["nearest 1"]) <= set(held_out.spec.labels)
     for number, own in enumerate(first["image"]):
         others = np.sort(np.abs(np.delete(every, number) - own))[:5]
         found = [abs(first[f"nearest {rank}"][number] - own) for rank in range(1, 6)]
@@ -114,7 +123,9 @@ def test_neighbours_are_the_other_images_with_the_nearest_features(held_out, mon
 
 def test_pictures_of_an_objective(held_out, tmp_path, monkeypatch):
     """Neighbours belong to every encoder of images, reconstructions to autoencoders alone."""
-    monkeypatch.setattr(pictures, "neighbour_rows", lambda *_: {"image": PIXELS / np.float32(255)})
+    monkeypatch.setattr(
+        pictures, "neighbour_rows", lambda *_: ({"image": PIXELS / np.float32(255)}, {})
+    )
     objective = Rotation(ENCODER, views=STILL)
     model = jax.jit(lambda key: objective.init(key, SPEC))(jax.random.key(0))
     paths = draw_pictures(tmp_path, objective, model, objective.init_state(model), held_out)

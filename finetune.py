@@ -50,8 +50,8 @@ def run_seeds(config: Finetuning) -> dict[str, Any]:
     pretrained = load_pretrained(config.task.checkpoint, sharding=replicated(mesh))
     network = config.task.network(pretrained.objective.finetuning_config(pretrained.model))
     data = open_labelled(config.data, pretrained.tokenizer, network.max_length)
-    begin_run(config, data, network, pretrained)
     setup = Setup.of(config, data, network, pretrained.tokenizer, mesh)  # compiled once
+    begin_run(config, data, network, pretrained)  # writes, so all checks come before
     announce(setup, pretrained)
 
     results = []

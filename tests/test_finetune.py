@@ -308,6 +308,7 @@ def test_bad_input(checkpoint, tmp_path, name, monkeypatch):
         finetune.run(finetune.read_config(Finetuning, "", arguments))
     assert message in str(told.value)
     assert "\n" not in str(told.value)
+    assert not config.folder.exists()  # nothing is written before all is accepted
 
 
 def test_a_checkpoint_that_does_not_fit(checkpoint, tmp_path):

@@ -8,12 +8,13 @@ from pathlib import Path
 from jaxssl.errors import InputError
 
 
-def check_output_file(path: str | Path, flag: str) -> Path:
+def check_output_file(path: str | Path, flag: str, *, make_folder: bool = False) -> Path:
     """Checks that a file can be written, before the work begins whose result it will hold.
 
     Args:
       path: The file. An older file of this name may exist.
       flag: Name of the flag in error messages, such as "--into".
+      make_folder: Whether the folder is made where it is missing.
 
     Returns:
       The path; where it is a symbolic link, the path of its target.
@@ -26,6 +27,9 @@ def check_output_file(path: str | Path, flag: str) -> Path:
     if not str(path) or target.is_dir():
         raise InputError(f"{flag} {str(path)!r} is a folder; name a file in it")
     target = target.resolve()
+    if make_folder:
+        with contextlib.suppress(OSError):  # a folder that cannot be made is still missing below
+            target.parent.mkdir(parents=True, exist_ok=True)
     if not target.parent.is_dir():
         raise InputError(
             f"{flag} {path}: there is no folder {target.parent}; make it, or choose another file"

@@ -14,7 +14,6 @@ install 'jaxssl[cuda]'), but no TPU or GPU. Without the package the plan has onl
 """
 
 import argparse
-from pathlib import Path
 
 import jax
 
@@ -22,6 +21,7 @@ from jaxssl.data.stores.json_files import write_json
 from jaxssl.planning.page import as_json, as_text
 from jaxssl.planning.plan import Plan, largest_microbatch, make_plan
 from jaxssl.planning.targets import EXAMPLES, known_targets, read_target
+from jaxssl.tools.output_files import check_output_file
 from jaxssl.tools.prepare_images import size_of
 from jaxssl.tools.shipped import recipe_file
 from jaxssl.training.config import Pretraining, read_config
@@ -84,6 +84,11 @@ def run(options: argparse.Namespace) -> Plan:
     Raises:
       InputError: The settings cannot work on these devices.
     """
+    json_file = (
+        check_output_file(options.json, "--json", make_folder=True) if options.json else None
+    )
+    if options.trace:
+        check_output_file(options.trace, "--trace", make_folder=True)
     jax.config.update("jax_platforms", "cpu")  # takes no accelerator, even if there is one
     recipe = str(recipe_file(options.config))
     config = read_config(Pretraining, __doc__ or "", ["--config", recipe, *options.config_flags])
@@ -95,8 +100,6 @@ def run(options: argparse.Namespace) -> Plan:
         print(f"the fewest microbatches that fit: {config.microbatches}")
     plan = make_plan(config, target, **rows, trace=options.trace)
     print(as_text(plan, options.config))
-    if options.json:
-        path = Path(options.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, as_json(plan, options.config))
+    if json_file is not None:
+        write_json(json_file, as_json(plan, options.config))
     return plan

@@ -34,6 +34,15 @@ def test_files_that_cannot_be_written(tmp_path, name, message):
         check_output_file("", "--into")
 
 
+def test_a_folder_may_be_made(tmp_path):
+    path = tmp_path / "a" / "b" / "v"
+    assert check_output_file(path, "--json", make_folder=True) == path
+    assert path.parent.is_dir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="there is no folder"):
+        check_output_file(tmp_path / "file" / "v", "--json", make_folder=True)
+
+
 def test_a_read_only_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)  # for root, chmod forbids nothing
     with pytest.raises(InputError, match="is read-only; choose another folder"):

@@ -136,9 +136,16 @@ def test_learns_a_word_from_scratch_with_several_seeds(checkpoint, tmp_path, cap
     assert written["labels"] == ["no", "yes"]
 
 
-def test_the_best_checkpoint_is_scored_and_its_predictions_written(checkpoint, tmp_path):
+def test_the_best_checkpoint_is_scored_and_its_predictions_written(checkpoint, tmp_path, capsys):
     config = small(checkpoint, tmp_path, steps=12, metric="loss")
-    result = finetune.run(config)["seeds"][0]
+    with (tmp_path / "train.tsv").open("a", encoding="utf-8") as file:
+        file.write(f"{WORDS[0]}\tNA\n")
+    summary = finetune.run(config)
+    result, printed = summary["seeds"][0], capsys.readouterr().out
+    assert "left out: 1 with the label NA (first: " in printed
+    assert "always no is right in 50.0% of dev; f1 is that of yes" in printed
+    assert "f1 of yes 0." in printed or "f1 of yes 1." in printed
+    assert summary["positive"] == "yes"
     folder = config.folder / "seed-0"
     told = {record["step"]: record["loss"] for record in read_metrics(folder, "valid")}
     assert result["best_step"] == min(told, key=lambda step: told[step])

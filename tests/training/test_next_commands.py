@@ -11,6 +11,7 @@ from jaxssl.data.images import Images
 from jaxssl.errors import InputError
 from jaxssl.finetuning.setup import Finetuning
 from jaxssl.pretrained.images import has_image_encoder
+from jaxssl.tasks.classify import Classify
 from jaxssl.tools.main import make_parser
 from jaxssl.tools.shipped import recipe_file
 from jaxssl.training.config import Pretraining, load_config, read_config
@@ -88,9 +89,13 @@ def test_every_objective_proposes_what_its_model_can_do(name):
             case "probe":
                 assert options.folder == "runs/my run"
                 assert has_image_encoder(model)
+                with pytest.raises(InputError, match="needs a network that reads texts"):
+                    Classify().network(objective.finetuning_config(model))
             case other:
                 assert other == "words"
                 assert hasattr(model, "words")
+                with pytest.raises(InputError, match="no network for finetuning"):
+                    objective.finetuning_config(model)
 
 
 def test_images_without_labels_are_probed_on_a_set_that_has_them():

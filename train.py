@@ -14,7 +14,7 @@ import jax
 
 from jaxssl.exit_codes import ExitCode
 from jaxssl.runs.checkpoint import Checkpoints, identity, write_run
-from jaxssl.runs.hosts import check_hosts_agree, print_once
+from jaxssl.runs.hosts import check_hosts_agree, print_once, together
 from jaxssl.runs.mirror import mirrored
 from jaxssl.runs.signals import StopRequest
 from jaxssl.runs.supervisor import end_with_supervisor, is_supervisor, supervise
@@ -45,10 +45,13 @@ def run(config: Pretraining) -> bool:
 
 def train(config: Pretraining, watch: Watch) -> bool:
     """Trains from the state that was saved last, or a new one, to the last checkpoint, or until a signal."""
-    mesh = config.mesh.make()
-    mine = rows_of_hosts(mesh, config.data.batch)[jax.process_index()]
-    rows = config.data.open("train", seed=config.seed, parts=mine)
-    held_out = config.data.open("valid", seed=config.seed, shuffle=False, sampled=True, parts=mine)
+    with together():
+        mesh = config.mesh.make()
+        mine = rows_of_hosts(mesh, config.data.batch)[jax.process_index()]
+        rows = config.data.open("train", seed=config.seed, parts=mine)
+        held_out = config.data.open(
+            "valid", seed=config.seed, shuffle=False, sampled=True, parts=mine
+        )
     objective, optimizer = config.objective, config.optimizer.make(config.steps)
 
     wanted = abstract_state(config, optimizer, rows.spec, mesh)

@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class HostIsGone(Exception):
+    """Another host of the run is not there; a command line prints it as one line and exits with code 75."""
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error and, one after another, what it was raised from."""
     seen: list[BaseException] = []

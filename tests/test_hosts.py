@@ -226,6 +226,39 @@ def test_hosts_that_run_different_things_are_told_which(recipe, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_killed_host_0_is_named_as_well(recipe, tmp_path):
+    """It holds JAX's service, without which JAX would end the other with a C++ stack."""
+    flags = ("--steps", "100000", "--mesh.fsdp", "1", "--hosts.dead-after", "3")
+    processes = start(recipe, tmp_path / "run", 2, 1, *flags)
+    wait_for_steps(tmp_path / "run", 3)
+    processes[0][0].kill()
+    ((_, error),) = finish(processes[1:], ExitCode.HOST_IS_GONE)
+    assert error.strip().splitlines()[-1].startswith("error: host 0 (")
+    assert "Check failure" not in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "variables", "line"),
+    [
+        (((), ("--data.path", "nowhere")), ({}, {}), "host 1: nowhere"),
+        (((), ()), ({}, {"JAX_ENABLE_X64": "1"}), "JAX_ENABLE_X64 is True on host 1"),
+        (
+            ((), ()),
+            ({}, {"JAX_DEFAULT_PRNG_IMPL": "rbg"}),
+            "JAX_DEFAULT_PRNG_IMPL is rbg on host 1",
+        ),
+    ],
+)
+def test_a_host_that_cannot_begin_is_named_on_host_0(recipe, tmp_path, own, variables, line):
+    flags = ("--mesh.fsdp", "1")
+    processes = start(recipe, tmp_path / "run", 2, 1, *flags, own=own, variables=variables)
+    (_, error), (_, other) = finish(processes, ExitCode.WRONG_INPUT)
+    assert f"error: {line}" in error
+    assert "Traceback" not in error + other
+
+
+@pytest.mark.slow
 def test_hosts_on_an_object_store(bucket, recipe, tmp_path):
     """The first of two hosts copies what both have written; refused where they share no folder."""
     url = f"{bucket}/runs/x"

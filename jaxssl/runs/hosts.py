@@ -3,16 +3,22 @@
 A host is one process of a run on several machines (or a test's process on one machine).
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
 import numpy as np
+from jax._src.clusters import ClusterEnv
 from jax.experimental import multihost_utils
 
+import jaxssl
 from jaxssl.errors import InputError
+from jaxssl.runs.relay import relay_to
+from jaxssl.runs.roll_call import Present, call_the_roll
 
 # All variables of a line are set in every process of a cluster's job; JAX reads the addresses itself.
 CLUSTERS = {
@@ -25,6 +31,21 @@ SIZES = {
     "Slurm": "SLURM_NTASKS",
     "Open MPI": "OMPI_COMM_WORLD_SIZE",
 }  # number of processes of the job
+FLAGS = (
+    "jax_enable_x64",
+    "jax_threefry_partitionable",
+    "jax_default_prng_impl",
+    "jax_enable_custom_prng",
+    "jax_random_seed_offset",
+    "jax_default_matmul_precision",
+    "jax_numpy_dtype_promotion",
+    "jax_use_shardy_partitioner",
+)
+WAIT_FOR_THE_LAST = (
+    86_400  # seconds at the end of a run, e.g. for host 0, which copies it to a store
+)
+SLOW_HEARTBEAT = 100  # seconds, JAX's own default; a machine may be that busy
+LONGEST = 1000  # bytes of an error that a host tells the others
 
 
 @dataclass(frozen=True)
@@ -57,8 +78,13 @@ class Hosts:
                 f"hosts.count={self.count} and hosts.index={self.index} need hosts.coordinator; set it "
                 "to ADDRESS:PORT of host 0"
             )
-        if self.coordinator and ":" not in self.coordinator:
-            raise InputError(f"hosts.coordinator={self.coordinator!r} must be ADDRESS:PORT")
+        if self.coordinator:
+            address, _, port = self.coordinator.rpartition(":")
+            if not address or not port.isdecimal() or not 0 < int(port) < 2**16:
+                raise InputError(
+                    f"hosts.coordinator={self.coordinator!r} must be ADDRESS:PORT, with a port from 1 to "
+                    f"{2**16 - 1}"
+                )
         if self.dead_after < 1 or self.stuck_after < 0 or self.wait < 1:
             raise InputError(
                 f"hosts.dead_after={self.dead_after:g} and hosts.wait={self.wait} must be at least 1 s, "
@@ -69,18 +95,51 @@ class Hosts:
         """Connects this process to the other hosts, or does nothing if there is only one.
 
         It must run before any other call of JAX. Waits up to `wait` seconds for the other hosts.
+
+        Raises:
+          InputError: The hosts differ, two have one index, or the port is taken.
+          HostIsGone: A host has not come in time.
         """
-        if jax.distributed.is_initialized():
+        if jax.distributed.is_initialized() or not (self.coordinator or cluster()):
             return
-        # `Watch` names the dead host. JAX's own heartbeat, which only aborts, gets a longer limit.
-        if self.coordinator or cluster() is not None:
-            jax.distributed.initialize(
-                self.coordinator or None,
-                self.count or None,
-                None if self.index < 0 else self.index,
-                initialization_timeout=self.wait,
-                heartbeat_timeout_seconds=int(2 * self.dead_after) + 1,
+        coordinator, count, index = self._address()
+        call_the_roll(coordinator, Present(index, count, what_jax_computes_with()), self.wait)
+        jax.distributed.initialize(
+            relay_to(coordinator),
+            count,
+            index,
+            coordinator_bind_address=f"[::]:{coordinator.rpartition(':')[2]}",
+            initialization_timeout=self.wait,
+            # `Watch` names the dead host. JAX's own heartbeat, which only aborts, gets a longer limit.
+            heartbeat_timeout_seconds=int(max(4 * self.dead_after, SLOW_HEARTBEAT)),
+            shutdown_timeout_seconds=WAIT_FOR_THE_LAST,
+        )
+
+    def _address(self) -> tuple[str, int, int]:
+        """Returns the address of host 0, the number of hosts and that of this one."""
+        if self.coordinator:
+            return self.coordinator, self.count, self.index
+        coordinator, count, index, _ = ClusterEnv.auto_detect_unset_distributed_params(
+            None, None, None, None, None, self.wait
+        )
+        if coordinator is None or count is None or index is None:
+            raise InputError(
+                f"JAX has not found the other hosts of {cluster()}; set hosts.coordinator, hosts.count and "
+                "hosts.index"
             )
+        return coordinator, count, index
+
+
+def what_jax_computes_with() -> dict[str, str]:
+    """Returns versions and flags of JAX that must be equal on all hosts, by name.
+
+    Hosts with other flags compile other programs, which wait for each other forever.
+    """
+    flags = {name.upper(): str(jax.config.values.get(name)) for name in FLAGS}
+    return {
+        "the version of jaxssl": jaxssl.__version__,
+        "the version of jax": jax.__version__,
+    } | flags
 
 
 def print_once(text: str) -> None:
@@ -103,6 +162,35 @@ def cluster() -> str | None:
             alone |= name == "Cloud TPU" and "," not in hosts
             return None if alone else name
     return None
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Context manager at whose end all hosts meet: an InputError of one host is raised on all of them.
+
+    Raises:
+      InputError: The error of this host, or else that of the first host that has one, with its number.
+    """
+    own: InputError | None = None
+    try:
+        yield
+    except InputError as error:
+        own = error
+    if jax.process_count() > 1:
+        everyone = _texts_of_hosts(str(own or ""))
+        if own is None and (failed := [host for host, text in enumerate(everyone) if text]):
+            raise InputError(f"host {failed[0]}: {everyone[failed[0]]}")
+    if own is not None:
+        raise own
+
+
+def _texts_of_hosts(own: str) -> list[str]:
+    """Returns the texts that all hosts give, in their order."""
+    content = np.zeros(LONGEST, np.uint8)
+    encoded = own.encode()[:LONGEST]
+    content[: len(encoded)] = np.frombuffer(encoded, np.uint8)
+    everyone = np.asarray(multihost_utils.process_allgather(content))
+    return [bytes(text).rstrip(b"\0").decode(errors="ignore") for text in everyone]
 
 
 def check_hosts_agree(parts: dict[str, str]) -> None:

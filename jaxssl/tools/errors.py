@@ -1,6 +1,7 @@
 """Ends a command line with one line and an exit code, without a traceback, if the error is the user's to fix.
 
     2    an InputError, a full disk, a file that may not be read or written
+    75   another host of the run is gone
     130  Ctrl-C
 
 Every other error is a bug of jaxssl and keeps its traceback. `jaxssl/exit_codes.py` has all codes.
@@ -11,9 +12,10 @@ import errno
 import io
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 
-from jaxssl.errors import InputError, causes
+from jaxssl.errors import HostIsGone, InputError, causes
 from jaxssl.exit_codes import ExitCode
 
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
@@ -39,6 +41,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except InputError as error:
         _leave(str(error), ExitCode.WRONG_INPUT)
+    except HostIsGone as error:
+        _leave(str(error), ExitCode.HOST_IS_GONE)
     except KeyboardInterrupt:
         _leave("interrupted; the same command goes on from what was saved", ExitCode.INTERRUPTED)
     except BrokenPipeError:  # `jaxssl … | head`: the reader of the pipe has ended
@@ -47,6 +51,9 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         line = _line_of_system_error(error)
         if line is None:
+            if _has_other_hosts():
+                traceback.print_exc()
+                os._exit(ExitCode.BUG)
             raise
         _leave(line, ExitCode.WRONG_INPUT)
 
@@ -60,7 +67,18 @@ def _never_fail_to_print() -> None:
 
 def _leave(line: str, code: int) -> None:
     print("error: " + " ".join(line.split()), file=sys.stderr, flush=True)
+    if _has_other_hosts():
+        os._exit(code)
     sys.exit(code)
+
+
+def _has_other_hosts() -> bool:
+    """Returns whether JAX is connected to other hosts, for which it would wait at the end of the process.
+
+    They wait for this one in turn. Where it ends at once, their watches see it, and name it.
+    """
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def _line_of_system_error(error: BaseException) -> str | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jax._src.clusters import ClusterEnv
 from jax.experimental import multihost_utils
 
 import jaxssl
@@ -119,6 +118,8 @@ class Hosts:
         """Returns the address of host 0, the number of hosts and that of this one."""
         if self.coordinator:
             return self.coordinator, self.count, self.index
+        from jax._src.clusters import ClusterEnv  # not public, so only a cluster depends on it
+
         coordinator, count, index, _ = ClusterEnv.auto_detect_unset_distributed_params(
             None, None, None, None, None, self.wait
         )

@@ -7,6 +7,17 @@ import pytest
 
 from jaxssl.runs import relay
 from jaxssl.runs.relay import relay_to
+from jaxssl.runs.stop_signals import SIGNALS
+
+
+@pytest.fixture(autouse=True)
+def no_relay_is_left():
+    """Closing a relay's standard input is what the end of this process would do; signals do not end it."""
+    yield
+    while relay.STARTED:
+        process = relay.STARTED.pop()
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
 
 
 def connect(address):
@@ -50,6 +61,17 @@ def test_the_client_does_not_hear_the_end_of_the_service(pair):
         again.settimeout(0.2)
         with pytest.raises(TimeoutError):
             again.recv(1)
+
+
+def test_signals_to_all_processes_of_a_job_do_not_end_it(pair):
+    client, service = pair
+    (process,) = relay.STARTED
+    client.sendall(b"a")
+    assert service.recv(1) == b"a"
+    for number in SIGNALS:
+        process.send_signal(number)
+    client.sendall(b"b")
+    assert service.recv(1) == b"b"
 
 
 def test_a_service_that_is_not_there_yet_is_tried_again():

@@ -85,7 +85,8 @@ def draw_losses(run: Path, chance: float | None = None) -> Path:
         axes.plot([r["step"] for r in records], [r["loss"] for r in records], style, label=label)
     if chance is not None:
         axes.axhline(chance, color="grey", linestyle="--", label=f"chance, {chance:.3f}")
-    axes.set(xlabel="step", ylabel="loss", title=run.name)
+    axes.set(xlabel="step", ylabel="loss")
+    axes.set_title(run.name, parse_math=False)  # "$" in the name of a folder begins no formula
     axes.grid(alpha=0.3)
     axes.legend()
     path = run / "loss.png"

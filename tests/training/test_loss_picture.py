@@ -53,3 +53,10 @@ def test_chance(objective, spec, chance):
 def test_a_line_of_blocks():
     assert spark_line([4.0, 3.0, 1.0]) == "4.00 █▅▁ 1.00"
     assert spark_line([math.nan]) == ""
+
+
+def test_dollars_in_the_name_of_a_run_begin_no_formula(tmp_path):
+    run = tmp_path / r"$\frac$"
+    run.mkdir()
+    (run / "metrics.jsonl").write_text(record(1, 5.0) + "\n", encoding="utf8")
+    assert draw_losses(run).stat().st_size > 1000

@@ -1,12 +1,15 @@
 """The documentation without building it: the table of contents, links, code blocks, and what is generated."""
 
 import ast
+import configparser
 import importlib
 import re
 import sys
 from pathlib import Path
 
 import pytest
+
+from jaxssl.training.config import Pretraining, check_flags, load_config
 
 DOCS = Path("docs")
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -106,3 +109,25 @@ def test_index_of_recipes_has_every_recipe(module_of_docs):
     assert "| [simclr_cifar10](#recipe-simclr-cifar10) |" in index
     assert "`SimCLR`" in index
     assert "`Classify`" in index
+
+
+def test_what_is_installed_is_published():
+    """jaxssl itself is installed from a clone; its extras are packages that can be named."""
+    cfg = configparser.ConfigParser()
+    cfg.read("setup.cfg", encoding="utf-8")
+    extras = cfg["options.extras_require"]
+    known = {re.split("[>=]", line)[0] for extra in extras for line in extras[extra].split()}
+    known |= {"jax", "jaxtyping"}
+    sources = [*Path("jaxssl").rglob("*.py"), *PAGES, Path("README.md")]
+    command = re.compile(r"pip\s+install\s+(?:-\S+\s+)*['\"]*([\w.][\w.\[\]-]*)")
+    names = [name for path in sources for name in command.findall(path.read_text(encoding="utf-8"))]
+    assert len(names) > 12
+    assert [name for name in names if name not in known and not name.startswith(".")] == []
+
+
+def test_the_commands_for_clusters_have_flags_that_exist():
+    config = load_config("configs/bert_base.py", Pretraining)
+    text = (DOCS / "hosts.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    flags = set(re.findall(r"--(?:run|restarts|(?:data|hosts|mesh)\.[a-z-]+)", text))
+    assert len(flags) > 8
+    check_flags(config, sorted(flags))

@@ -148,11 +148,11 @@ def check_compiler(target: Target) -> None:
         return
     if target.chip.is_tpu and importlib.util.find_spec("libtpu") is None:
         raise NoCompiler(
-            "libtpu, which compiles for TPUs, is not installed: pip install 'jaxssl[tpu]'"
+            "libtpu, which compiles for TPUs, is not installed: pip install 'jax[tpu]'"
         )
     if not target.chip.is_tpu and importlib.util.find_spec("jax_cuda12_plugin") is None:
         raise NoCompiler(
-            "JAX's CUDA plugin, which compiles for GPUs, is not installed: pip install 'jaxssl[cuda]'"
+            "JAX's CUDA plugin, which compiles for GPUs, is not installed: pip install 'jax[cuda12]'"
         )
 
 

@@ -145,7 +145,9 @@ def rows_of_hosts(mesh: DeviceMesh, batch: int) -> dict[int, list[range]]:
     if batch % ways:
         raise InputError(
             f"batch {batch} does not divide over the {ways} devices of data x fsdp = "
-            f"{mesh.shape['data']} x {mesh.shape['fsdp']}; set data.batch to {-(-batch // ways) * ways}"
+            f"{mesh.shape['data']} x {mesh.shape['fsdp']}; set data.batch to {-(-batch // ways) * ways} "
+            f"(with change_batch in a run that has begun with {batch}), or use a number of devices that "
+            f"divides {batch}"
         )
     parts: dict[int, set[tuple[int, int]]] = {}
     indices: Any = batch_sharding(mesh).devices_indices_map((batch,))

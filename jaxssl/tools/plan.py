@@ -9,8 +9,8 @@ Further flags change fields of the recipe, as in `jaxssl train`.
   jaxssl plan bert_tiny --on cpu:8                             devices simulated on this machine
   jaxssl plan mae_vitb16 --on v5e:16x16 --size 256             a recipe on images
 
-A plan for TPUs needs the package libtpu (pip install 'jaxssl[tpu]'), one for GPUs JAX's CUDA plugin (pip
-install 'jaxssl[cuda]'), but no TPU or GPU. Without the package the plan has only what follows from shapes.
+A plan for TPUs needs the package libtpu (pip install 'jax[tpu]'), one for GPUs JAX's CUDA plugin (pip
+install 'jax[cuda12]'), but no TPU or GPU. Without the package the plan has only what follows from shapes.
 """
 
 import argparse

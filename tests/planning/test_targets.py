@@ -58,9 +58,9 @@ def test_what_does_not_exist_is_refused(text, slices, message):
 def test_a_missing_compiler_is_named(monkeypatch):
     monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: None)
     check_compiler(read_target("cpu:8"))
-    with pytest.raises(NoCompiler, match=r"libtpu.* pip install 'jaxssl\[tpu\]'"):
+    with pytest.raises(NoCompiler, match=r"libtpu.* pip install 'jax\[tpu\]'"):
         check_compiler(read_target("v5e:2x2"))
-    with pytest.raises(NoCompiler, match=r"CUDA.* pip install 'jaxssl\[cuda\]'"):
+    with pytest.raises(NoCompiler, match=r"CUDA.* pip install 'jax\[cuda12\]'"):
         check_compiler(read_target("h100:1x8"))
 
 

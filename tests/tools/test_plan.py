@@ -114,7 +114,7 @@ def test_a_missing_recipe(tmp_path, recipe, capsys):
 
 @pytest.mark.parametrize(
     ("on", "missing", "way"),
-    [("v5e:2x4", "libtpu", "jaxssl[tpu]"), ("h100:1x8", "jax_cuda12_plugin", "jaxssl[cuda]")],
+    [("v5e:2x4", "libtpu", "jax[tpu]"), ("h100:1x8", "jax_cuda12_plugin", "jax[cuda12]")],
 )
 def test_without_a_compiler_it_counts(recipe, tmp_path, capsys, monkeypatch, on, missing, way):
     found = importlib.util.find_spec

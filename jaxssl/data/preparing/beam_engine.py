@@ -40,7 +40,7 @@ def write_units_with_beam(
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise InputError(
-            "engine='beam' needs Apache Beam: pip install 'jaxssl[beam]', or set engine to 'local'"
+            "engine='beam' needs Apache Beam: pip install apache-beam, or set engine to 'local'"
         ) from error
     paths = [_leave(unit, Path(job.folder)) for unit in units]
     if not paths:

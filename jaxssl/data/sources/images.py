@@ -301,7 +301,7 @@ def _scikit_learn() -> Any:
     except ImportError as error:
         raise InputError(
             "the built-in images come with scikit-learn, which is not installed: "
-            "pip install 'jaxssl[images]', or give a folder"
+            "pip install scikit-learn, or give a folder"
         ) from error
     return sklearn.datasets
 

@@ -35,7 +35,7 @@ PAUSE, LONGEST_PAUSE = (
     30.0,
 )  # seconds before the second attempt (then doubled), and upper limit
 PARALLEL = 16  # files that are transferred at the same time
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # protocol -> extra of this package
+PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}  # by protocol
 MISTAKES = (TypeError, AttributeError, NameError, NotImplementedError)  # bugs: not tried again
 
 Result = TypeVar("Result")
@@ -282,15 +282,15 @@ def _open(url: str) -> tuple[Any, str]:
     """Returns the fsspec file system of a URL, and the path in it."""
     protocol = url.partition("://")[0]
     options: dict[str, Any] = {}
-    if EXTRAS.get(protocol) == "s3" and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
+    if PACKAGES.get(protocol) == "s3fs" and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
         options["config_kwargs"] = {
             "retries": {"total_max_attempts": 1}
         }  # `Store` tries again itself
     try:
         return fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
-        extra = EXTRAS.get(protocol)
-        command = f"pip install 'jaxssl[{extra}]'" if extra else str(error)
+        package = PACKAGES.get(protocol)
+        command = f"pip install {package}" if package else str(error)
         raise InputError(f"{url}: {protocol}:// needs one more package: {command}") from error
     except ValueError as error:
         raise InputError(f"{url} is no URL of a store ({error}); s3:// and gs:// are") from error

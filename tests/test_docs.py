@@ -119,7 +119,7 @@ def test_what_is_installed_is_published():
     known = {re.split("[>=]", line)[0] for extra in extras for line in extras[extra].split()}
     known |= {"jax", "jaxtyping"}
     sources = [*Path("jaxssl").rglob("*.py"), *PAGES, Path("README.md")]
-    command = re.compile(r"pip\s+install\s+(?!of )(?:-\S+\s+)*['\"]*([\w.][\w.\[\]-]*)")
+    command = re.compile(r"pip\s+install\s+(?:-[^\s`]+\s+)*['\"]*([\w.][\w.\[\]-]*)")
     names = [name for path in sources for name in command.findall(path.read_text(encoding="utf-8"))]
     assert len(names) > 12
     assert [name for name in names if name not in known and not name.startswith(".")] == []

@@ -40,9 +40,8 @@ FLAGS = (
     "jax_numpy_dtype_promotion",
     "jax_use_shardy_partitioner",
 )
-WAIT_FOR_THE_LAST = (
-    86_400  # seconds at the end of a run, e.g. for host 0, which copies it to a store
-)
+LONGEST_WAIT = 10**7  # seconds, four months
+WAIT_FOR_THE_LAST = 86_400  # seconds at the end, e.g. for host 0, which copies the run to a store
 SLOW_HEARTBEAT = 100  # seconds, JAX's own default; a machine may be that busy
 LONGEST = 1000  # bytes of an error that a host tells the others
 
@@ -84,11 +83,12 @@ class Hosts:
                     f"hosts.coordinator={self.coordinator!r} must be ADDRESS:PORT, with a port from 1 to "
                     f"{2**16 - 1}"
                 )
-        if self.dead_after < 1 or self.stuck_after < 0 or self.wait < 1:
-            raise InputError(
-                f"hosts.dead_after={self.dead_after:g} and hosts.wait={self.wait} must be at least 1 s, "
-                f"hosts.stuck_after={self.stuck_after:g} at least 0 s"
-            )
+        least = {"wait": 1, "prepare_within": 0, "dead_after": 1, "stuck_after": 0}
+        for name, smallest in least.items():
+            if not smallest <= getattr(self, name) <= LONGEST_WAIT:  # refuses NaN, too
+                raise InputError(
+                    f"hosts.{name}={getattr(self, name):g} must be from {smallest} to {LONGEST_WAIT} s"
+                )
 
     def start(self) -> None:
         """Connects this process to the other hosts, or does nothing if there is only one.

@@ -53,6 +53,7 @@ def one_line_errors() -> Iterator[None]:
         if line is None:
             if _has_other_hosts():
                 traceback.print_exc()
+                sys.stdout.flush()
                 os._exit(ExitCode.BUG)
             raise
         _leave(line, ExitCode.WRONG_INPUT)
@@ -68,6 +69,7 @@ def _never_fail_to_print() -> None:
 def _leave(line: str, code: int) -> None:
     print("error: " + " ".join(line.split()), file=sys.stderr, flush=True)
     if _has_other_hosts():
+        sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
 

@@ -19,9 +19,13 @@ from jaxssl.runs.hosts import Hosts, check_hosts_agree, cluster, print_once, tog
         ({"coordinator": ":80", "count": 2, "index": 0}, "must be ADDRESS:PORT"),
         ({"coordinator": "10.0.0.1:1", "count": 2, "index": 2}, "index=2: .* from 0 to N - 1"),
         ({"count": 2}, "need hosts.coordinator"),
-        ({"dead_after": 0.5}, "hosts.dead_after=0.5 .* at least 1 s"),
-        ({"wait": 0}, "hosts.wait=0 must be at least 1 s"),
-        ({"stuck_after": -1.0}, "hosts.stuck_after=-1 at least 0 s"),
+        ({"dead_after": 0.5}, "hosts.dead_after=0.5 must be from 1 to 10000000 s"),
+        ({"dead_after": float("inf")}, "hosts.dead_after=inf must be"),
+        ({"stuck_after": float("nan")}, "hosts.stuck_after=nan must be"),
+        ({"wait": 0}, "hosts.wait=0 must be from 1"),
+        ({"wait": 10**30}, r"hosts.wait=1e\+30 must be"),
+        ({"prepare_within": -1.0}, "hosts.prepare_within=-1 must be from 0"),
+        ({"stuck_after": -1.0}, "hosts.stuck_after=-1 must be from 0"),
     ],
 )
 def test_hosts_that_cannot_be(fields, line):

@@ -1,12 +1,15 @@
 """What ends a command line with one line, and what keeps its traceback."""
 
+import contextlib
 import errno
 import io
 import sys
 
+import jax
 import pytest
 
-from jaxssl.errors import InputError
+from jaxssl.errors import HostIsGone, InputError
+from jaxssl.tools import errors
 from jaxssl.tools.errors import one_line_errors
 
 
@@ -21,6 +24,26 @@ def ended_by(error, capsys):
 
 def test_input_error(capsys):
     assert ended_by(InputError("no\nsuch  file"), capsys) == (2, "error: no such file")
+
+
+def test_a_host_that_is_gone(capsys):
+    assert ended_by(HostIsGone("host 1 is late"), capsys) == (75, "error: host 1 is late")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InputError("no rows"), 2), (ZeroDivisionError("bug"), 1)]
+)
+def test_connected_to_other_hosts_it_ends_at_once(capsys, monkeypatch, error, code):
+    """At the end of the process JAX would wait for the others, which wait for this host."""
+    ended = []
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(errors.os, "_exit", ended.append)
+    with contextlib.suppress(SystemExit, ZeroDivisionError), one_line_errors():
+        raise error
+    assert ended == [code]
+    told = capsys.readouterr().err
+    assert str(error) in told
+    assert ("Traceback" in told) == (code == 1)
 
 
 def test_full_disk(capsys):

@@ -38,7 +38,8 @@ def announce(setup: Setup, pretrained: Pretrained) -> None:
         lost = f"; {cut:,} cut to {setup.spec.longest} tokens ({cut / len(table):.1%})" * bool(cut)
         print(f"{split:<5} {used:,}{of} {text}s of {table.name}{lost}")
         if table.left_out:
-            print(f"      left out: {table.left_out}")
+            way = "; data.missing says which labels mean none" * ("label" in table.left_out)
+            print(f"      left out: {table.left_out}{way}")
     label, share = max(class_shares(data, "dev").items(), key=lambda pair: pair[1])
     shown = ", ".join(data.names[:12]) + (", …" if len(data.names) > 12 else "")
     f1 = f"; f1 is that of {data.names[setup.positive]}" if len(data.names) == 2 else ""

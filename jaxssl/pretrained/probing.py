@@ -56,6 +56,8 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "images", "held_out", "batch")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed={self.seed} must be from 0 to {2**31 - 1:,}")
 
 
 def probe_run(config: ProbeConfig, progress: TextProgress) -> dict[str, Any]:
@@ -83,7 +85,8 @@ def probe_run(config: ProbeConfig, progress: TextProgress) -> dict[str, Any]:
     readers = [open_subset(data, split, images) for split, images in counts.items()]
     for reader in readers:
         check_fits(reader, pretrained.spec)
-    embed = dataclasses.replace(embed, batch=config.batch)
+    rows = max(reader.rows for reader in readers)
+    embed = dataclasses.replace(embed, batch=min(config.batch, rows))
     kinds: dict[str, ImageEmbedder | None] = {"run": embed}
     if config.baselines:
         network = random_encoder(pretrained.objective, pretrained.spec, config.seed)

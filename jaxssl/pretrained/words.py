@@ -53,8 +53,10 @@ class WordTable:
           tokens inside words.
 
         Raises:
-          InputError: The word is not in the table.
+          InputError: The word is not in the table, or `count` is below 1.
         """
+        if count < 1:
+            raise InputError(f"count={count} must be at least 1")
         cosines = self.units @ self.units[self._id(word)]
         order = [i for i in np.argsort(-cosines) if not self.words[i].startswith(CONTINUES)]
         return [(self.words[i], float(cosines[i])) for i in order if self.words[i] != word][:count]

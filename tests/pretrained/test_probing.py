@@ -174,6 +174,12 @@ def test_the_table_of_scores():
     assert "raw pixels" in show_scores({**result, "raw pixels": own})
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31, 99_999_999_999_999_999_999])
+def test_seeds_that_cannot_be(seed):
+    with pytest.raises(InputError, match=f"seed={seed} must be from 0"):
+        ProbeConfig("run", seed=seed)
+
+
 @pytest.mark.parametrize("name", ["images", "held_out", "batch"])
 def test_sizes_that_cannot_be(name):
     with pytest.raises(InputError, match=f"{name}=0 must be at least 1"):

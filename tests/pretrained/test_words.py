@@ -39,6 +39,14 @@ def test_neighbours_are_shown_one_word_a_line():
     )
 
 
+def test_a_string_is_no_list_of_words_and_counts_are_positive():
+    with pytest.raises(InputError, match="words is a single string, 'house'"):
+        show_neighbours(TABLE, "house")
+    for count in (0, -1):
+        with pytest.raises(InputError, match=f"count={count} must be at least 1"):
+            show_neighbours(TABLE, ["house"], count=count)
+
+
 def test_names_of_tokens():
     """Special tokens and tokens that are no single word are left out; the first of a name counts."""
     pieces = ["[PAD]", " the", "the", "ing", "##ly", " ", "a b", " the", "\n"]

@@ -106,20 +106,15 @@ def find_class(name: str, file: str | None) -> type:
                 f"the run uses the class {name}, which this version of jaxssl does not have"
             ) from error
     kind = getattr(sys.modules.get(module_name), class_name, None)
-    is_found = (
-        isinstance(kind, type)
-        and dataclasses.is_dataclass(kind)
-        and kind.__module__ == module_name
-        and _is_named(module_name)
+    is_own = getattr(kind, "__module__", None) == module_name and _is_named(module_name)
+    if is_own and isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return kind
+    code = module_name if file is None else file
+    where = "" if file is None else f", which was defined in {file}"
+    raise InputError(
+        f"the run uses the class {name}{where}; only code that you name is run: read it, then pass "
+        f"code={code!r} (on a command line --code {code})"
     )
-    if not is_found:
-        code = module_name if file is None else file
-        where = "" if file is None else f", which was defined in {file}"
-        raise InputError(
-            f"the run uses the class {name}{where}; only code that you name is run: read it, then pass "
-            f"code={code!r} (on a command line --code {code})"
-        )
-    return kind
 
 
 def _is_named(module_name: str) -> bool:

@@ -1,12 +1,16 @@
 """Makes the folder of a prepared set: written as FOLDER.partial, under a lock, renamed when complete.
 
+    FOLDER.partial/unfinished.json     says that jaxssl has made this folder, and may empty it
+    FOLDER.partial/jaxssl.lock         says which process writes into it
+
 A set on an object store is made in a folder of this machine and then uploaded, its manifest last.
 """
 
 import contextlib
 import dataclasses
-import fcntl
+import errno
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +19,13 @@ from jaxssl.data.prepared.files import upload_set
 from jaxssl.data.prepared.manifest import MANIFEST, TOKENIZER, UPLOADING, partial_of
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.stores.descriptions import changes
+from jaxssl.data.stores.json_files import read_json, write_json
+from jaxssl.data.stores.locks import Holder, hold_lock
 from jaxssl.data.stores.store import Store, folder_here, is_url
 from jaxssl.errors import InputError
 
-UNITS, LOCK = "units", "lock"
+UNITS, LOCK, MARK = "units", "jaxssl.lock", "unfinished.json"
+MADE_BY = "jaxssl prepare"
 
 AnyManifest = TypeVar("AnyManifest", bound=Any)
 AnyShard = TypeVar("AnyShard", bound=Any)
@@ -58,12 +65,22 @@ def make_folder(
         manifest = already(folder, description, read)  # another process may have made it
         if manifest is not None:
             return manifest
-        if (partial / MANIFEST).is_file():  # a run was killed just before renaming
-            manifest = read(partial)
+        manifest = _finished(partial, read)
+        if manifest is not None:
             check_same(partial, manifest.config, description)
         else:
             manifest = write(partial)
         return put_in_place(manifest, folder)
+
+
+def _finished(partial: Path, read: Callable[[str | Path], AnyManifest]) -> AnyManifest | None:
+    """Returns the manifest that a run has left that was killed just before renaming; else None."""
+    if not (partial / MANIFEST).is_file():
+        return None
+    try:
+        return read(partial)
+    except InputError:  # it is damaged, and is made again
+        return None
 
 
 def _make_there(
@@ -183,60 +200,100 @@ def check_same(folder: str | Path, old: dict[str, Any], new: dict[str, Any]) -> 
     """
     if differences := changes(old, new):
         raise InputError(
-            f"{folder} was made with another configuration ({differences[0]}); "
-            "remove it or choose another folder"
+            f"{folder} was made with another configuration ({differences[0]}) and is kept; choose another "
+            "folder, or that configuration"
         )
 
 
 @contextlib.contextmanager
 def locked(partial: Path, report: TextProgress) -> Iterator[None]:
-    """Locks a folder, which is created if missing; a context manager.
+    """Locks a folder in which a set is made, and makes it if it is missing; a context manager.
 
-    Other processes wait. The operating system releases the lock when the process ends, however that
-    happens.
+    Other processes wait. The folder carries a mark, so that only folders of our own are ever emptied.
 
     Args:
       partial: Folder in which a set is made.
       report: Where a message is shown if another process has the lock.
 
     Raises:
-      InputError: A file is where the folder should be.
+      InputError: There is a file of that name, or a folder that jaxssl has not made.
     """
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(
-            f"{partial} cannot be created, because there is a file of that name; remove it or "
-            "choose another folder"
-        ) from error
-    with (partial / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report.say(f"another process is writing {partial}; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def tell(holder: Holder | None) -> None:
+        who = f" ({holder})" if holder else ""
+        report.say(f"another process is writing {partial}{who}; waiting for it")
+
+    with contextlib.ExitStack() as stack:
+        while True:
+            _make_own(partial)
+            try:
+                stack.enter_context(hold_lock(partial / LOCK, waiting=tell))
+                break
+            except FileNotFoundError:  # the process that had the lock has put the folder in place
+                continue
         try:
             yield
-        finally:  # an empty folder is of no use to a later run
-            if partial.is_dir() and {path.name for path in partial.iterdir()} == {LOCK}:
-                (partial / LOCK).unlink()
-                partial.rmdir()
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            path = error.filename2 or error.filename
+            if path is None or not Path(path).is_relative_to(partial):
+                raise
+            raise InputError(
+                f"{path} is not what jaxssl has put there; remove {partial} and run the same command again"
+            ) from error
+        finally:  # a folder without content is of no use to a later run
+            if partial.is_dir() and {path.name for path in partial.iterdir()} == {LOCK, MARK}:
+                shutil.rmtree(
+                    partial.rename(partial.with_name(f"{partial.name}.{uuid.uuid4().hex}"))
+                )
+
+
+def _make_own(partial: Path) -> None:
+    """Makes the folder `partial` with its mark, at once; one that is there already must have the mark."""
+    if _is_own(partial):
+        return
+    new = partial.with_name(f"{partial.name}.{uuid.uuid4().hex}")
+    try:
+        new.mkdir(parents=True)
+        write_json(new / MARK, {"made_by": MADE_BY})
+        new.rename(partial)  # fails unless `partial` is missing or empty
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        if _is_own(partial):  # another process was faster
+            return
+        blocking = next(path for path in (partial, *partial.parents) if path.exists())
+        kind = "folder" if blocking.is_dir() else "file"
+        raise InputError(
+            f"{partial} cannot be created, because there is a {kind} of that name, {blocking}, that jaxssl "
+            "has not made; it is left alone: rename it, or choose another folder"
+        ) from error
+
+
+def _is_own(partial: Path) -> bool:
+    """Returns whether jaxssl has made the folder, which its mark tells."""
+    try:
+        return bool(read_json(partial / MARK, dict[str, Any]).get("made_by") == MADE_BY)
+    except InputError:
+        return False
 
 
 def put_in_place(manifest: AnyManifest, folder: Path) -> AnyManifest:
     """Removes the files that are not part of the set of `manifest`, and renames the folder to `folder`."""
     partial = partial_of(folder)
-    kept = {MANIFEST, TOKENIZER}
+    kept = {MANIFEST, TOKENIZER, LOCK, MARK}
     for shard in (shard for parts in manifest.splits.values() for shard in parts):
         kept |= {shard.file, shard.documents_file}
     for path in partial.iterdir():
         if path.name in kept:
             continue
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
     if folder.is_dir():
         folder.rmdir()  # it is empty, otherwise `already` would have refused it
     partial.rename(folder)
+    for name in (LOCK, MARK):
+        (folder / name).unlink(missing_ok=True)
     return manifest

@@ -8,6 +8,7 @@ import pytest
 
 from jaxssl.data.prepared.manifest import MANIFEST, partial_of
 from jaxssl.data.preparing.folder import (
+    MARK,
     already,
     check_same,
     locked,
@@ -38,7 +39,10 @@ class Fake:
 
 
 def read(folder):
-    return Fake({"number": int((folder / MANIFEST).read_text())})
+    try:
+        return Fake({"number": int((folder / MANIFEST).read_text())})
+    except ValueError as error:
+        raise InputError("damaged") from error
 
 
 def writer(number, calls):
@@ -68,13 +72,65 @@ def test_a_set_is_made_once(tmp_path):
 
 def test_what_was_killed_before_renaming_is_only_renamed(tmp_path):
     partial = partial_of(tmp_path / "set")
-    partial.mkdir()
-    (partial / MANIFEST).write_text("7")
+    with locked(partial, QUIET):
+        (partial / MANIFEST).write_text("7")
     with pytest.raises(InputError, match="number: 7 -> 8"):
         make(tmp_path / "set", 8, [])
     calls = []
     assert make(tmp_path / "set", 7, calls) == read(tmp_path / "set")
     assert calls == []
+
+
+def test_a_folder_of_the_users_own_is_left_alone(tmp_path):
+    """It has the name that the unfinished set would have, and no mark that jaxssl has made it."""
+    partial = partial_of(tmp_path / "set")
+    (partial / "units").mkdir(parents=True)
+    for name in ("thesis.tex", "lock", "survey.json", MANIFEST, "units/a"):
+        (partial / name).write_text("mine")
+    before = {path: path.read_text() for path in partial.rglob("*") if path.is_file()}
+    calls = []
+    for mark in (None, "{}", '{"made_by": "me"}', "[]"):
+        if mark is not None:
+            (partial / MARK).write_text(mark)
+        with pytest.raises(InputError, match=r"set\.partial.* not made.*left alone: rename it"):
+            make(tmp_path / "set", 7, calls)
+    (partial / MARK).unlink()
+    assert {path: path.read_text() for path in partial.rglob("*") if path.is_file()} == before
+    assert calls == []
+    assert list(tmp_path.iterdir()) == [partial]
+
+
+def test_an_empty_folder_is_taken_over(tmp_path):
+    partial_of(tmp_path / "set").mkdir()
+    make(tmp_path / "set", 7, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_what_a_killed_run_has_left_is_gone_on_with(tmp_path):
+    partial = partial_of(tmp_path / "set")
+    with locked(partial, QUIET):
+        (partial / "units").mkdir()
+    assert {path.name for path in partial.iterdir()} == {"units", MARK}
+    (partial / MANIFEST).write_text("7 and more")  # damaged: it is made again
+    calls = []
+    make(tmp_path / "set", 7, calls)
+    assert calls == [7]
+
+
+def test_what_is_in_the_way_is_named(tmp_path):
+    partial = partial_of(tmp_path / "set")
+    with locked(partial, QUIET):
+        (partial / "units").touch()
+    with (
+        pytest.raises(InputError, match=r"units is not what .*remove .*partial"),
+        locked(partial, QUIET),
+    ):
+        units_of(partial)
+    with pytest.raises(FileExistsError), locked(partial, QUIET):
+        (tmp_path / "set.partial").parent.mkdir()  # of others: no advice to remove ours
+    (tmp_path / "a file").touch()
+    with pytest.raises(InputError, match="there is a file of that name, .*a file"):
+        make(tmp_path / "a file" / "set", 7, [])
 
 
 def test_folders_that_are_no_set(tmp_path):

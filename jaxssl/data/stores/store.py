@@ -4,14 +4,14 @@
     store.read_json("manifest.json")
 
 Networks fail now and then, so a failed call is repeated up to six times after pauses of increasing length. A
-downloaded file must have the expected size and, if it is known, the expected sha256. Local copies are kept
-in the cache folder: $JAXSSL_CACHE, else ~/.cache/jaxssl.
+call that makes no progress for $JAXSSL_STORE_TIMEOUT seconds, by default 60, counts as failed (`stalls.py`),
+and is repeated twice. A downloaded file must have the expected size and, if it is known, the expected sha256.
+Local copies are kept in the cache folder: $JAXSSL_CACHE, else ~/.cache/jaxssl.
 """
 
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import random
 import tempfile
@@ -24,12 +24,14 @@ from typing import Any, TypeVar, overload
 import fsspec
 
 from jaxssl.data.stores.hashes import file_sha256
-from jaxssl.data.stores.json_files import parse_json
+from jaxssl.data.stores.json_files import json_text, parse_json
 from jaxssl.data.stores.json_types import checked
 from jaxssl.data.stores.names import inside, plain_name
+from jaxssl.data.stores.stalls import TIMEOUT, Progress, Stalled, in_time, patience
 from jaxssl.errors import InputError
 
-ATTEMPTS = 7
+ATTEMPTS, STALLED_ATTEMPTS = 7, 3  # of calls that fail, and of calls that make no progress
+PIECE = 8 << 20  # bytes of a file that are downloaded by one call
 PAUSE, LONGEST_PAUSE = (
     0.5,
     30.0,
@@ -88,7 +90,12 @@ class Store:
     """
 
     def __init__(self, url: str | Path):
-        self.url = str(url).rstrip("/")
+        protocol, _, rest = str(url).partition("://")
+        self.url = f"{protocol}://{rest.rstrip('/')}"
+        if not rest.strip("/"):
+            raise InputError(
+                f"{url} names no bucket and no folder; write {protocol}://BUCKET/FOLDER"
+            )
         self._files, self._root = _open(self.url)
 
     def sizes(self) -> dict[str, int]:
@@ -100,7 +107,7 @@ class Store:
 
         def listed() -> dict[str, int]:
             self._files.invalidate_cache()
-            found = self._files.find(self._root, detail=True)
+            found = in_time(lambda: self._files.find(self._root, detail=True))
             start = len(self._root.rstrip("/")) + 1
             names = {path[start:]: int(entry["size"] or 0) for path, entry in found.items()}
             # An empty object whose name ends with a slash is how consoles of stores show a folder.
@@ -115,7 +122,8 @@ class Store:
     def exists(self, name: str) -> bool:
         """Returns whether the file `name` exists."""
         try:
-            self._try("be found", name, lambda: self._files.info(self._path(name)))
+            path = self._path(name)
+            self._try("be found", name, lambda: in_time(lambda: self._files.info(path)))
         except Missing:
             return False
         return True
@@ -135,10 +143,10 @@ class Store:
           Missing: The file does not exist.
           InputError: The file cannot be read, or it holds something else.
         """
-        where = f"{self.url}/{name}"
+        where, path = f"{self.url}/{name}", self._path(name)
 
         def read() -> Any:
-            content = self._files.cat_file(self._path(name))
+            content = in_time(lambda: self._files.cat_file(path))
             try:
                 return parse_json(content, where)
             except InputError as error:
@@ -160,8 +168,18 @@ class Store:
           InputError: The last attempt failed, or gave another size or hash.
         """
 
+        there = self._path(name)
+
+        def piece(start: int) -> bytes:
+            # The last piece has no end, so that a file that has grown is noticed.
+            limits = {} if size <= PIECE else {"start": start}
+            limits |= {"end": start + PIECE} if start + PIECE < size else {}
+            return bytes(in_time(lambda: self._files.cat_file(there, **limits)))
+
         def fetch() -> None:
-            self._files.get_file(self._path(name), str(path))
+            with path.open("wb") as file:
+                for start in range(0, max(size, 1), PIECE):
+                    file.write(piece(start))
             if (found := path.stat().st_size) != size:
                 raise Damaged(f"{found:,} of {size:,} bytes came")
             if sha256 is not None and (digest := file_sha256(path)) != sha256:
@@ -182,23 +200,27 @@ class Store:
     def upload(self, path: Path, name: str) -> None:
         """Copies the local file `path` to the file `name` of the store, and checks the size that arrived."""
 
+        there = self._path(name)
+
         def send() -> None:
             size = path.stat().st_size  # at every attempt: a log may have grown meanwhile
             self._make_parent(name)
-            self._files.put_file(str(path), self._path(name))
+            progress = Progress(size)
+            callback = progress.callback
+            in_time(lambda: self._files.put_file(str(path), there, callback=callback), progress)
             self._files.invalidate_cache()
-            if (found := self._files.info(self._path(name))["size"]) != size:
+            if (found := in_time(lambda: self._files.info(there))["size"]) != size:
                 raise Damaged(f"{found:,} of {size:,} bytes arrived")
 
         self._try("be written", name, send)
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes `content` as the JSON file `name`."""
-        data = json.dumps(content, indent=1, ensure_ascii=False).encode()
+        data, path = json_text(content, indent=1).encode(), self._path(name)
 
         def send() -> None:
             self._make_parent(name)
-            self._files.pipe_file(self._path(name), data)
+            in_time(lambda: self._files.pipe_file(path, data))
 
         self._try("be written", name, send)
 
@@ -206,8 +228,9 @@ class Store:
         """Removes the files `names`. Those that do not exist are ignored."""
 
         def remove(name: str) -> None:
+            path = self._path(name)
             with contextlib.suppress(Missing):
-                self._try("be removed", name, lambda: self._files.rm_file(self._path(name)))
+                self._try("be removed", name, lambda: in_time(lambda: self._files.rm_file(path)))
 
         in_parallel(remove, names)
 
@@ -222,7 +245,7 @@ class Store:
     def _try(self, what: str, name: str, call: Callable[[], Result]) -> Result:
         """Calls `call`, again after errors that may pass; `what` and `name` are for the error message."""
         url, began = f"{self.url}/{name}" if name else self.url, time.monotonic()
-        pause, attempt = PAUSE, 1
+        pause, attempt, stalled = PAUSE, 1, 0
         while True:
             try:
                 return call()
@@ -234,15 +257,15 @@ class Store:
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 cause = f"{type(error).__name__}: {str(error) or 'without a message'}"
-                if _is_final(error):
+                if (way_out := _way_out(error)) is not None:
+                    raise InputError(f"{url} cannot {what} ({cause}); {way_out}") from error
+                stalled += isinstance(error, Stalled)
+                if attempt == ATTEMPTS or stalled == STALLED_ATTEMPTS:
+                    hint = f", or set {TIMEOUT} to more seconds" if stalled else ""
                     raise InputError(
-                        f"{url} cannot {what} ({cause}); check the credentials of the store"
-                    ) from error
-                if attempt == ATTEMPTS:
-                    raise InputError(
-                        f"{url} could not {what} in {ATTEMPTS} attempts over "
+                        f"{url} could not {what} in {attempt} attempts over "
                         f"{time.monotonic() - began:.0f} s ({cause}); the network or the store does not "
-                        "work: run the same command again when it does"
+                        f"work: run the same command again when it does{hint}"
                     ) from error
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause, attempt = min(2 * pause, LONGEST_PAUSE), attempt + 1
@@ -284,23 +307,32 @@ def _open(url: str) -> tuple[Any, str]:
     options: dict[str, Any] = {}
     if PACKAGES.get(protocol) == "s3fs" and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
         options["config_kwargs"] = {
-            "retries": {"total_max_attempts": 1}
-        }  # `Store` tries again itself
+            "retries": {"total_max_attempts": 1},  # `Store` tries again itself
+            "connect_timeout": patience(),
+            "read_timeout": patience(),
+        }
     try:
         return fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
         package = PACKAGES.get(protocol)
         command = f"pip install {package}" if package else str(error)
         raise InputError(f"{url}: {protocol}:// needs one more package: {command}") from error
-    except ValueError as error:
-        raise InputError(f"{url} is no URL of a store ({error}); s3:// and gs:// are") from error
+    except InputError:
+        raise
+    except Exception as error:  # whatever the constructor of a file system makes of the URL
+        cause = " ".join(f"{error}".split()) or type(error).__name__
+        raise InputError(f"{url} is no URL of a store ({cause}); s3:// and gs:// are") from error
 
 
-def _is_final(error: Exception) -> bool:
-    """Returns whether another attempt would fail in the same way, for lack of permission."""
+def _way_out(error: Exception) -> str | None:
+    """Returns what to do about an error that another attempt would have, too; None for other errors."""
     name = type(error).__name__
-    return isinstance(error, PermissionError) or name in (
+    if isinstance(error, PermissionError) or name in (
         "NoCredentialsError",
         "PartialCredentialsError",
         "DefaultCredentialsError",
-    )
+    ):
+        return "check the credentials of the store"
+    if isinstance(error, ValueError) or name == "ParamValidationError":
+        return "check the address"
+    return None

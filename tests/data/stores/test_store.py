@@ -1,5 +1,8 @@
 """Files and prepared sets on a local S3 server, with faults: slow, 500, cut off, silently truncated."""
 
+import threading
+import time
+
 import fsspec
 import numpy as np
 import pytest
@@ -125,9 +128,67 @@ def test_a_missing_package_is_named(monkeypatch):
         Store("gs://b/x")
 
 
-def test_a_protocol_that_nobody_knows():
-    with pytest.raises(InputError, match="nonsense://b/x is no URL of a store"):
-        Store("nonsense://b/x")
+@pytest.mark.parametrize("url", ["nonsense://b/x", "foo://x", "://x", "s3 ://x"])
+def test_a_protocol_that_nobody_knows(url):
+    with pytest.raises(InputError, match="is no URL of a store") as told:
+        Store(url)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///", "gs://", "memory://"])
+def test_an_address_without_a_bucket(url):
+    with pytest.raises(InputError, match="names no bucket and no folder; write .*://BUCKET/FOLDER"):
+        Store(url)
+
+
+@pytest.fixture
+def stalled(monkeypatch, tmp_path):
+    """A store on which every call waits, until the test is over; an attempt may take 0.05 s."""
+    monkeypatch.setenv("JAXSSL_STORE_TIMEOUT", "0.05")
+    monkeypatch.setattr(stores, "PAUSE", 0.001)
+    leave, store = threading.Event(), Store("memory://stalled/folder")
+    store.write_json("file", 1)
+    for name in ("cat_file", "info", "find", "put_file", "pipe_file", "rm_file"):
+        monkeypatch.setattr(store._files, name, lambda *_, **__: leave.wait(20))
+    yield store
+    leave.set()
+
+
+def test_calls_that_stall_end_in_one_line(stalled, tmp_path):
+    (tmp_path / "file").write_text("content")
+    calls = (
+        stalled.sizes,
+        lambda: stalled.exists("file"),
+        lambda: stalled.read_json("file"),
+        lambda: stalled.download("file", tmp_path / "x", 1),
+        lambda: stalled.upload(tmp_path / "file", "x"),
+        lambda: stalled.write_json("x", 1),
+        lambda: stalled.delete(["file"]),
+    )
+    for call in calls:
+        began = time.monotonic()
+        with pytest.raises(
+            InputError, match=r"in 3 attempts .*no progress .*set JAXSSL_STORE_TIMEOUT to more"
+        ) as told:
+            call()
+        assert time.monotonic() - began < 5
+        assert "\n" not in str(told.value)
+
+
+def test_a_large_file_comes_in_pieces(monkeypatch, tmp_path):
+    monkeypatch.setattr(stores, "PIECE", 1000)
+    monkeypatch.setattr(stores, "PAUSE", 0.001)
+    store = Store("memory://pieces")
+    for size in (0, 1, 999, 1000, 1001, 2000, 2500):
+        content = np.arange(size).astype(np.uint8).tobytes()
+        (tmp_path / "file").write_bytes(content)
+        store.upload(tmp_path / "file", "file")
+        store.download("file", tmp_path / "read", size)
+        assert (tmp_path / "read").read_bytes() == content
+    with pytest.raises(InputError, match="2,500 of 2,400 bytes came"):
+        store.download("file", tmp_path / "read", 2400)
+    with pytest.raises(InputError, match="2,500 of 2,600 bytes came"):
+        store.download("file", tmp_path / "read", 2600)
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])

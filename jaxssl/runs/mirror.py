@@ -8,10 +8,12 @@ therefore works in a local folder, whatever the store, and a thread uploads new 
 loop never waits for the network. At the beginning the run is downloaded if the store has later checkpoints
 than the local folder. Checkpoints that are deleted locally are deleted from the store. A failing store does
 not stop the run before its end: the thread tries again, and the local folder is complete in any case.
+
+A run has one writer: a lock holds on one machine, also for the folder of a run that is not on a store, and a
+lease on the store holds over all machines.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -27,13 +29,16 @@ from jax.experimental import multihost_utils
 
 from jaxssl.data.stores.hashes import file_sha256
 from jaxssl.data.stores.json_files import read_json, write_json
+from jaxssl.data.stores.locks import LOCK, hold_lock
 from jaxssl.data.stores.store import Missing, Store, in_parallel, is_url
 from jaxssl.errors import InputError
+from jaxssl.runs.lease import Lease, leased
 from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, Identity, ListedStep, StoredRun, run_folder
 
 PAUSE, PAUSE_AFTER_FAILURE = 1.0, 30.0  # seconds between two scans of the local folder
 # Folders with checkpoints: of a pretraining, and of the seeds of a finetuning.
 CHECKPOINT_FOLDERS = ("checkpoints", "*/*/checkpoints")
+METRICS = "metrics.jsonl"
 LEFT_OUT = ("checkpoints", "hosts")  # folders whose files are not uploaded one by one
 UNFINISHED = (".partial", ".tmp")  # suffixes of files that are still being written
 FAILED = "failed"  # sent to the other hosts instead of the run's identity
@@ -41,44 +46,59 @@ FAILED = "failed"  # sent to the other hosts instead of the run's identity
 
 @contextlib.contextmanager
 def mirrored(run: str | Path) -> Iterator[None]:
-    """Context manager in which the local folder of a run is kept uploaded to the object store of its URL.
+    """Context manager in which this process alone writes a run, and keeps it uploaded if it has a URL.
 
-    With several hosts, which must share the local folder, the first one uploads.
+    With several hosts, which must share the local folder, the first one locks and uploads. A start that fails
+    before the run has a checkpoint or a metric leaves nothing on the store.
 
     Args:
-      run: URL of the run. For a local folder the context manager does nothing.
+      run: Local folder of the run, or its URL.
 
     Raises:
-      InputError: The store fails at the beginning or at the end, the local folder or the store contains
-        another run, another process works at the run, or the hosts do not share the local folder.
+      InputError: Another process writes the run, the store fails at the beginning or at the end, the local
+        folder or the store contains another run, or the hosts do not share the local folder.
     """
-    if not is_url(run):
-        yield
-        return
     folder = run_folder(run)
     with contextlib.ExitStack() as stack:
         problem: InputError | None = None
         try:
             if jax.process_index() == 0:
                 stack.enter_context(_alone(folder, run))
-                stack.enter_context(_copying(synchronize(StoredRun(run), folder)))
+                if is_url(run):
+                    stack.enter_context(_stored(run, folder))
         except InputError as error:
             problem = error
         _share(folder, run, problem)
         yield
 
 
+@contextlib.contextmanager
+def _stored(run: str | Path, folder: Path) -> Iterator[None]:
+    """Holds the lease of a stored run and uploads its folder during the body."""
+    _check_is_run(StoredRun(run))
+    with leased(Store(run)) as lease:
+        mirror = synchronize(StoredRun(run), folder)
+        mirror.lease = lease
+        with _copying(mirror):
+            yield
+
+
 class Mirror:
     """Uploads a local folder to a store, checkpoint by checkpoint.
+
+    Attributes:
+      lease: The lease of the run, which is looked at before anything is changed in the store; or None.
 
     Args:
       store: The run's folder on the object store.
       folder: Local folder of the run.
       steps: Names of the checkpoints that are complete in the store; the set is kept up to date.
+      is_new: Whether the store held nothing of the run before.
     """
 
-    def __init__(self, store: Store, folder: Path, steps: set[str]):
-        self.store, self.folder, self.steps = store, folder, steps
+    def __init__(self, store: Store, folder: Path, steps: set[str], *, is_new: bool = False):
+        self.store, self.folder, self.steps, self.is_new = store, folder, steps, is_new
+        self.lease: Lease | None = None
         self._copied: dict[str, tuple[int, int]] = {}  # name -> time and size when it was uploaded
 
     def copy(self, *, everything: bool = False) -> None:
@@ -88,6 +108,8 @@ class Mirror:
         True.
         """
         here = local_steps(self.folder)
+        if self.lease and (everything or here.keys() != self.steps):
+            self.lease.check()
         new = sorted(here.keys() - self.steps, key=_number, reverse=True)
         if new or everything:
             self._copy_files()
@@ -95,6 +117,20 @@ class Mirror:
             self._copy_step(step, here[step])
         for step in self.steps - here.keys():
             self._remove_step(step)
+
+    def forget(self) -> bool:
+        """Removes a run that is new and has neither a checkpoint nor a metric, from here and the store.
+
+        Returns:
+          Whether there was such a run.
+        """
+        if not self.is_new or local_steps(self.folder) or any(self.folder.rglob(METRICS)):
+            return False
+        if self.lease:
+            self.lease.check()
+        self.store.delete(StoredRun(self.store.url).sizes)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return True
 
     def _copy_files(self) -> None:
         changed = {
@@ -146,16 +182,14 @@ def synchronize(stored: StoredRun, folder: Path) -> Mirror:
     Raises:
       InputError: The store has files that no run has written, or the local folder is of another run.
     """
+    _check_is_run(stored)
     store, stored_id, local_id = stored.store, None, None
     if IDENTITY in stored.sizes:
         stored_id = store.read_json(IDENTITY, Identity).id
-    elif stored.sizes:
-        raise InputError(
-            f"{store.url} holds files that no run has put there; set run to another URL, and start to "
-            f"{store.url} to begin with the parameters that are there"
-        )
     if (folder / IDENTITY).is_file():
         local_id = read_json(folder / IDENTITY, Identity).id
+    if local_id is not None and local_id != stored_id and not local_steps(folder):
+        local_id = None  # a start that failed has left it, and there is nothing to lose
     if local_id is not None and local_id != stored_id:
         raise InputError(
             f"{folder} belongs to another run, which was at {store.url} before, and has its checkpoints; "
@@ -172,7 +206,16 @@ def synchronize(stored: StoredRun, folder: Path) -> Mirror:
             stored.download_step(step, folder)
         write_json(folder / IDENTITY, identity, indent=None)  # last: now the folder is complete
     store.delete(stored.broken)
-    return Mirror(store, folder, set(stored.steps))
+    return Mirror(store, folder, set(stored.steps), is_new=stored_id is None)
+
+
+def _check_is_run(stored: StoredRun) -> None:
+    """Raises InputError where an object store holds files that no run has written."""
+    if stored.sizes and IDENTITY not in stored.sizes:
+        raise InputError(
+            f"{stored.store.url} holds files that no run has put there; set run to another URL, and start to "
+            f"{stored.store.url} to begin with the parameters that are there"
+        )
 
 
 def local_steps(folder: Path) -> dict[str, Path]:
@@ -200,7 +243,8 @@ def _copying(mirror: Mirror) -> Iterator[None]:
         leave.set()
         thread.join()
         with contextlib.suppress(Exception):  # the error of the body is the one to raise
-            mirror.copy(everything=True)
+            if not mirror.forget():
+                mirror.copy(everything=True)
         raise
     leave.set()
     thread.join()
@@ -226,14 +270,25 @@ def _keep_copying(mirror: Mirror, leave: threading.Event) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path, run: str | Path) -> Iterator[None]:
-    """Holds a lock, so that only one process of a machine works at a run; it ends with the process."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another process works at {run}; wait for it, or end it") from error
-        yield
+    """Holds a lock, so that only one process of a machine writes a run.
+
+    It lies in the folder of the run, and beside the local folder of a stored run, which may be replaced.
+    """
+    path = folder.with_name(f"{folder.name}.lock") if is_url(run) else folder / LOCK
+    is_new = not path.parent.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"run={str(run)!r} cannot be a folder, since {error.filename} is in the way; set run to another"
+        ) from error
+    try:
+        with hold_lock(path, str(run)):
+            yield
+    finally:
+        if is_new:  # and nothing was written into it
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
 
 def _share(folder: Path, run: str | Path, problem: InputError | None) -> None:
@@ -249,7 +304,7 @@ def _share(folder: Path, run: str | Path, problem: InputError | None) -> None:
     if problem:
         raise problem
     if (everyone[0] == _bytes_of(FAILED)).all():
-        raise InputError(f"host 0 could not bring {run} to its machine; it says why")
+        raise InputError(f"host 0 could not begin to write {run}; it says why")
     if (apart := np.flatnonzero((everyone != everyone[0]).any(axis=1))).size:
         raise InputError(
             f"host {apart[0]} has no part in {folder} of host 0: hosts that run {run} work in one "

@@ -1,6 +1,7 @@
 """Reads runs from object stores. A run is stored under these names:
 
     mirror.json                        random identity of the run
+    lease.json                         which machine writes the run at present (`lease.py`)
     config.json, tokenizer/, …         as in the local folder of a run
     checkpoints/STEP/…                 as Orbax wrote them
     checkpoints/STEP.complete.json     size and sha256 of each file of the checkpoint, written last; a
@@ -21,6 +22,7 @@ from typing import Annotated
 from jaxssl.data.stores.json_types import Limits
 from jaxssl.data.stores.names import SHA256, inside
 from jaxssl.data.stores.store import Missing, Store, cache_folder, folder_here, in_parallel, is_url
+from jaxssl.runs.lease import LEASE
 
 IDENTITY, COMPLETE = "mirror.json", ".complete.json"
 STEP = re.compile(r"((?:.*/)?checkpoints/\d+)(?:/.*|\.complete\.json)")
@@ -77,7 +79,7 @@ class StoredRun:
 
     def __init__(self, run: str | Path):
         self.store = Store(run)
-        self.sizes = self.store.sizes()
+        self.sizes = {name: n for name, n in self.store.sizes().items() if name != LEASE}
         self.is_mirrored = any(name == IDENTITY or name.endswith(COMPLETE) for name in self.sizes)
         self.steps: dict[str, list[str]] = {}
         self.broken: list[str] = []

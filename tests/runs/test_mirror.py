@@ -1,11 +1,13 @@
 """The local folder of a run and its copy on an object store, fsspec's memory://; nothing is trained."""
 
 import json
+import os
 import shutil
 import time
 
 import pytest
 
+from jaxssl.data.stores.locks import Locked
 from jaxssl.data.stores.store import Store
 from jaxssl.errors import InputError
 from jaxssl.runs.mirror import mirrored, synchronize
@@ -101,7 +103,7 @@ def test_other_runs_and_other_files_are_left_alone(url):
     other = f"{url}-other"
     with (
         mirrored(other),
-        pytest.raises(InputError, match="another process works at"),
+        pytest.raises(InputError, match=f"{other} is being written by process {os.getpid()} on"),
         mirrored(other),
     ):
         pass
@@ -123,3 +125,54 @@ def test_identity_is_not_overwritten(url):
     shutil.rmtree(run_folder(url))
     synchronize(StoredRun(url), run_folder(url))
     assert json.loads((run_folder(url) / IDENTITY).read_text())["id"] == first
+
+
+def test_a_local_run_has_one_writer(tmp_path):
+    """The same for pretraining and finetuning; the folder of a run that was refused is not left."""
+    run = tmp_path / "runs" / "x"
+    with (
+        mirrored(run),
+        pytest.raises(Locked, match=rf"x is being written by process {os.getpid()} on"),
+        mirrored(run),
+    ):
+        pass
+    assert not run.exists()
+    with mirrored(run):
+        (run / "config.json").touch()
+    assert [path.name for path in run.iterdir()] == ["config.json"]
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(InputError, match=r"cannot be a folder, since .*file.* is in the way"):
+            mirrored(path).__enter__()
+
+
+def test_a_start_that_fails_leaves_nothing(url):
+    """So the next start, perhaps with another configuration, is not refused."""
+
+    def fail(*, name):
+        with mirrored(url):
+            folder = run_folder(url)
+            (folder / "config.json").write_text("{}")
+            if name:
+                (folder / name).touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail(name="")
+    assert Store(url).sizes() == {}
+    assert not run_folder(url).exists()
+    with pytest.raises(ZeroDivisionError):
+        fail(name="metrics.jsonl")  # something was learned: it is kept
+    assert set(Store(url).sizes()) == {"mirror.json", "config.json", "metrics.jsonl"}
+    with pytest.raises(ZeroDivisionError):
+        fail(name="")  # it goes on with a run that was there
+    assert run_folder(url).exists()
+
+
+def test_a_local_folder_without_checkpoints_gives_way(url):
+    """The store was emptied after a start that failed."""
+    with mirrored(url):
+        (run_folder(url) / "config.json").write_text("old")
+    Store(url).delete(Store(url).sizes())
+    with mirrored(url):
+        assert not (run_folder(url) / "config.json").exists()

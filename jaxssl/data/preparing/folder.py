@@ -20,11 +20,11 @@ from jaxssl.data.prepared.manifest import MANIFEST, TOKENIZER, UPLOADING, partia
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.stores.descriptions import changes
 from jaxssl.data.stores.json_files import read_json, write_json
-from jaxssl.data.stores.locks import Holder, hold_lock
+from jaxssl.data.stores.locks import LOCK, Holder, hold_lock
 from jaxssl.data.stores.store import Store, folder_here, is_url
 from jaxssl.errors import InputError
 
-UNITS, LOCK, MARK = "units", "jaxssl.lock", "unfinished.json"
+UNITS, MARK = "units", "unfinished.json"
 MADE_BY = "jaxssl prepare"
 
 AnyManifest = TypeVar("AnyManifest", bound=Any)

@@ -20,6 +20,7 @@ from pathlib import Path
 from jaxssl.data.stores.json_files import json_text, read_json
 from jaxssl.errors import InputError
 
+LOCK = "jaxssl.lock"  # usual name of the file, in the folder that is locked
 PAUSE = 0.2  # seconds between two tries
 SETTLED = 1.0  # seconds after which a process that has a lock has also written its name down
 WITHOUT_LOCKS = (
@@ -33,6 +34,14 @@ def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
+def _machine() -> str:
+    """Returns what tells apart machines and containers that have the same host name; empty if unknown."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    return ""
+
+
 @dataclass(frozen=True)
 class Holder:
     """The process that holds a lock."""
@@ -43,11 +52,13 @@ class Holder:
     """Number of the process."""
     since: str = field(default_factory=_now)
     """When it took the lock."""
+    machine: str = field(default_factory=_machine)
+    """What its number is unique in: a container of a machine, since that was started."""
 
     @property
     def is_dead(self) -> bool:
         """Returns whether the process is known to have ended: it was one of this machine and is not there."""
-        if self.host != socket.gethostname() or self.process < 1:
+        if (self.host, self.machine) != (socket.gethostname(), _machine()) or self.process < 1:
             return False
         try:
             os.kill(self.process, 0)
@@ -109,7 +120,8 @@ def hold_lock(
             who = f"{holder}" if holder else "another process"
             raise Locked(
                 holder,
-                f"{what or path.parent} is being written by {who}; wait for it, or end it first",
+                f"{what or path.parent} is being written by {who}; wait for it, end it, or choose another "
+                "folder",
             )
         if not was_told:
             waiting(holder)

@@ -1,0 +1,98 @@
+"""The lease of a run on an object store: one machine at a time; a machine that is gone is followed."""
+
+import dataclasses
+import time
+
+import pytest
+
+from jaxssl.data.stores.locks import Holder, Locked
+from jaxssl.data.stores.store import Store
+from jaxssl.errors import InputError
+from jaxssl.runs import lease as module
+from jaxssl.runs.lease import LEASE, Sign, leased
+from jaxssl.runs.mirror import mirrored
+from jaxssl.runs.stored_runs import StoredRun, run_folder
+from tests.runs.small_steps import write_step
+
+ELSEWHERE = Holder(host="elsewhere", process=7, since="then", machine="another")
+
+
+@pytest.fixture
+def store(url, monkeypatch):
+    monkeypatch.setattr(module, "BEAT", 0.02)
+    monkeypatch.setattr(module, "LOOK", 0.01)
+    monkeypatch.setattr(module, "EXPIRES", 0.2)
+    return Store(url)
+
+
+def write(store, **changes):
+    store.write_json(LEASE, dataclasses.asdict(Sign(**{"holder": ELSEWHERE, **changes})))
+
+
+def test_signs_of_life_are_given_until_the_end(store):
+    with leased(store):
+        first = store.read_json(LEASE, Sign)
+        assert first.holder.is_dead is False
+        end = time.monotonic() + 10
+        while store.read_json(LEASE, Sign).beat == first.beat:
+            assert time.monotonic() < end
+    assert not store.exists(LEASE)
+
+
+def test_a_second_machine_is_refused_by_name(store):
+    with (
+        leased(store),
+        pytest.raises(Locked, match=f"is being written by {Holder().host and 'process'}") as told,
+        leased(store),
+    ):
+        pass
+    assert told.value.holder.process == Holder().process
+    assert not store.exists(LEASE)
+
+
+def test_a_machine_without_a_sign_of_life_is_followed(store, capfd):
+    write(store)
+    with leased(store):
+        assert store.read_json(LEASE, Sign).holder.host != "elsewhere"
+    assert "was being written by process 7 on elsewhere, since then" in capfd.readouterr().err
+
+
+def test_a_process_of_this_machine_that_has_ended_is_followed_at_once(store, monkeypatch):
+    monkeypatch.setattr(module, "EXPIRES", 100.0)
+    write(store, holder=Holder(process=2**22 + 1))
+    with leased(store):
+        pass
+
+
+@pytest.mark.parametrize("content", [[], {}, {"beat": -1}, {"holder": 5}, "x"])
+def test_a_lease_that_nobody_understands_is_replaced(store, content):
+    store.write_json(LEASE, content)
+    with leased(store):
+        assert store.read_json(LEASE, Sign).owner
+
+
+def test_who_was_taken_over_copies_nothing_any_more(url, store, monkeypatch):
+    """As after a long pause: the checkpoints of two machines must not be mixed."""
+    monkeypatch.setattr(module, "BEAT", 100.0)
+
+    def go_on():
+        with mirrored(url):
+            write_step(url, 2)
+            write(store)
+            write_step(url, 4)
+
+    with pytest.raises(InputError, match="taken over by process 7 on elsewhere") as told:
+        go_on()
+    assert f"whole in {run_folder(url)}" in str(told.value)
+    assert "checkpoints/4" not in StoredRun(url).steps
+    assert store.read_json(LEASE, Sign).holder == ELSEWHERE
+
+
+def test_two_machines_with_caches_of_their_own(url, store, monkeypatch, tmp_path):
+    with mirrored(url):
+        write_step(url, 2)
+        monkeypatch.setenv("JAXSSL_CACHE", str(tmp_path / "other"))
+        with pytest.raises(Locked, match=f"{url} is being written by process"), mirrored(url):
+            pass
+        monkeypatch.setenv("JAXSSL_CACHE", str(tmp_path / "cache"))
+    assert list(StoredRun(url).steps) == ["checkpoints/2"]

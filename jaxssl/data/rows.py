@@ -26,6 +26,7 @@ from jaxssl.data.reader import (
 )
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
+from jaxssl.errors import InputError
 
 SURVEYED_ROWS = 32_768  # rows of a split in which tokens are counted; that takes less than a second
 
@@ -234,6 +235,11 @@ def open_rows(
     manifests = [_manifest(path, config.prepare) for path in config.paths]
     check_alike(config.paths, manifests, ("length", "tokenizer"))
     tokenizer = matching_tokenizer(config.paths[0], manifests[0].tokenizer)
+    if (known := tokenizer.vocab_size) != manifests[0].vocab_size:
+        raise InputError(
+            f"{config.paths[0]} says vocab_size {manifests[0].vocab_size}, and its tokenizer has {known} ids; "
+            "restore its manifest or prepare the set anew"
+        )
     order: dict[str, Any] = {"seed": seed, "shuffle": shuffle, "sampled": sampled}
     opened = open_split(config, manifests, split, **order, verify=verify)
     spec = TextSpec.of(

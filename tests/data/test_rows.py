@@ -1,6 +1,8 @@
 """Reading: batch t is a pure function of (manifest, seed, t) on any number of hosts."""
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -227,3 +229,12 @@ def test_few_open_files_are_enough(sets, monkeypatch):
     monkeypatch.setattr(jaxssl.data.prepared.shards, "OPEN_FILES", 1)
     reader = open_rows(config, seed=1)
     np.testing.assert_array_equal([reader.batch(step)["tokens"] for step in range(9)], expected)
+
+
+def test_a_manifest_with_another_vocabulary_is_refused(sets, tmp_path):
+    folder = shutil.copytree(sets[0] / "large", tmp_path / "set")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    text = json.dumps({**manifest, "vocab_size": manifest["vocab_size"] + 1})
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match=r"says vocab_size \d+, and its tokenizer has \d+ ids"):
+        open_rows(Rows(str(folder)), seed=0)

@@ -96,6 +96,12 @@ class ImageManifest(SetManifest):
         """Type of an image on disk, with its label and caption."""
         return record_of(self.height, self.width, self.channels, self.length, self.dtype)
 
+    def problem_in(self, records: np.ndarray) -> str:
+        """Describes a label number in `records` that no label has; empty where there is none."""
+        numbers = records["label"]
+        wrong = numbers[(numbers < NO_LABEL) | (numbers >= max(len(self.labels), 1))]
+        return f"the label number {wrong[0]} of {len(self.labels)} labels" if len(wrong) else ""
+
     def as_dict(self) -> dict[str, Any]:
         """All fields by name, as they are stored in manifest.json."""
         return dataclasses.asdict(self)

@@ -61,6 +61,17 @@ class SetManifest(ABC):
     def record(self) -> np.dtype[Any]:
         """Type of one record of a shard."""
 
+    @abstractmethod
+    def problem_in(self, records: np.ndarray) -> str:
+        """Describes what is in `records` and cannot be in this set, such as an id beyond its vocabulary.
+
+        Args:
+          records: Some records of a shard, of type `record`.
+
+        Returns:
+          The description; empty where there is no such thing.
+        """
+
     @final
     @property
     def fingerprint(self) -> str:
@@ -157,6 +168,13 @@ class Manifest(SetManifest):
     def record(self) -> np.dtype[Any]:
         """Type of a row on disk."""
         return np.dtype((self.dtype, (self.length,)))
+
+    def problem_in(self, records: np.ndarray) -> str:
+        """Describes an id in the rows `records` that is beyond the vocabulary; empty where there is none."""
+        highest = records.max(initial=0)
+        return f"the id {highest} of a vocabulary of {self.vocab_size}" * bool(
+            highest >= self.vocab_size
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """All fields by name, as they are stored in manifest.json."""

@@ -155,7 +155,7 @@ class RowFiles:
         split: str,
         cache: Callable[[], ShardCache],
     ):
-        self.record = manifests[0].record
+        self.record, self._problem_in = manifests[0].record, manifests[0].problem_in
         sets: list[Shards] = [
             StoredShards(path, manifest, split, cache())
             if is_url(path)
@@ -242,7 +242,10 @@ class RowFiles:
         path, shards, shard = self._shards[number]
         try:
             records = b"".join(shards.reader(shard).read(rows.tolist()))
-            return np.frombuffer(records, self.record).reshape(len(rows), *self.record.shape)
+            found = np.frombuffer(records, self.record).reshape(len(rows), *self.record.shape)
+            if problem := self._problem_in(found):
+                raise ValueError(f"it holds {problem}")
+            return found
         except (RuntimeError, ValueError, IndexError) as error:
             raise InputError(
                 f"shard {path}/{shard.file} cannot be read ({error}); "

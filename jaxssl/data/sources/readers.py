@@ -68,7 +68,7 @@ class Decoder:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             where = f"{file}, byte {offset + error.start}"
-            self._refuse(where, f": 0x{raw[error.start]:02x} is not UTF-8; convert the file")
+            self.refuse(where, f": 0x{raw[error.start]:02x} is not UTF-8; convert the file")
             return None
         # Some editors write a byte order mark
         return text.removeprefix("\ufeff") if offset == 0 else text
@@ -95,7 +95,7 @@ class Decoder:
                 return value.decode("utf-8")
             except UnicodeDecodeError as error:
                 byte = f"0x{value[error.start]:02x}, byte {error.start} of {column!r},"
-                self._refuse(where, f": {byte} is not UTF-8; convert it")
+                self.refuse(where, f": {byte} is not UTF-8; convert it")
                 return None
         if not isinstance(value, str):
             raise InputError(f"{where}: {column!r} contains {_brief(value)}, which is not text")
@@ -104,14 +104,22 @@ class Decoder:
                 value.encode("utf-8")  # JSON can contain lone surrogates, which UTF-8 cannot
             except UnicodeEncodeError as error:
                 position = f"{value[error.start]!r} at character {error.start} of {column!r}"
-                self._refuse(
+                self.refuse(
                     where, f" contains a lone surrogate (half a character), {position}; fix it"
                 )
                 return None
         return value
 
-    def _refuse(self, where: str, reason: str) -> None:
-        """Raises, or counts the document that is left out."""
+    def refuse(self, where: str, reason: str) -> None:
+        """Refuses what is no text, or counts it as left out, as `on_bad_text` says.
+
+        Args:
+          where: File and position.
+          reason: Why it is no text, and the way out; it follows `where` in the message.
+
+        Raises:
+          InputError: `on_bad_text` is "stop".
+        """
         if self.on_bad_text == "stop":
             raise InputError(
                 f"{where}{reason}, or set on_bad_text to 'skip' to leave such documents out"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Protocol
 
+from jaxssl.data.sources.archives import SUFFIXES, archive_kind
 from jaxssl.data.sources.compressed import (
     STANDARD,
     ReadLimits,
@@ -84,6 +85,11 @@ class TextFiles:
         """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
         for name, file in files_of(self.path):
+            if kind := archive_kind(file, self.limits):
+                decoder.refuse(
+                    str(file), f": it is an archive or container ({kind}), no text; unpack it"
+                )
+                continue
             with open_bytes(file, self.limits) as handle:
                 for label, offset, raw in self._split(handle, name, file):
                     text = decoder.text(raw, file, offset)
@@ -243,10 +249,17 @@ def source_from_path(
 def _format(path: str) -> str:
     """Returns "json", "parquet" or "text"; the files of a folder must have the same format."""
     found: dict[str, Path] = {}
+    archive: Path | None = None
     for _, file in files_of(path):
         suffix = plain_suffix(file)
+        archive = archive or (file if suffix.lower() in SUFFIXES else None)
         name = "json" if suffix in JSON else "parquet" if suffix in PARQUET else "text"
         found.setdefault(name, file)
+    if len(found) > 1 and archive:
+        raise InputError(
+            f"{path} contains tables, and {archive.name} is an archive ({plain_suffix(archive)}) that is not "
+            "read; unpack it, or choose the tables with a glob pattern"
+        )
     if len(found) > 1 and Path(path).is_dir():  # text beside tables is a README or _SUCCESS
         found.pop("text", None)
     if len(found) > 1:

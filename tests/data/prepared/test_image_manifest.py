@@ -106,3 +106,15 @@ def test_a_set_of_an_earlier_version_has_no_labels(tmp_path):
     del content["labels"]
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     assert read_image_manifest(tmp_path).labels == ()
+
+
+def test_labels_that_the_set_does_not_have():
+    records = np.zeros(3, manifest_of().record)
+    for numbers, problem in (
+        ([0, 1, -1], ""),
+        ([0, 2, 0], "number 2 of 2"),
+        ([0, 0, -2], "number -2"),
+    ):
+        records["label"] = numbers
+        assert problem in manifest_of().problem_in(records)
+    assert manifest_of(labels=()).problem_in(records[:1]) == ""

@@ -93,3 +93,11 @@ def test_counts_that_do_not_fit_the_files(whole):
     }
     with pytest.raises(InputError, match="the split 'train' of .* has no row"):
         RowFiles([str(whole)], [dataclasses.replace(manifest, splits=none)], "train", no_cache)
+
+
+def test_records_that_no_such_set_holds(whole):
+    """An id beyond the vocabulary would be another token, or zeros, on the device."""
+    manifest = dataclasses.replace(read_manifest(whole), vocab_size=6)
+    files = RowFiles([str(whole)], [manifest], "train", no_cache)
+    with pytest.raises(InputError, match=r"holds the id \d+ of a vocabulary of 6"):
+        files.read(np.arange(5))

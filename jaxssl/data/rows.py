@@ -237,7 +237,7 @@ def open_rows(
     tokenizer = matching_tokenizer(config.paths[0], manifests[0].tokenizer)
     if (known := tokenizer.vocab_size) != manifests[0].vocab_size:
         raise InputError(
-            f"{config.paths[0]} says vocab_size {manifests[0].vocab_size}, and its tokenizer has {known} ids; "
+            f"{config.paths[0]} says vocab_size {manifests[0].vocab_size}, its tokenizer has {known} ids; "
             "restore its manifest or prepare the set anew"
         )
     order: dict[str, Any] = {"seed": seed, "shuffle": shuffle, "sampled": sampled}

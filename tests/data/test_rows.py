@@ -236,5 +236,5 @@ def test_a_manifest_with_another_vocabulary_is_refused(sets, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     text = json.dumps({**manifest, "vocab_size": manifest["vocab_size"] + 1})
     (folder / "manifest.json").write_text(text)
-    with pytest.raises(InputError, match=r"says vocab_size \d+, and its tokenizer has \d+ ids"):
+    with pytest.raises(InputError, match=r"says vocab_size \d+, its tokenizer has \d+ ids"):
         open_rows(Rows(str(folder)), seed=0)

@@ -304,6 +304,8 @@ def fetched(url: str | Path) -> Iterator[Path]:
 def _open(url: str) -> tuple[Any, str]:
     """Returns the fsspec file system of a URL, and the path in it."""
     protocol = url.partition("://")[0]
+    if not protocol:
+        raise InputError(f"{url} is no URL of a store (it has no scheme); s3:// and gs:// are")
     options: dict[str, Any] = {}
     if PACKAGES.get(protocol) == "s3fs" and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
         options["config_kwargs"] = {
@@ -320,7 +322,7 @@ def _open(url: str) -> tuple[Any, str]:
     except InputError:
         raise
     except Exception as error:  # whatever the constructor of a file system makes of the URL
-        cause = " ".join(f"{error}".split()) or type(error).__name__
+        cause = " ".join(f"{error}".split())[:200] or type(error).__name__
         raise InputError(f"{url} is no URL of a store ({cause}); s3:// and gs:// are") from error
 
 

@@ -29,10 +29,10 @@ from jax.experimental import multihost_utils
 
 from jaxssl.data.stores.hashes import file_sha256
 from jaxssl.data.stores.json_files import read_json, write_json
+from jaxssl.data.stores.lease import Lease, leased
 from jaxssl.data.stores.locks import LOCK, hold_lock
 from jaxssl.data.stores.store import Missing, Store, in_parallel, is_url
 from jaxssl.errors import InputError
-from jaxssl.runs.lease import Lease, leased
 from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, Identity, ListedStep, StoredRun, run_folder
 
 PAUSE, PAUSE_AFTER_FAILURE = 1.0, 30.0  # seconds between two scans of the local folder

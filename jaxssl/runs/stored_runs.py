@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Annotated
 
 from jaxssl.data.stores.json_types import Limits
+from jaxssl.data.stores.lease import LEASE
 from jaxssl.data.stores.names import SHA256, inside
 from jaxssl.data.stores.store import Missing, Store, cache_folder, folder_here, in_parallel, is_url
-from jaxssl.runs.lease import LEASE
 
 IDENTITY, COMPLETE = "mirror.json", ".complete.json"
 STEP = re.compile(r"((?:.*/)?checkpoints/\d+)(?:/.*|\.complete\.json)")

@@ -1,5 +1,6 @@
 """The local folder of a run and its copy on an object store, fsspec's memory://; nothing is trained."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -7,7 +8,9 @@ import time
 
 import pytest
 
-from jaxssl.data.stores.locks import Locked
+from jaxssl.data.stores import lease
+from jaxssl.data.stores.lease import LEASE, Sign
+from jaxssl.data.stores.locks import Holder, Locked
 from jaxssl.data.stores.store import Store
 from jaxssl.errors import InputError
 from jaxssl.runs.mirror import mirrored, synchronize
@@ -176,3 +179,33 @@ def test_a_local_folder_without_checkpoints_gives_way(url):
     Store(url).delete(Store(url).sizes())
     with mirrored(url):
         assert not (run_folder(url) / "config.json").exists()
+
+
+def test_who_was_taken_over_copies_nothing_any_more(url, monkeypatch):
+    """As after a long pause: the checkpoints of two machines must not be mixed."""
+    monkeypatch.setattr(lease, "BEAT", 100.0)
+    store, elsewhere = Store(url), Holder(host="elsewhere", process=7, since="then", machine="x")
+
+    def go_on():
+        with mirrored(url):
+            write_step(url, 2)
+            store.write_json(LEASE, dataclasses.asdict(Sign(elsewhere)))
+            write_step(url, 4)
+
+    with pytest.raises(InputError, match="taken over by process 7 on elsewhere") as told:
+        go_on()
+    assert f"whole in {run_folder(url)}" in str(told.value)
+    assert "checkpoints/4" not in StoredRun(url).steps
+    assert store.read_json(LEASE, Sign).holder == elsewhere
+
+
+def test_two_machines_with_caches_of_their_own(url, monkeypatch, tmp_path):
+    monkeypatch.setattr(lease, "BEAT", 0.02)
+    monkeypatch.setattr(lease, "LOOK", 0.01)
+    with mirrored(url):
+        write_step(url, 2)
+        monkeypatch.setenv("JAXSSL_CACHE", str(tmp_path / "other"))
+        with pytest.raises(Locked, match=f"{url} is being written by process"), mirrored(url):
+            pass
+        monkeypatch.setenv("JAXSSL_CACHE", str(tmp_path / "cache"))
+    assert list(StoredRun(url).steps) == ["checkpoints/2"]

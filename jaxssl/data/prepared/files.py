@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxssl.data.prepared.manifest import MANIFEST, UPLOADING, SetManifest
 from jaxssl.data.stores.hashes import file_sha256
+from jaxssl.data.stores.lease import LEASE
 from jaxssl.data.stores.store import Store, in_parallel, is_url
 from jaxssl.errors import InputError
 
@@ -65,6 +66,14 @@ def file_sizes(folder: str | Path, manifest: SetManifest, split: str) -> dict[st
     return {name: present[name] for name in names}
 
 
+def _fingerprint_of_upload(store: Store) -> Any:
+    """Returns the fingerprint of the set whose upload was begun; None if the marker is damaged."""
+    try:
+        return store.read_json(UPLOADING, dict[str, Any]).get("fingerprint")
+    except InputError:
+        return None
+
+
 def upload_set(folder: Path, store: Store, fingerprint: str) -> None:
     """Copies a prepared set to an object store, its manifest last, so a set with a manifest is complete.
 
@@ -77,8 +86,8 @@ def upload_set(folder: Path, store: Store, fingerprint: str) -> None:
       fingerprint: Fingerprint of the set. The marker file `uploading.json` contains it, so a later upload
         knows whether the files in the store belong to the same set.
     """
-    present = store.sizes()
-    begun = store.read_json(UPLOADING)["fingerprint"] if UPLOADING in present else None
+    present = {name: size for name, size in store.sizes().items() if name != LEASE}
+    begun = _fingerprint_of_upload(store) if UPLOADING in present else None
     store.write_json(UPLOADING, {"fingerprint": fingerprint})
     sizes = {
         str(path.relative_to(folder)): path.stat().st_size

@@ -20,6 +20,7 @@ from jaxssl.data.prepared.manifest import MANIFEST, TOKENIZER, UPLOADING, partia
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.stores.descriptions import changes
 from jaxssl.data.stores.json_files import read_json, write_json
+from jaxssl.data.stores.lease import LEASE, leased
 from jaxssl.data.stores.locks import LOCK, Holder, hold_lock
 from jaxssl.data.stores.store import Store, folder_here, is_url
 from jaxssl.errors import InputError
@@ -100,7 +101,8 @@ def _make_there(
         if manifest is None:
             manifest = make_folder(work, description, report, read=read, write=write)
             report.say(f"copying {work} to {store.url}")
-            upload_set(work, store, manifest.fingerprint)
+            with leased(store):
+                upload_set(work, store, manifest.fingerprint)
             shutil.rmtree(work)
         return manifest
 
@@ -109,7 +111,7 @@ def _already_there(
     store: Store, description: dict[str, Any], read: Callable[[str | Path], AnyManifest]
 ) -> AnyManifest | None:
     """Returns the manifest of a complete set on the store, None if there is none."""
-    there = store.sizes()
+    there = store.sizes().keys() - {LEASE}
     if not there or (UPLOADING in there and MANIFEST not in there):
         return None
     if MANIFEST not in there:

@@ -1,6 +1,6 @@
-"""A lease on a run of an object store: one machine at a time puts its checkpoints there.
+"""A lease on a folder of an object store: one machine at a time writes a run, or a prepared set, there.
 
-    lease.json     who writes the run, since when, and a number that grows while it does
+    lease.json     who writes the folder, since when, and a number that grows while it does
 
 A lock holds on one machine only, and every machine has a cache of its own. Clocks of machines are never
 compared: a holder is alive if the number grows while another one looks at it.
@@ -32,7 +32,7 @@ class Sign:
     """The content of lease.json."""
 
     holder: Holder = field(default_factory=Holder)
-    """The process that writes the run."""
+    """The process that writes the folder."""
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Random name of its lease."""
     beat: Annotated[int, Limits(0)] = 0
@@ -43,7 +43,7 @@ class Lease:
     """A lease that this process holds.
 
     Args:
-      store: Folder of the run.
+      store: The folder.
       sign: The first sign of life, which is written already.
     """
 
@@ -56,7 +56,7 @@ class Lease:
         """Looks whether the lease is still held.
 
         Raises:
-          InputError: Another process has taken the run over.
+          InputError: Another process has taken the folder over.
         """
         with self._turn:
             if self._lost is None:
@@ -71,11 +71,11 @@ class Lease:
 
     @property
     def is_lost(self) -> bool:
-        """Returns whether another process is known to have taken the run over."""
+        """Returns whether another process is known to have taken the folder over."""
         return self._lost is not None
 
     def renew(self) -> None:
-        """Gives a sign of life. Raises InputError if another process has taken the run over."""
+        """Gives a sign of life. Raises InputError if another process has taken the folder over."""
         self.check()
         with self._turn:
             self._sign = dataclasses.replace(self._sign, beat=self._sign.beat + 1)
@@ -90,16 +90,16 @@ class Lease:
 
 @contextlib.contextmanager
 def leased(store: Store) -> Iterator[Lease]:
-    """Context manager that holds the lease of a run; a thread gives signs of life.
+    """Context manager that holds the lease of a folder; a thread gives signs of life.
 
     The lease of a process that gives none is taken over: at once if it was one of this machine and has ended,
     else after a minute.
 
     Args:
-      store: Folder of the run.
+      store: The folder.
 
     Raises:
-      Locked: Another process writes the run.
+      Locked: Another process writes into the folder.
       InputError: The store fails.
     """
     lease = _take(store)
@@ -127,7 +127,7 @@ def _take(store: Store) -> Lease:
             if now != found:
                 raise Locked(
                     now.holder,
-                    f"{store.url} is being written by {now.holder}; wait for it, end it, or set run to "
+                    f"{store.url} is being written by {now.holder}; wait for it, end it, or choose "
                     "another address",
                 )
             time.sleep(LOOK)

@@ -8,13 +8,17 @@ import time
 
 import pytest
 
+import finetune
+import train
 from jaxssl.data.stores import lease
 from jaxssl.data.stores.lease import LEASE, Sign
-from jaxssl.data.stores.locks import Holder, Locked
+from jaxssl.data.stores.locks import LOCK, Holder, Locked
 from jaxssl.data.stores.store import Store
 from jaxssl.errors import InputError
+from jaxssl.finetuning.setup import Finetuning
 from jaxssl.runs.mirror import mirrored, synchronize
 from jaxssl.runs.stored_runs import COMPLETE, IDENTITY, StoredRun, run_folder
+from jaxssl.training.config import Pretraining, load_config
 from tests.runs.small_steps import write_step
 
 
@@ -209,3 +213,17 @@ def test_two_machines_with_caches_of_their_own(url, monkeypatch, tmp_path):
             pass
         monkeypatch.setenv("JAXSSL_CACHE", str(tmp_path / "cache"))
     assert list(StoredRun(url).steps) == ["checkpoints/2"]
+
+
+@pytest.mark.parametrize(
+    ("page", "recipe", "kind"),
+    [(train, "quickstart", Pretraining), (finetune, "finetune_quickstart", Finetuning)],
+)
+def test_a_second_training_in_a_folder_is_refused(page, recipe, kind, tmp_path):
+    """Before it looks at its data, and without a trace in the folder of the first."""
+    run = tmp_path / recipe
+    config = dataclasses.replace(load_config(f"configs/{recipe}.py", kind), run=str(run))
+    with mirrored(run):
+        with pytest.raises(Locked, match=f"{recipe} is being written by process"):
+            page.run(config)
+        assert [path.name for path in run.iterdir()] == [LOCK]

@@ -193,7 +193,7 @@ def test_who_was_taken_over_copies_nothing_any_more(url, monkeypatch):
     def go_on():
         with mirrored(url):
             write_step(url, 2)
-            store.write_json(LEASE, dataclasses.asdict(Sign(elsewhere)))
+            store.write_json(LEASE, dataclasses.asdict(Sign(elsewhere, "another")))
             write_step(url, 4)
 
     with pytest.raises(InputError, match="taken over by process 7 on elsewhere") as told:

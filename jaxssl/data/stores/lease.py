@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from jaxssl.data.stores.json_types import Limits
@@ -31,9 +31,9 @@ LOOK = 1.0  # seconds between two looks at the lease of another
 class Sign:
     """The content of lease.json."""
 
-    holder: Holder = field(default_factory=Holder)
+    holder: Holder
     """The process that writes the folder."""
-    owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    owner: str
     """Random name of its lease."""
     beat: Annotated[int, Limits(0)] = 0
     """Number of signs of life."""
@@ -131,7 +131,7 @@ def _take(store: Store) -> Lease:
                     "another address",
                 )
             time.sleep(LOOK)
-    sign = Sign()
+    sign = Sign(Holder.here(), uuid.uuid4().hex)
     store.write_json(LEASE, dataclasses.asdict(sign))
     return Lease(store, sign)
 

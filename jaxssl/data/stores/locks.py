@@ -14,7 +14,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from jaxssl.data.stores.json_files import json_text, read_json
@@ -30,10 +30,6 @@ WITHOUT_LOCKS = (
 )  # of file systems that have no `flock`
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S %z")
-
-
 def _machine() -> str:
     """Returns what tells apart machines and containers that have the same host name; empty if unknown."""
     with contextlib.suppress(OSError):
@@ -46,14 +42,20 @@ def _machine() -> str:
 class Holder:
     """The process that holds a lock."""
 
-    host: str = field(default_factory=socket.gethostname)
+    host: str
     """Name of its machine."""
-    process: int = field(default_factory=os.getpid)
+    process: int
     """Number of the process."""
-    since: str = field(default_factory=_now)
+    since: str
     """When it took the lock."""
-    machine: str = field(default_factory=_machine)
+    machine: str
     """What its number is unique in: a container of a machine, since that was started."""
+
+    @classmethod
+    def here(cls) -> "Holder":
+        """Returns this process, which takes a lock now."""
+        now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        return cls(socket.gethostname(), os.getpid(), now, _machine())
 
     @property
     def is_dead(self) -> bool:
@@ -151,7 +153,7 @@ def _take(path: Path) -> int | None:
         os.close(descriptor)
         return None
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json_text(vars(Holder())).encode(), 0)
+    os.pwrite(descriptor, json_text(vars(Holder.here())).encode(), 0)
     return descriptor
 
 

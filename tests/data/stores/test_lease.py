@@ -25,7 +25,9 @@ def store(monkeypatch):
 
 
 def write(store, **changes):
-    store.write_json(LEASE, dataclasses.asdict(Sign(**{"holder": ELSEWHERE, **changes})))
+    store.write_json(
+        LEASE, dataclasses.asdict(Sign(**{"holder": ELSEWHERE, "owner": "x", **changes}))
+    )
 
 
 def test_signs_of_life_are_given_until_the_end(store):
@@ -45,7 +47,7 @@ def test_a_second_machine_is_refused_by_name(store):
         leased(store),
     ):
         pass
-    assert told.value.holder.process == Holder().process
+    assert told.value.holder.process == Holder.here().process
     assert not store.exists(LEASE)
 
 
@@ -58,7 +60,7 @@ def test_a_machine_without_a_sign_of_life_is_followed(store, capfd):
 
 def test_a_process_of_this_machine_that_has_ended_is_followed_at_once(store, monkeypatch):
     monkeypatch.setattr(module, "EXPIRES", 100.0)
-    write(store, holder=Holder(process=2**22 + 1))
+    write(store, holder=dataclasses.replace(Holder.here(), process=2**22 + 1))
     with leased(store):
         pass
 

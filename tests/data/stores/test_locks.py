@@ -1,5 +1,6 @@
 """Locks of folders: one process at a time, named; those of processes that have ended lock nothing."""
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -62,7 +63,7 @@ def test_another_process_that_is_killed(path):
 
 def left_by(path, **changes):
     """A lock of a process that is not there, which a child of that process still has open."""
-    fields = {"host": socket.gethostname(), "process": 2**22 + 1, "since": "then"}
+    fields = {**vars(Holder.here()), "process": 2**22 + 1, "since": "then"}
     path.write_text(json.dumps({**fields, **changes}))
     descriptor = os.open(path, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -87,7 +88,7 @@ def test_locks_of_other_machines_are_not_broken(path, monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"process": "x"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"process": "x"}'])
 def test_a_lock_that_names_nobody(path, content):
     descriptor = left_by(path)
     path.write_text(content)
@@ -125,14 +126,15 @@ def test_a_file_system_without_locks(path, monkeypatch):
     monkeypatch.setattr(locks.fcntl, "flock", none)
     with hold_lock(path), pytest.raises(Locked), hold_lock(path):
         pass
-    path.write_text(json.dumps({"host": socket.gethostname(), "process": 2**22 + 1, "since": "x"}))
+    path.write_text(json.dumps({**vars(Holder.here()), "process": 2**22 + 1}))
     with hold_lock(path):
         pass
 
 
 def test_who_is_dead():
-    assert not Holder().is_dead
-    assert Holder(process=2**22 + 1).is_dead
-    assert not Holder(process=2**70).is_dead
-    assert not Holder(host="elsewhere", process=2**22 + 1).is_dead
-    assert time.strftime("%Y") in str(Holder())
+    here = Holder.here()
+    assert not here.is_dead
+    assert time.strftime("%Y") in str(here)
+    assert dataclasses.replace(here, process=2**22 + 1).is_dead
+    for other in ({"process": 2**70}, {"host": "elsewhere"}, {"machine": "a container"}):
+        assert not dataclasses.replace(here, **{"process": 2**22 + 1, **other}).is_dead

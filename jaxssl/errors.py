@@ -50,6 +50,20 @@ def check_at_least(instance: Any, minimum: float, *names: str) -> None:
             raise InputError(f"{name}={value} must be at least {minimum}")
 
 
+def check_at_most(instance: Any, maximum: float, *names: str) -> None:
+    """Raises `InputError` where a field of a dataclass is above its maximum; None is let through.
+
+    Args:
+      instance: The dataclass, in its `__post_init__`.
+      maximum: The largest allowed value.
+      names: Names of the fields.
+    """
+    for name in names:
+        value = getattr(instance, name)
+        if value is not None and not value <= maximum:
+            raise InputError(f"{name}={value} must be at most {maximum}")
+
+
 def check_above(instance: Any, limit: float, *names: str) -> None:
     """Raises `InputError` where a field of a dataclass is not above a limit; None is let through.
 

@@ -9,6 +9,7 @@ need.
 
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from jaxssl.data.stores.shard_cache import shard_cache
 from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least, check_at_most
+
+MOST_ROWS = 2**22  # rows of a batch
 
 
 class BatchSpec(Protocol):
@@ -61,8 +64,8 @@ class PreparedSets(ABC):
     """Upper limit of the shards in that folder, in GiB; the least recently used are removed first."""
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise InputError(f"batch={self.batch} must be at least 1")
+        check_at_least(self, 1, "batch")
+        check_at_most(self, MOST_ROWS, "batch")
         if not self.paths:
             raise InputError("path names no prepared set")
         if not 0 < self.cache_gib < float("inf"):
@@ -147,6 +150,17 @@ class BatchReader(ABC, Generic[Spec, AnyTokenizer]):
         self.rows, self.stored_bytes = self._files.rows, self._files.stored_bytes
         self.batches = self._order.batches(spec.batch)
         self._parts = [range(spec.batch)] if parts is None else list(parts)
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        """Refuses a batch that takes more than half of this machine's memory."""
+        needed = sum(len(part) for part in self._parts) * self._files.record.itemsize
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if needed > memory / 2:
+            raise InputError(
+                f"batch={self.spec.batch} takes {needed / 2**30:.1f} GiB on this host, more than half of its "
+                f"{memory / 2**30:.1f} GiB of memory; set a smaller batch"
+            )
 
     @abstractmethod
     def batch(self, step: int) -> dict[str, np.ndarray]:

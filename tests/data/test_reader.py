@@ -53,6 +53,7 @@ def numbers(order, rows=7, batch=3, parts=None):
         ({"path": ("a", "b"), "weights": (1.0, -1.0)}, r"weight -1\.0"),
         ({"path": ("a", "b"), "weights": (1.0, float("nan"))}, "weight nan"),
         ({"path": "a", "batch": 0}, "batch=0"),
+        ({"path": "a", "batch": 100_000_000}, "batch=100000000 must be at most 4194304"),
         ({"path": ()}, "names no"),
         ({"path": ("a", "b"), "prepare": Prepare(Words())}, "prepare makes one set"),
     ],

@@ -68,6 +68,14 @@ def test_a_batch_depends_on_its_number_alone(sets):
     assert forward[0].shape == (BATCH, 32)
 
 
+def test_a_batch_that_does_not_fit_into_memory_is_refused(sets, monkeypatch):
+    rows = Rows(str(sets[0] / "large"), batch=4_000_000)
+    monkeypatch.setattr("os.sysconf", lambda name: 2**14)  # 256 MiB
+    with pytest.raises(InputError, match="batch=4000000 takes .* GiB on this host, more than half"):
+        open_rows(rows, seed=0)
+    open_rows(rows, seed=0, parts=[range(0, 8)])  # other hosts read the other rows
+
+
 def test_row_ids_are_the_rows_that_were_read(sets):
     folder, _ = sets
     rows = rows_of(folder, "large")

@@ -24,7 +24,7 @@ from jaxssl.data.prepared.manifest import TOKENIZER
 from jaxssl.data.preparing.folder import check_same, make_folder, named, units_of
 from jaxssl.data.preparing.image_units import ImageJob, Loaded
 from jaxssl.data.preparing.split import SplitByName, SplitSeeker, name_hash
-from jaxssl.data.preparing.units import Unit, cut_units, finished_shard, row_dtype
+from jaxssl.data.preparing.units import LONGEST_ROW, Unit, cut_units, finished_shard, row_dtype
 from jaxssl.data.preparing.workers import write_units
 from jaxssl.data.preparing.writing import finish_set, write_shards
 from jaxssl.data.progress import TextProgress
@@ -36,7 +36,7 @@ from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece, train_sentencepiece
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_most
 
 LISTED = "listed.json"
 
@@ -51,6 +51,7 @@ class Captions:
     """Length of a caption in tokens, with begin and end, at least 3; longer captions are truncated."""
 
     def __post_init__(self) -> None:
+        check_at_most(self, LONGEST_ROW, "length")
         if self.length < 3:
             raise InputError(
                 f"length={self.length} has no room for a token; set length to at least 3"

@@ -21,15 +21,15 @@ from jaxssl.data.preparing.folder import check_same, make_folder, named, units_o
 from jaxssl.data.preparing.held_out import check_share_to_hold_out
 from jaxssl.data.preparing.remarks import remarks_on
 from jaxssl.data.preparing.survey import Survey, divide, read_survey, survey_sources
-from jaxssl.data.preparing.units import Job, Unit, cut_units, finished_unit, row_dtype
-from jaxssl.data.preparing.workers import Results, write_units
+from jaxssl.data.preparing.units import LONGEST_ROW, Job, Unit, cut_units, finished_unit, row_dtype
+from jaxssl.data.preparing.workers import MOST_WORKERS, Results, write_units
 from jaxssl.data.preparing.writing import finish_set, write_shards
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.texts import Source
 from jaxssl.data.stores.descriptions import described
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_most
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Prepare:
     source: Source
     """The documents."""
     length: int = 128
-    """Length of a row in tokens, at least 8."""
+    """Length of a row in tokens, from 8 to 1,048,576."""
     tokenizer: SentencePiece | str = SentencePiece()
     """Configuration of a tokenizer to train on the documents, or the path of a finished tokenizer."""
     valid: Source | float = 0.02
@@ -63,6 +63,8 @@ class Prepare:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name}={value} must be at least {least}")
+        check_at_most(self, LONGEST_ROW, "length")
+        check_at_most(self, MOST_WORKERS, "workers")
         if isinstance(self.valid, (int, float)):
             check_share_to_hold_out(self.valid)
         if self.engine not in ("local", "beam"):

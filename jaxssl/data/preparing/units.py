@@ -33,6 +33,7 @@ from jaxssl.errors import InputError, is_full_disk
 
 # One record per group, so that a random read touches one row only; grain's own reader requires it.
 # Not compressed, so that the bytes of a shard do not depend on the version of a compressor.
+LONGEST_ROW = 2**20  # tokens
 WRITER_OPTIONS = "group_size:1,uncompressed"
 
 

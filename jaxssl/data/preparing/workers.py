@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from jaxssl.data.preparing.units import Unit
 from jaxssl.errors import InputError
 
+MOST_WORKERS = 1024
 Results = Generator[tuple[Unit, Any], None, None]
 
 

@@ -14,8 +14,9 @@ from typing import Literal
 
 import sentencepiece
 
+from jaxssl.data.tokenizers.definition import MOST_IDS
 from jaxssl.data.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_most
 
 LONGEST_LINE = 2_000  # characters; longer lines are split at a space for training
 THREADS = 4  # fixed, since the scores of unigram models depend on the number of threads
@@ -47,6 +48,7 @@ class SentencePiece:
     whole corpus."""
 
     def __post_init__(self) -> None:
+        check_at_most(self, MOST_IDS, "vocab_size")
         if self.vocab_size < LOWEST:
             raise InputError(
                 f"vocab_size {self.vocab_size} is below {LOWEST}, the sum of 256 bytes, "

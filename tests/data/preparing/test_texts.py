@@ -224,7 +224,11 @@ def test_too_little_text(tmp_path, changes, message):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"length": 7}, {"shard_characters": 0}, {"workers": 0}, {"valid": 1.0}]
+    "wrong",
+    [
+        *({"length": 7}, {"shard_characters": 0}, {"workers": 0}, {"valid": 1.0}),
+        *({"length": 99_999_999_999}, {"workers": 99_999_999_999}),
+    ],
 )
 def test_values_out_of_bounds(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):

@@ -73,6 +73,8 @@ def test_sizes_and_texts_that_are_too_small():
         train_sentencepiece(["", " \n"], SentencePiece(300))
     with pytest.raises(InputError, match="vocab_size 262 is below 263"):
         SentencePiece(262)
+    with pytest.raises(InputError, match="vocab_size=99999999999 must be at most 4194304"):
+        SentencePiece(99_999_999_999)
     with pytest.raises(InputError, match="character_coverage 2"):
         SentencePiece(character_coverage=2)
 

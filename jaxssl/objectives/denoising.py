@@ -202,7 +202,8 @@ def delete_tokens(key: Array, tokens: Rows, vocabulary: Vocabulary, rate: float)
 def infill(key: Array, tokens: Rows, vocabulary: Vocabulary, rate: float, mean_span: float) -> Rows:
     """Replaces spans of every row by one mask token each.
 
-    Tokens for which the row has no room after many inserted mask tokens are dropped.
+    No token is dropped: where a row has no room for all mask tokens of spans without tokens, which are
+    inserted, those at its end are left out.
 
     Args:
       key: Random key.
@@ -218,11 +219,14 @@ def infill(key: Array, tokens: Rows, vocabulary: Vocabulary, rate: float, mean_s
     is_text = ~vocabulary.special[tokens]
     spans = poisson_spans(key, is_text, rate=rate, mean_span=mean_span)
     is_kept = (tokens != vocabulary.pad) & (spans.number < 0)
-    sizes = is_kept.astype(jnp.int32) + run_starts(spans.number) + spans.empty
+    needed = is_kept.astype(jnp.int32) + run_starts(spans.number)
+    room = length - needed.sum(axis=1, keepdims=True)
+    inserted = jnp.minimum(jnp.cumsum(spans.empty, axis=1), room)
+    sizes = needed + jnp.diff(inserted, axis=1, prepend=0)
     ends = jnp.cumsum(sizes, axis=1)
     # Mask tokens stand between kept tokens, padding after the last one.
     is_used = jnp.arange(length)[None] < ends[:, -1:]
     rows = jnp.where(is_used, vocabulary.mask, vocabulary.pad)
-    positions = jnp.where(is_kept, jnp.minimum(ends - 1, length), length)
+    positions = jnp.where(is_kept, ends - 1, length)
     kept = put_at(positions, length, tokens, -1)
     return jnp.where(kept < 0, rows, kept)

@@ -72,6 +72,8 @@ class Examples(NamedTuple):
     """UTF-8 bytes that each target stands for."""
     total: Float[Array, " batch"]
     """Number of predicted tokens of the global batch, the same in every row."""
+    candidates: Int[Array, " batch"]
+    """Number of tokens of the row that may be hidden."""
     pair_positions: Int[Array, " batch"]
     """Position of the begin token of each row's pair."""
     pair_labels: Int[Array, " batch"]
@@ -159,6 +161,7 @@ class MaskedLM(Objective):
             weights=weights,
             byte_lengths=vocabulary.byte_length[targets],
             total=jnp.broadcast_to(total, rows),
+            candidates=(~vocabulary.special[tokens]).sum(axis=1),
             pair_positions=pair_positions,
             pair_labels=pair_labels,
             pair_weights=pair_weights,
@@ -195,6 +198,8 @@ class MaskedLM(Objective):
         metrics = token_metrics(
             nats, correct, examples.weights, examples.byte_lengths, examples.total[0]
         )
+        hidden_tokens = metrics["loss"].weight
+        metrics["hidden"] = Ratio(hidden_tokens, examples.candidates.sum().astype(jnp.float32))
         if self.second_task is None:
             return nats, (state, metrics)
         pair_nats, pair_metrics = self._pair_loss(model, states, examples)

@@ -11,7 +11,8 @@ row of many short documents yields as many texts.
 
 Deviations from the paper, with the reason for each:
   - A text is a document of a packed row; SimCSE takes single sentences of Wikipedia, and rows of one. The
-    documents of a row beyond `texts` are left out of the contrast (shapes are static).
+    documents of a row beyond `texts` are left out of the contrast (shapes are static); the metric
+    `embedded` is the share of the documents that take part.
   - A text's embedding is by default the state of its begin token in training, too; the paper trains with a
     projector and leaves it out afterwards (`pooling="projector"`), which gains little there.
   - It may be trained from scratch; SimCSE starts from BERT or RoBERTa (`--start` does that).
@@ -62,6 +63,8 @@ class Examples(NamedTuple):
     """Weights of the texts, 0 where a row has fewer; they add up to one over the global batch."""
     total: Float[Array, " batch"]
     """Number of texts of the global batch, the same in every row."""
+    documents: Int[Array, " batch"]
+    """Number of documents of the row, of which at most `texts` are embedded."""
     hidden: masked_lm.Examples | None
     """Examples of the masked LM beside it; None for none."""
 
@@ -164,6 +167,7 @@ class SimCSE(ContrastiveObjective):
             second=second,
             weights=weights,
             total=jnp.broadcast_to(total, tokens.shape[0]),
+            documents=segments.max(axis=1),
             hidden=self.language_task.corrupt(batch, key) if self.masked_lm_weight else None,
         )
 
@@ -231,6 +235,8 @@ class SimCSE(ContrastiveObjective):
         )
         contrast = Ratio(nats * total, total)
         metrics: Metrics = {"loss": contrast, **geometry(first, second, weights > 0)}
+        embedded = (weights > 0).sum().astype(jnp.float32)
+        metrics["embedded"] = Ratio(embedded, examples.documents.sum().astype(jnp.float32))
         if embeddings.language is None:
             return nats, (state, metrics)
         more, language = jax.tree.map(jnp.sum, embeddings.language)

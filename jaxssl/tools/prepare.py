@@ -1,8 +1,8 @@
 """Prepare text or images for training. Text: train a tokenizer, encode, pack into rows of one length.
 
-SOURCE is a text file, a folder of text files, a glob pattern, a .jsonl or .parquet file (each may be
-compressed: .gz, .bz2, .xz, .zst), a TFDS data set as tfds:NAME, or the word stdlib: the English that
-ships with Python, which needs no download.
+SOURCE is a text file, a folder of text files, a glob pattern, a .jsonl, .csv, .tsv or .parquet file
+(each may be compressed: .gz, .bz2, .xz, .zst), a TFDS data set as tfds:NAME, or the word stdlib: the
+English that ships with Python, which needs no download.
 
   jaxssl prepare stdlib --into prepared/stdlib --vocab-size 4096
   jaxssl prepare novels.txt.xz --documents blank_line --into prepared/novels --valid 0.02
@@ -87,14 +87,14 @@ def _add_text(text: argparse._ArgumentGroup) -> None:
     )
     text.add_argument(
         "--column",
-        help="column of .jsonl, .parquet and tfds sources that holds the text (default: text)",
+        help="column of .jsonl, .csv, .tsv, .parquet and tfds sources that holds the text (default: text)",
     )
     text.add_argument(
         "--valid",
         type=_fraction_or_path,
         default=DEFAULT["valid"],
         metavar="FRACTION|PATH",
-        help="what is held out for evaluation: a fraction of the documents or images, or a source of its "
+        help="what is held out for evaluation: a fraction of the text or images, or a source of its "
         "own (default: %(default)s)",
     )
     text.add_argument(
@@ -127,6 +127,12 @@ def _add_tokens(tokens: argparse._ArgumentGroup) -> None:
         metavar="PATH",
         help="existing tokenizer: folder tokenizer/ of a prepared set, sentencepiece .model, "
         "tokenizer.json, or vocab.txt of BERT (default: train one on the text)",
+    )
+    tokens.add_argument(
+        "--lowercase",
+        choices=["yes", "no"],
+        help="whether a vocab.txt lower-cases text (default: unless more than 1 %% of its pieces have "
+        "capital letters)",
     )
     trained = SentencePiece()
     tokens.add_argument(
@@ -193,6 +199,7 @@ def config_of(options: argparse.Namespace) -> Prepare | PrepareImages:
         length=Prepare.length if options.length is None else options.length,
         tokenizer=tokenizer or SentencePiece(),
         valid=_source(valid, options) if isinstance(valid, str) else valid,
+        lowercase=None if options.lowercase is None else options.lowercase == "yes",
         shard_characters=options.shard_characters,
         workers=options.workers,
         engine=options.engine,

@@ -10,7 +10,14 @@ from jaxssl.errors import InputError
 
 DEFAULT = {field.name: field.default for field in dataclasses.fields(PrepareImages)}
 IMAGE_OPTIONS = ("channels", "fit", "captions", "on_broken", "shard_bytes")
-TEXT_OPTIONS = ("documents", "on_bad_text", "engine", "beam_options", "shard_characters")
+TEXT_OPTIONS = (
+    "documents",
+    "on_bad_text",
+    "lowercase",
+    "engine",
+    "beam_options",
+    "shard_characters",
+)
 CAPTION_OPTIONS = ("column", "length", "tokenizer", "vocab_size", "kind", "normalization")
 
 

@@ -40,7 +40,12 @@ class Spec:
 
 
 def numbers(order, rows=7, batch=3, parts=None):
-    files = SimpleNamespace(rows=rows, stored_bytes=12, documents=lambda ids: [f"{i}" for i in ids])
+    files = SimpleNamespace(
+        rows=rows,
+        stored_bytes=12,
+        documents=lambda ids: [f"{i}" for i in ids],
+        record=np.dtype(np.int64),
+    )
     return Numbers(OpenSplit(files, order, "print"), Spec(batch), None, parts=parts)
 
 

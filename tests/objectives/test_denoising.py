@@ -120,15 +120,35 @@ def test_infilling_is_told_by_its_spans():
     for row in range(64):
         text = (tokens[row] >= FIRST).sum()
         assert (number[row] >= 0).sum() == int(0.3 * text + 0.5)
+        starts = np.diff(number[row], prepend=-1) != 0
+        room = 32 - (tokens[row] != PAD).sum() + (number[row] >= 0).sum()
+        room -= (starts & (number[row] >= 0)).sum()
         expected = []
         for place, token in enumerate(tokens[row]):
-            expected += [MASK] * empty[row, place]
+            inserted = min(empty[row, place], room)
+            expected += [MASK] * inserted
+            room -= inserted
             if number[row, place] < 0:
                 expected += [token] if token != PAD else []
             elif place == 0 or number[row, place] != number[row, place - 1]:
                 expected.append(MASK)
-        expected = (expected + [PAD] * 32)[:32]
+        expected += [PAD] * (32 - len(expected))
         np.testing.assert_array_equal(made[row], expected)
+
+
+@pytest.mark.parametrize("mean_span", [0.1, 0.5, 1.0])
+def test_short_spans_drop_no_token(mean_span):
+    """Most spans have no token and insert a mask: full rows have no room for all of them."""
+    tokens = tiny_rows(3, batch=16)
+    made = np.asarray(infill(jax.random.key(5), jnp.asarray(tokens), VOCABULARY, 0.3, mean_span))
+    for row, infilled_row in zip(tokens, made, strict=True):
+        kept = [token for token in infilled_row if token not in (MASK, PAD)]
+        left = iter(row.tolist())
+        assert all(token in left for token in kept)  # in their order
+        text = (row >= FIRST).sum()
+        assert len(kept) == (row != PAD).sum() - int(0.3 * text + 0.5)
+        assert kept.count(END) == (row == END).sum()
+        assert kept.count(BEGIN) == (row == BEGIN).sum()
 
 
 def test_rows_without_text():

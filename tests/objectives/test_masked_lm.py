@@ -47,6 +47,8 @@ def test_masked_lm_is_the_mean_over_hidden_tokens(key):
     np.testing.assert_allclose(loss, nats / count, rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"].total, correct, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"].weight, count, rtol=1e-6)
+    assert metrics["hidden"].total == pytest.approx(count)
+    assert metrics["hidden"].weight == examples.candidates.sum()
     ratio = metrics["bits_per_byte"]
     np.testing.assert_allclose(ratio.total / ratio.weight, nats / np.log(2) / text_bytes, rtol=1e-5)
 

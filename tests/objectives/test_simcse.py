@@ -50,6 +50,9 @@ def test_is_the_formula_over_all_texts(key):
         texts += [(row, piece) for piece in range(min(pieces, 3))]
     assert len(texts) == int(examples.total[0]) == int((examples.weights > 0).sum())
     np.testing.assert_allclose(examples.weights.sum(), 1.0, rtol=1e-6)
+    assert metrics["embedded"].total == len(texts)
+    assert metrics["embedded"].weight == sum(int(row.max()) for row in examples.segments)
+    assert metrics["embedded"].number() < 1  # some rows have more than three documents
 
     def unit(z):
         chosen = np.array([z[row, piece] for row, piece in texts], np.float64)

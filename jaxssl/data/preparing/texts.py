@@ -67,6 +67,11 @@ class Prepare:
         check_at_most(self, MOST_WORKERS, "workers")
         if isinstance(self.valid, (int, float)):
             check_share_to_hold_out(self.valid)
+        if self.lowercase is not None and not isinstance(self.tokenizer, str):
+            raise InputError(
+                f"lowercase={self.lowercase} is for a vocab.txt; a tokenizer that is trained folds case with "
+                "normalization='nfkc_cf'"
+            )
         if self.engine not in ("local", "beam"):
             raise InputError(f"engine {self.engine!r} is unknown; set engine to 'local' or 'beam'")
         if self.beam_options and self.engine != "beam":

@@ -1,4 +1,4 @@
-"""The sources of documents: text files, JSON lines, parquet, tensorflow-datasets, Python's own text.
+"""The sources of documents: text files, tables, JSON lines, parquet, TFDS, Python's own text.
 
 A source is a frozen dataclass, and each call of `documents()` reads it from the start. The name of a
 document is unique in its source and does not depend on where the folder is: whether the document
@@ -30,9 +30,11 @@ from jaxssl.data.sources.readers import (
     read_tensorflow_dataset,
     value_of,
 )
+from jaxssl.data.sources.separated import SEPARATED, read_separated
 from jaxssl.data.sources.standard_library import docstrings, topics
 from jaxssl.errors import InputError
 
+FORMATS = {"json": JSON, "parquet": PARQUET, "separated": SEPARATED}
 DocumentsAre = Literal["file", "blank_line", "line"]
 
 
@@ -165,6 +167,32 @@ class Parquet:
 
 
 @dataclass(frozen=True)
+class Separated:
+    """Tables of delimiter-separated values (.csv, .tsv) with a header, one document per row."""
+
+    path: str
+    """A .csv or .tsv file, also compressed, a folder, or a glob pattern."""
+    column: str = "text"
+    """Name of the column with the text."""
+    limits: ReadLimits = STANDARD
+    """Upper limits of what is read from a file."""
+
+    def documents(self, report: Skipped | None = None) -> Iterator[Document]:
+        """Yields all documents; none is left out as unreadable, so `report` is not used."""
+        found = False
+        for name, file in files_of(self.path, SEPARATED):
+            tabs = plain_suffix(file) == ".tsv"
+            records = read_separated(file, (self.column,), tabs=tabs, limits=self.limits)
+            for number, (where, record) in enumerate(records):
+                found = True
+                text = value_of(record, self.column, where)
+                if text.strip():
+                    yield Document(f"{name}#{number}", text)
+        if not found:
+            raise InputError(f"{self.path} contains no row")
+
+
+@dataclass(frozen=True)
 class TensorflowDataset:
     """A text data set of tensorflow-datasets (TFDS), read without TensorFlow.
 
@@ -237,6 +265,8 @@ def source_from_path(
         name, _, split = path.removeprefix("tfds:").partition("#")
         return TensorflowDataset(name, split or "train", column or "text", on_bad_text)
     match _format(path):
+        case "separated":
+            return Separated(path, column or "text", limits)
         case "json":
             return JsonLines(path, column or "text", on_bad_text, limits)
         case "parquet":
@@ -247,13 +277,13 @@ def source_from_path(
 
 
 def _format(path: str) -> str:
-    """Returns "json", "parquet" or "text"; the files of a folder must have the same format."""
+    """Returns "json", "parquet", "separated" or "text"; the files of a folder must have the same format."""
     found: dict[str, Path] = {}
     archive: Path | None = None
     for _, file in files_of(path):
         suffix = plain_suffix(file)
         archive = archive or (file if suffix.lower() in SUFFIXES else None)
-        name = "json" if suffix in JSON else "parquet" if suffix in PARQUET else "text"
+        name = next((name for name, known in FORMATS.items() if suffix in known), "text")
         found.setdefault(name, file)
     if len(found) > 1 and archive:
         raise InputError(

@@ -18,6 +18,7 @@ from jaxssl.objectives.batches.batch import Vocabulary
 from jaxssl.objectives.corruption.positions import count_at, least_at, read_at, write_at
 
 Masking = Literal["tokens", "words", "spans"]
+LONGEST_WORD = 10  # tokens; text that is written without spaces has longer ones, which are no words
 FITTING_PASSES = 4  # how often whole words that still fit are looked for
 
 
@@ -60,10 +61,12 @@ def choose_tokens(
 
         tokens   single tokens, all equally likely (Devlin et al. 2019, section 3.1). The number is exact.
         words    all tokens of a word or none (BERT's later release). The number is exact where words that fit
-                 are left, and is never exceeded.
+                 are left, and is never exceeded. Words of more than 10 tokens, as in text that is written
+                 without spaces, and words that are longer than the number are taken token by token.
         spans    runs of whole words. The number of words is geometric with `span_stop` and at most
                  `span_limit` (Joshi et al. 2020, SpanBERT, section 3.1: 0.2 and 10, 3.8 words on average).
-                 The number of tokens is exact: the last span may be truncated.
+                 The number of tokens is exact: the last span may be truncated. In words of more than 10
+                 tokens, each token counts as a word.
 
     Args:
       key: Random key.
@@ -83,15 +86,16 @@ def choose_tokens(
     count = jnp.where(available > 0, jnp.maximum(count, 1), 0)
     most = masked_count(rate, tokens.shape[1])
     if masking == "words":
-        chosen = _fitting_words(
-            key, _word_numbers(tokens, candidates, vocabulary), candidates, count
-        )
+        longest = jnp.minimum(count, LONGEST_WORD)
+        words = _word_numbers(tokens, candidates, vocabulary, longest)
+        chosen = _fitting_words(key, words, candidates, count)
         order, count = jnp.argsort(~chosen, axis=1, stable=True), chosen.sum(axis=1)
     else:
         token_key, span_key = jax.random.split(key)
         priority = jax.random.uniform(token_key, tokens.shape)
         if masking == "spans":
-            words = _word_numbers(tokens, candidates, vocabulary)
+            longest = jnp.full_like(count, LONGEST_WORD)
+            words = _word_numbers(tokens, candidates, vocabulary, longest)
             rank = _span_rank(span_key, words, candidates, most, span_stop, span_limit)
             # Tokens of a span stay in order; tokens that no span covers come last, in random order.
             priority = jnp.where(rank < most, rank.astype(jnp.float32), most + priority)
@@ -153,10 +157,17 @@ def _word_numbers(
     tokens: Int[Array, "batch length"],
     candidates: Bool[Array, "batch length"],
     vocabulary: Vocabulary,
+    longest: Int[Array, " batch"],
 ) -> Int[Array, "batch length"]:
-    """Numbers the words of a row from 0. A special token ends a word, so no word crosses documents."""
+    """Numbers the words of a row from 0. A special token ends a word, so no word crosses documents.
+
+    Each token of a word of more than `longest` tokens is a word of its own.
+    """
     after_special = jnp.pad(~candidates[:, :-1], ((0, 0), (1, 0)), constant_values=True)
     starts = candidates & (vocabulary.starts_word[tokens] | after_special)
+    words = jnp.maximum(jnp.cumsum(starts, axis=1) - 1, 0)
+    sizes = read_at(count_at(words, words.shape[1], candidates), words)
+    starts |= candidates & (sizes > longest[:, None])
     return jnp.maximum(jnp.cumsum(starts, axis=1) - 1, 0)
 
 

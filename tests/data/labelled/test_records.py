@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from jaxssl.data.labelled.records import read_records, read_separated
+from jaxssl.data.labelled.records import read_records
 from jaxssl.data.sources.compressed import ReadLimits
+from jaxssl.data.sources.separated import read_separated
 from jaxssl.errors import InputError
 
 

@@ -227,7 +227,7 @@ def test_too_little_text(tmp_path, changes, message):
     "wrong",
     [
         *({"length": 7}, {"shard_characters": 0}, {"workers": 0}, {"valid": 1.0}),
-        *({"length": 99_999_999_999}, {"workers": 99_999_999_999}),
+        *({"length": 99_999_999_999}, {"workers": 99_999_999_999}, {"lowercase": True}),
     ],
 )
 def test_values_out_of_bounds(wrong):

@@ -228,3 +228,21 @@ def test_a_document_has_a_longest_size(tmp_path):
     assert (
         len(list(TextFiles(path, "line", limits=ReadLimits(document_mib=0.001)).documents())) == 201
     )
+
+
+def test_a_table_is_no_prose(tmp_path):
+    """Only the column with the text is read; the header, other columns and quotation marks are not."""
+    write(tmp_path / "tables" / "a.csv", 'id,text\n0,"one, two"\n1,"a\nb"\n2,\n')
+    write(tmp_path / "tables" / "b.tsv", 'text\tid\n"three\t3\n', ".gz")
+    source = source_from_path(str(tmp_path / "tables"))
+    assert list(source.documents()) == [
+        Document("a.csv#0", "one, two"),
+        Document("a.csv#1", "a\nb"),
+        Document("b.tsv.gz#0", '"three'),
+    ]
+    assert texts_of(source_from_path(str(tmp_path / "tables"), column="id")) == ["0", "1", "2", "3"]
+    with pytest.raises(InputError, match="a.csv, line 2 has no column 'body'; it has id, text"):
+        texts_of(source_from_path(str(tmp_path / "tables"), column="body"))
+    path = write(tmp_path / "empty.csv", "text\n")
+    with pytest.raises(InputError, match="empty.csv contains no row"):
+        texts_of(source_from_path(path))

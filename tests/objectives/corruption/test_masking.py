@@ -66,6 +66,21 @@ def test_whole_words_are_hidden_whole(seed):
     assert exact >= 15  # words of one token are common here, so nearly every count can be met
 
 
+@pytest.mark.parametrize(("length", "starts"), [(64, 0.0), (64, 0.02), (16, 0.2)])
+def test_text_without_spaces_is_hidden_token_by_token(length, starts):
+    """Thai and DNA have no word starts, or few: as many tokens are hidden as of any other text."""
+    chance = np.random.default_rng(0)
+    tokens = chance.integers(FIRST, SPEC.vocab_size // 3, (32, length)) * 3
+    tokens[chance.random(tokens.shape) < starts] += 1  # begins a word
+    tokens[:, 0], tokens[:, -1] = BEGIN, END
+    for masking in ("words", "spans"):
+        hidden = choose_tokens(
+            jax.random.key(0), jnp.asarray(tokens), VOCABULARY, rate=0.15, masking=masking
+        )
+        share = hidden_mask(tokens, hidden).sum() / (tokens >= FIRST).sum()
+        assert share == pytest.approx(0.15, abs=0.02)
+
+
 def test_every_word_is_equally_likely():
     tokens = np.tile(tiny_rows(3, batch=1), (4096, 1))
     hidden = choose_tokens(

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from jaxssl.data.prepared.files import upload_set
 from jaxssl.data.prepared.manifest import MANIFEST, TOKENIZER, UPLOADING, partial_of
+from jaxssl.data.preparing.target import check_can_be_made, target_of
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.stores.descriptions import changes
 from jaxssl.data.stores.json_files import read_json, write_json
@@ -58,10 +59,11 @@ def make_folder(
     """
     if is_url(folder):
         return _make_there(Store(folder), description, report, read=read, write=write)
-    folder = Path(folder)
+    folder = target_of(folder)
     partial = partial_of(folder)
     if (manifest := already(folder, description, read)) is not None:
         return manifest
+    check_can_be_made(folder)
     with locked(partial, report):
         manifest = already(folder, description, read)  # another process may have made it
         if manifest is not None:

@@ -31,6 +31,7 @@ from jaxssl.data.sources.compressed import STANDARD, ReadLimits
 from jaxssl.data.sources.texts import Source, source_from_path
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
+from jaxssl.tools.next_step import training_command
 from jaxssl.tools.prepare_images import add_image_options, check_kind, images_of
 
 TRAINED = ("vocab_size", "kind", "normalization")  # options of a tokenizer that is trained
@@ -168,15 +169,13 @@ def run(options: argparse.Namespace) -> Manifest | ImageManifest:
     manifest = config.into(options.into)
     if isinstance(manifest, ImageManifest):
         print(summary_of_images(manifest, options.into))
-        recipe = "RECIPE"
     else:
         print(summary_of_rows(manifest, options.into))
-        recipe = "bert_small"
     if there_already:
-        print("the set existed already; remove it to read the source again")
+        print("the set existed already, and the source was not read again")
     else:
         print(f"took {time.monotonic() - began:.1f} s")
-    print(f"next: jaxssl train {recipe} --data.path {options.into}")
+    print(f"next: {training_command(manifest, options.into)}")
     return manifest
 
 

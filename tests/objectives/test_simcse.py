@@ -13,6 +13,7 @@ from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert, gpt2
 from jaxssl.objectives import SimCSE
 from jaxssl.objectives.batches.batch import Text, Vocabulary
+from jaxssl.objectives.simcse import Embeddings
 from jaxssl.sharding.mesh import Mesh, batch_sharding
 from jaxssl.training.step import gradients_of
 from tests.objectives.learned_by_heart import check_learned
@@ -52,7 +53,6 @@ def test_is_the_formula_over_all_texts(key):
     np.testing.assert_allclose(examples.weights.sum(), 1.0, rtol=1e-6)
     assert metrics["embedded"].total == len(texts)
     assert metrics["embedded"].weight == sum(int(row.max()) for row in examples.segments)
-    assert metrics["embedded"].number() < 1  # some rows have more than three documents
 
     def unit(z):
         chosen = np.array([z[row, piece] for row, piece in texts], np.float64)
@@ -69,6 +69,16 @@ def test_is_the_formula_over_all_texts(key):
     others = ~np.eye(len(texts), dtype=bool)
     spread = np.log(np.exp(-2 * squares[others]).mean())
     np.testing.assert_allclose(metrics["uniformity"].total, spread, rtol=1e-4)
+
+
+def test_the_share_of_embedded_documents_is_told():
+    objective = dataclasses.replace(NOISY, texts=1)
+    examples = examples_of(objective)
+    z = jax.random.normal(KEY, (16, 1, 8))
+    _, (_, metrics) = objective.contrast(None, (), Embeddings(z, z, None), examples)
+    documents = sum(int(row.max()) for row in examples.segments)
+    assert metrics["embedded"].number() == pytest.approx(examples.total[0] / documents)
+    assert metrics["embedded"].number() < 0.9
 
 
 def test_a_text_does_not_know_its_neighbours(key):

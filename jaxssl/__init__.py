@@ -1,4 +1,4 @@
-"""Self-supervised pretraining in JAX and Flax: raw text to a checkpoint, a finetuned model, an export."""
+"""Self-supervised pretraining in JAX and Flax: raw text or images to a checkpoint and a finetuned model."""
 
 from collections.abc import Sequence
 from pathlib import Path

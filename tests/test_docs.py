@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxssl.finetuning.setup import Finetuning
 from jaxssl.training.config import Pretraining, check_flags, load_config
 
 DOCS = Path("docs")
@@ -131,3 +132,22 @@ def test_the_commands_for_clusters_have_flags_that_exist():
     flags = set(re.findall(r"--(?:run|restarts|(?:data|hosts|mesh)\.[a-z-]+)", text))
     assert len(flags) > 8
     check_flags(config, sorted(flags))
+
+
+COMMAND = re.compile(r"jaxssl (train|finetune) ([a-z]\w+)((?: +--[\w.-]+(?: +[^-\s`]\S*)*)*)")
+
+
+def test_commands_of_the_pages_have_recipes_and_fields_that_exist():
+    checked = 0
+    for page in [*PAGES, Path("README.md")]:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for command, name, rest in COMMAND.findall(text):
+            recipe = Path(f"configs/{name}.py")
+            if not recipe.exists():
+                assert f"{name}.py" in text, name  # a recipe that the page lets the reader write
+                continue
+            flags = set(re.findall(r"--[\w.-]+", rest)) - {"--help", "--code"}
+            kind = Finetuning if command == "finetune" else Pretraining
+            check_flags(load_config(recipe, kind), sorted(flags))
+            checked += 1
+    assert checked > 15

@@ -9,6 +9,9 @@ None, NaN, ""                   no label
 lists, objects, dates           refused
 """
 
+import ast
+import contextlib
+import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
@@ -22,9 +25,8 @@ from jaxssl.errors import InputError
 MOST_CLASSES = 1_000  # more different labels are refused: the column is likely a text or a number
 LONGEST = 256  # characters; a longer label is likely a text
 NEVER_CLASSES = frozenset({"na", "n/a", "n.a.", "#n/a", "<na>", "nan", "-nan", "null"})
-DOUBTFUL = frozenset(
-    {"-1", "-", "?"}
-)  # a class where fewer than two others remain, as in +1 and -1
+# These are classes where fewer than two others remain, as in +1 and -1.
+DOUBTFUL = frozenset({"-1", "-", "--", "\u2013", "\u2014", "?"})
 YES = ("true", "yes", "positive", "pos", "+")  # of two words, the one that F1 is meant for
 
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)([.]0*)?")  # not 007, which is a code
@@ -35,6 +37,13 @@ ZERO_WIDTH = dict.fromkeys(
     + [*range(0x202A, 0x202F), *range(0x2060, 0x2070)]
 )
 NOT_SHOWN = ZERO_WIDTH | dict.fromkeys([*map(ord, JOINERS), *range(0xFE00, 0xFE10)])
+HYPHENS = dict.fromkeys([0x2010, 0x2011, 0x2212], "-")  # hyphens and the minus sign
+# Cyrillic letters, and the Latin ones that look the same
+LOOKS_LIKE = str.maketrans(
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0458",
+    "ABEKMHOPCTXaeopcyxisj",
+)
 
 
 def label_name(value: Any, where: str, column: str, *, as_written: bool = False) -> str | None:
@@ -71,9 +80,22 @@ def label_name(value: Any, where: str, column: str, *, as_written: bool = False)
         raise InputError(_too_long(f"{name[:40]!r}…, {len(name):,} characters", where, column))
     if not name:
         return None
+    if name[0] in "[{(" and _is_structure(name):
+        raise InputError(
+            f"{where}: label {_brief(name)} of column {column!r} is a list or an object written as text, not "
+            "the name of a class; write one name for each example"
+        )
     if as_written or not NUMBER.fullmatch(name):
         return {"true": "True", "false": "False"}.get(name.casefold(), name)
     return _whole_number(name, where, column)
+
+
+def _is_structure(text: str) -> bool:
+    """Returns whether a text is a list, tuple, set or dictionary, as JSON or Python writes it."""
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return isinstance(read(text), list | tuple | dict | set)
+    return False
 
 
 def _whole_number(name: str, where: str, column: str) -> str:
@@ -101,8 +123,13 @@ def _too_long(what: str, where: str, column: str) -> str:
 def plain_label(text: str) -> str:
     """Returns the label `text` in composed form (NFC), with single spaces, without characters of no width."""
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text).translate(ZERO_WIDTH)
+        text = unicodedata.normalize("NFC", text).translate(ZERO_WIDTH | HYPHENS)
     return " ".join(text.split()).strip(JOINERS)
+
+
+def look(name: str) -> str:
+    """Returns a text that is the same for a `name` and for others that look the same to a person."""
+    return name if name.isascii() else name.translate(NOT_SHOWN | LOOKS_LIKE)
 
 
 def given_label(text: str) -> str:
@@ -155,7 +182,7 @@ def sorted_labels(labels: Iterable[str], source: str) -> tuple[str, ...]:
         )
     shown: dict[str, str] = {}
     for name in sorted(names):
-        twin = shown.setdefault(name.translate(NOT_SHOWN), name)
+        twin = shown.setdefault(look(name), name)
         if twin != name:
             raise InputError(
                 f"{source} has the labels {ascii(twin)} and {ascii(name)}, which look the same; write "

@@ -16,7 +16,7 @@ from jaxssl.data.labelled.example_batches import (
     encode,
     truncate,
 )
-from jaxssl.data.labelled.labels import sorted_labels
+from jaxssl.data.labelled.labels import look, sorted_labels
 from jaxssl.data.labelled.tables import Labelled, Table, read_table
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
@@ -47,8 +47,10 @@ def label_ids(table: Table, names: tuple[str, ...]) -> np.ndarray:
     if unknown:
         label, example = unknown[0]
         known = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+        twins = [ascii(name) for name in names if look(name) == look(label)]
+        twin = f", {ascii(label)}, which looks like {twins[0]}," if twins else ""
         raise InputError(
-            f"{table.name}: label {label!r} of example {example + 1} (and of {len(unknown) - 1} "
+            f"{table.name}: label {label!r}{twin} of example {example + 1} (and of {len(unknown) - 1} "
             f"more) does not occur in the training examples, whose labels are {known}; add such examples "
             "to train, or remove them here"
         )

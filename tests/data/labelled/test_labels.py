@@ -30,7 +30,7 @@ def named(value, **options):
     [
         ((0, 0.0, "0", "0.0", "-0", "+0.000", "0.", "0e+00", -0.0, Decimal("0.0")), "0"),
         ((1, 1.0, "1", "+1", "1.00", " 1 ", "1.0e+00", np.int64(1), np.float32(1)), "1"),
-        ((-1, "-1.0", "\u200b-1"), "-1"),
+        ((-1, "-1.0", "\u200b-1", "\u22121"), "-1"),
         ((True, "true", "TRUE", "True", np.bool_(True)), "True"),
         (("caf\u00e9", "cafe\u0301", " caf\u00e9\u200b", "\ufeffcafé"), "café"),
         (("two words", "two  words", "two\u00a0words\t"), "two words"),
@@ -42,7 +42,9 @@ def test_what_is_the_same_class_has_one_name(values, name):
     assert {named(value) for value in values} == {name}
 
 
-@pytest.mark.parametrize("value", ["007", "v1.5", "3.10.2", "1e5", "a,b", "none", "None", "½"])
+@pytest.mark.parametrize(
+    "value", ["007", "v1.5", "3.10.2", "1e5", "a,b", "none", "None", "½", "[MASK]", "(other)"]
+)
 def test_names_stay_as_they_are(value):
     assert named(value) == value
 
@@ -72,6 +74,12 @@ def test_structures_are_refused(value, kind):
         named(value)
 
 
+@pytest.mark.parametrize("value", ["['a', 'b']", "[1, 0]", '{"id": true}', "('a', 1)", "[]"])
+def test_structures_written_as_text_are_refused(value):
+    with pytest.raises(InputError, match="is a list or an object written as text"):
+        named(value)
+
+
 @pytest.mark.parametrize(
     "value", ["9" * 5000, 10**5000, "word " * 100], ids=["digits", "integer", "words"]
 )
@@ -93,6 +101,12 @@ def test_markers_are_no_classes_where_two_others_remain():
 def test_labels_that_look_the_same_are_refused_by_name():
     with pytest.raises(InputError, match=r"'ab' and 'a\\u200db', which look the same"):
         sorted_labels(["ab", "a\u200db"], "f.tsv")
+    with pytest.raises(InputError, match=r"'yes' and '\\u0443es', which look the same"):
+        sorted_labels(["yes", "\u0443es", "no"], "f.tsv")
+    assert sorted_labels(["\u0434\u0430", "\u043d\u0435\u0442"], "f.tsv") == (
+        "\u0434\u0430",
+        "\u043d\u0435\u0442",
+    )
     assert sorted_labels(["10", "9", "-2", "9"], "f.tsv") == ("-2", "9", "10")
 
 

@@ -205,6 +205,9 @@ def test_unknown_label_and_unknown_kind(tmp_path):
         open_labelled(Labelled(path, dev=path, test=other, **COLUMNS), Words(), 64)
     with pytest.raises(InputError, match=r"use .tsv, .csv, .jsonl or .parquet"):
         read(str(tmp_path / "train.txt"), "train", Labelled("x"))
+    other = write(tmp_path / "twin.tsv", [("x", "p\u043es")])
+    with pytest.raises(InputError, match=r"'p\\u043es', which looks like 'pos', of example 1"):
+        open_labelled(Labelled(path, dev=path, test=other, **COLUMNS), Words(), 64)
     measures = write(tmp_path / "train.jsonl", [("x", 4.5)])
     with pytest.raises(InputError, match="is a measurement, not a class"):
         read(measures, "train", Labelled(measures, **COLUMNS))

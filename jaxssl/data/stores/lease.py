@@ -26,6 +26,8 @@ BEAT = 10.0  # seconds between two signs of life of the holder
 EXPIRES = 60.0  # seconds without a sign of life after which a lease is taken over
 LOOK = 1.0  # seconds between two looks at the lease of another
 
+_held: set[str] = set()  # owners of the leases that this process holds
+
 
 @dataclass(frozen=True)
 class Sign:
@@ -51,6 +53,11 @@ class Lease:
         self.store, self._sign = store, sign
         self._turn = threading.Lock()
         self._lost: InputError | None = None
+
+    @property
+    def owner(self) -> str:
+        """Random name of the lease."""
+        return self._sign.owner
 
     def check(self) -> None:
         """Looks whether the lease is still held.
@@ -103,6 +110,7 @@ def leased(store: Store) -> Iterator[Lease]:
       InputError: The store fails.
     """
     lease = _take(store)
+    _held.add(lease.owner)
     leave = threading.Event()
     thread = threading.Thread(target=_keep, args=(lease, leave), name="lease", daemon=True)
     thread.start()
@@ -111,12 +119,13 @@ def leased(store: Store) -> Iterator[Lease]:
     finally:
         leave.set()
         thread.join()
+        _held.discard(lease.owner)
         lease.release()
 
 
 def _take(store: Store) -> Lease:
     found = _read(store)
-    if found is not None and not found.holder.is_dead:
+    if found is not None and not _is_left(found):
         print(
             f"{store.url} was being written by {found.holder}; looking for {EXPIRES:g} s whether it still is",
             file=sys.stderr,
@@ -134,6 +143,13 @@ def _take(store: Store) -> Lease:
     sign = Sign(Holder.here(), uuid.uuid4().hex)
     store.write_json(LEASE, dataclasses.asdict(sign))
     return Lease(store, sign)
+
+
+def _is_left(sign: Sign) -> bool:
+    """Returns whether the lease is of a process that has ended, or of this one, which does not hold it."""
+    here = Holder.here()
+    is_own = (sign.holder.machine, sign.holder.process) == (here.machine, here.process)
+    return sign.holder.is_dead or (is_own and sign.owner not in _held)
 
 
 def _keep(lease: Lease, leave: threading.Event) -> None:

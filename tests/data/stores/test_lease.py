@@ -70,3 +70,13 @@ def test_a_lease_that_nobody_understands_is_replaced(store, content):
     store.write_json(LEASE, content)
     with leased(store):
         assert store.read_json(LEASE, Sign).owner
+
+
+def test_a_lease_that_this_process_could_not_release_is_taken_at_once(store, monkeypatch):
+    """The store had failed at the end of a run."""
+    monkeypatch.setattr(module, "EXPIRES", 100.0)
+    monkeypatch.setattr(module.Lease, "release", lambda self: None)
+    with leased(store):
+        first = store.read_json(LEASE, Sign)
+    with leased(store):
+        assert store.read_json(LEASE, Sign).owner != first.owner

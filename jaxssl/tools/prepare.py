@@ -26,9 +26,11 @@ from jaxssl.data.prepared.image_manifest import ImageManifest
 from jaxssl.data.prepared.manifest import Manifest, is_prepared
 from jaxssl.data.prepared.summaries import summary_of_images, summary_of_rows
 from jaxssl.data.preparing.images import Captions, PrepareImages
+from jaxssl.data.preparing.target import target_of
 from jaxssl.data.preparing.texts import Prepare
 from jaxssl.data.sources.compressed import STANDARD, ReadLimits
 from jaxssl.data.sources.texts import Source, source_from_path
+from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
 from jaxssl.tools.next_step import training_command
@@ -165,7 +167,7 @@ def run(options: argparse.Namespace) -> Manifest | ImageManifest:
     began = time.monotonic()
     check_kind(options, {**DEFAULT, "documents": "file", "on_bad_text": "stop"})
     config = config_of(options)
-    there_already = is_prepared(options.into)
+    there_already = is_prepared(options.into if is_url(options.into) else target_of(options.into))
     manifest = config.into(options.into)
     if isinstance(manifest, ImageManifest):
         print(summary_of_images(manifest, options.into))

@@ -42,11 +42,12 @@ class HeldOut:
     def parts(self, document: Document) -> Iterator[tuple[str, Document]]:
         """Yields "train" or "valid" and the document, or the up to three parts that it is divided into."""
         name, text = document
-        if name not in self.sections:
-            held_out = name_hash(name) < self.below or name in self._names
+        key = _key(name)
+        if key not in self.sections:
+            held_out = name_hash(name) < self.below or key in self._names
             yield "valid" if held_out else "train", document
             return
-        section = self.sections[name]
+        section = self.sections[key]
         most = (section[1] - section[0]) // 4  # so that the section keeps about its length
         start, stop = (_near_break(text, position, most) for position in section)
         for split, begin, end in (
@@ -77,7 +78,8 @@ def choose_held_out(documents: Iterable[Document], share: float) -> HeldOut:
     for number, document in enumerate(documents):
         if number == most:
             return HeldOut(below=share)
-        sizes[document.name] = sizes.get(document.name, 0) + len(document.text)
+        key = _key(document.name)
+        sizes[key] = sizes.get(key, 0) + len(document.text)
     return _of_few(sizes, share)
 
 
@@ -87,6 +89,15 @@ def check_share_to_hold_out(share: float) -> None:
         raise InputError(
             f"valid={share} must be a fraction between 0 and 1, e.g. 0.02, or a source of its own"
         )
+
+
+def _key(name: str) -> str:
+    """Returns `name`, or its escaped form where it is a file's name that is not UTF-8, as JSON has to be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return ascii(name)
+    return name
 
 
 def _of_few(sizes: dict[str, int], share: float) -> HeldOut:

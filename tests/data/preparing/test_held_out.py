@@ -1,5 +1,6 @@
 """The held-out share is one of the text, whether there are many documents or one, short or long ones."""
 
+import dataclasses
 import random
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from jaxssl.data.preparing.held_out import HeldOut, choose_held_out
 from jaxssl.data.preparing.split import name_hash
 from jaxssl.data.sources.texts import Document
+from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.errors import InputError
 
 PIECES = ("a word ", "the ", "of\n", "line\n")
@@ -77,6 +79,15 @@ def test_a_section_keeps_lines_whole():
     assert section.text.endswith("\n")
     assert after.text.startswith("line number ")
     assert (before.name, section.name) == ("novel", f"novel@{len(before.text)}")
+
+
+def test_names_of_files_that_are_no_text(tmp_path):
+    documents = [Document(f"\udcff{i}", "some words\n" * 40) for i in range(5)]
+    held_out = choose_held_out(documents, 0.3)
+    write_json(tmp_path / "held_out.json", dataclasses.asdict(held_out))
+    assert read_json(tmp_path / "held_out.json", HeldOut) == held_out
+    found = divide(documents, held_out)
+    assert found["valid"] / sum(found.values()) == pytest.approx(0.3, rel=0.11)
 
 
 def test_few_words_are_divided_at_spaces_or_not_at_all():

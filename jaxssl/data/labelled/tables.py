@@ -86,6 +86,8 @@ class Labelled:
             raise InputError(
                 f"label={self.label!r} is also a column of texts; name another column as label"
             )
+        if isinstance(self.missing, str):
+            raise InputError(f"missing={self.missing!r} is one string; set it to a tuple of labels")
         check_choice(self, "on_bad_text", ("stop", "skip"))
         if not 0 < self.cover <= 1:
             raise InputError(f"cover={self.cover} must be in (0, 1], e.g. 0.995")

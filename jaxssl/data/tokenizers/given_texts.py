@@ -20,10 +20,7 @@ def given_texts(texts: Iterable[Any], name: str = "texts") -> list[str]:
     Raises:
       InputError: `texts` is a single string, or contains what is not a string, or half of a character.
     """
-    if isinstance(texts, str | bytes):
-        raise InputError(
-            f"{name} is a single string, {_brief(texts)}; pass a list, even of one text: [text]"
-        )
+    refuse_a_string(texts, name)
     try:
         every = list(texts)
     except TypeError as error:
@@ -42,6 +39,14 @@ def given_texts(texts: Iterable[Any], name: str = "texts") -> list[str]:
                 f"{error.start}; remove it"
             ) from error
     return [text.removeprefix(BYTE_ORDER_MARK) for text in every]
+
+
+def refuse_a_string(texts: Any, name: str = "texts") -> None:
+    """Raises InputError if `texts`, the argument `name`, is a single string, which is no list of texts."""
+    if isinstance(texts, str | bytes):
+        raise InputError(
+            f"{name} is a single string, {_brief(texts)}; pass a list, even of one text: [text]"
+        )
 
 
 def _brief(value: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import tokenizers
 
 from jaxssl.data.tokenizers.definition import check_ids, parse_definition
+from jaxssl.data.tokenizers.given_texts import refuse_a_string
 from jaxssl.data.tokenizers.pieces import (
     BYTE,
     SPACE,
@@ -93,6 +94,7 @@ class HuggingFaceTokenizer(Tokenizer):
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Converts each of `texts` to token ids, int32 `[length]`, without special tokens."""
+        refuse_a_string(texts)
         if not self._by_line:
             return [self._checked(ids) for ids in self._ids(list(texts))]
         # The library is faster on short strings

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
+from jaxssl.data.tokenizers.given_texts import refuse_a_string
 from jaxssl.data.tokenizers.pieces import SPACE, begins_word
 from jaxssl.data.tokenizers.tokenizer import SPECIAL_NAMES, Tokenizer, fingerprint_of
 from jaxssl.errors import InputError
@@ -75,6 +76,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Converts each of `texts` to token ids, int32 `[length]`, without `begin` and `end`."""
+        refuse_a_string(texts)
         if self._line_end is None:
             encoded = self._processor.encode(list(texts), num_threads=1)
             return [self._checked(ids) for ids in encoded]

@@ -75,6 +75,9 @@ class Tokenizer(ABC):
 
         Returns:
           One int32 array `[length of the text in tokens]` for each text, in the same order.
+
+        Raises:
+          InputError: `texts` is a single string.
         """
 
     @abstractmethod

@@ -227,6 +227,7 @@ def test_unknown_label_and_unknown_kind(tmp_path):
         {"cover": 0},
         {"label": "text"},
         {"on_bad_text": "evil"},
+        {"missing": "NA"},
     ],
 )
 def test_impossible_settings(changes):

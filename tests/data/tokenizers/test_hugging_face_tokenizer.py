@@ -188,3 +188,8 @@ def test_published_byte_pairs(tmp_path):
     assert tokenizer.decode(tokenizer.encode([text])[0]) == text
     assert words_of(tokenizer, "the Größe's\nnot 12,345") == ["the", "Größe's", "not", "12,345"]
     assert bytes_of(tokenizer, text) == len(text.encode())
+
+
+def test_a_string_is_no_list_of_texts(word_piece):
+    with pytest.raises(InputError, match="texts is a single string, 'the cat'; pass a list"):
+        word_piece.encode("the cat")

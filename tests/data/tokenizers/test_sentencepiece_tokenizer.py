@@ -122,3 +122,8 @@ def test_any_damage_is_refused_in_one_line_or_works(tokenizer):
         check_tokenizer(damaged)
     assert refusals
     assert all("\n" not in message for message in refusals)
+
+
+def test_a_string_is_no_list_of_texts(tokenizer):
+    with pytest.raises(InputError, match="texts is a single string, 'the cat'; pass a list"):
+        tokenizer.encode("the cat")

@@ -4,6 +4,7 @@ import time
 
 from jaxssl.data.prepared.manifest import is_prepared
 from jaxssl.errors import InputError
+from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.config import Pretraining
 
 PAUSE = 1.0  # seconds between two looks at the folder
@@ -12,7 +13,8 @@ PAUSE = 1.0  # seconds between two looks at the folder
 def prepare_once(config: Pretraining, *, host: int, hosts: int) -> None:
     """Returns when the rows are prepared, in a folder that all hosts share.
 
-    A host that waits ends when the first one dies (`runs/watch.py`).
+    A host that waits ends when the first one dies (`runs/watch.py`). A run that goes on only reads: rows that
+    are missing then are more likely in another place than to be made again, perhaps from another source.
 
     Args:
       config: Configuration of the run; nothing is done where `config.data` prepares nothing.
@@ -20,12 +22,20 @@ def prepare_once(config: Pretraining, *, host: int, hosts: int) -> None:
       hosts: Number of hosts.
 
     Raises:
-      InputError: A host has waited for `hosts.prepare_within` seconds, or preparing was refused.
+      InputError: A host has waited for `hosts.prepare_within` seconds, preparing was refused, or the run was
+        begun before and its rows are missing.
     """
     rows = config.data
     folder = rows.paths[0]
-    if rows.prepare is None or hosts == 1 or is_prepared(folder):
-        return  # where rows are missing that no recipe prepares, `open_rows` says so
+    if rows.prepare is None:
+        return
+    if (run_folder(config.run) / "config.json").is_file() and not is_prepared(folder):
+        raise InputError(
+            f"{folder}, the rows of {config.run}, is missing, and a run that goes on prepares nothing; bring "
+            "it back, or set run to a new folder: that run prepares it again, and then this one can go on"
+        )
+    if hosts == 1 or is_prepared(folder):
+        return  # one host alone leaves it to `open_rows`
     if host == 0:
         rows.prepare.into(folder)
     else:

@@ -55,3 +55,17 @@ def test_one_host_alone_leaves_it_to_the_rows(config):
     module.prepare_once(config, host=0, hosts=1)
     with pytest.raises(InputError, match="does not exist"):
         read_manifest(config.data.path)
+
+
+def test_a_run_that_goes_on_prepares_nothing(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").touch()
+    for hosts in (1, 2):
+        with pytest.raises(
+            InputError, match="rows of .*run, is missing, .* set run to a new folder"
+        ):
+            module.prepare_once(config, host=0, hosts=hosts)
+    assert not list(tmp_path.glob("rows*"))
+    other = dataclasses.replace(config, run=str(tmp_path / "new"))
+    module.prepare_once(other, host=0, hosts=2)  # as the message says
+    module.prepare_once(config, host=0, hosts=2)

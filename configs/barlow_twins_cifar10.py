@@ -5,7 +5,7 @@
     jaxssl probe runs/barlow_twins_cifar10
 
 SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. 11 CPU minutes;
-linear probe 42.7 %.
+linear probe 42.7 % (measured while batch norms took both views together).
 """
 
 from jaxssl.augment import simclr_views

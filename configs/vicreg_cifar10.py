@@ -5,7 +5,7 @@
     jaxssl probe runs/vicreg_cifar10
 
 SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. 12 CPU minutes;
-linear probe 43.3 %.
+linear probe 43.3 % (measured while batch norms took both views together).
 """
 
 from jaxssl.augment import simclr_views

@@ -7,9 +7,6 @@ There are no negatives, no teacher and no stopped gradient; a constant feature h
 so a collapse has a high loss.
 
 Deviations from the paper, with the reason for each:
-  - Batch norms of the encoder and of the heads see both views of all images together; in the authors' code
-    each view goes through the network by itself (one pass compiles in half the time, and its statistics are
-    of twice as many rows; the two views of a batch then differ less in their moments).
   - Linear layers of the projector have biases; in the authors' code they have none (they start at 0, and
     batch norms take them away).
   - The factor of the redundancy term is 0.005 as in the paper; the code's default is 0.0051.
@@ -43,7 +40,7 @@ class BarlowTwins(TwoViews):
     projector: tuple[int, ...] = (8192, 8192, 8192)
     """Widths of the projector's layers, whose outputs are correlated."""
     norm: HeadNorm = "batch"
-    """Norm between the projector's layers; "batch" normalises over all views of the global batch."""
+    """Norm between the projector's layers; "batch" is over the global batch, one view at a time."""
     off_diagonal_weight: float = 5e-3
     """Weight of the correlations of different features."""
 

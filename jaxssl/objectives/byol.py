@@ -8,9 +8,6 @@
 No gradient reaches the teacher, and no image is compared with another one.
 
 Deviations from the paper, with the reason for each:
-  - Batch norms of the encoder and of the heads see both views of all images together; in the authors' code
-    each view goes through the network by itself (one pass compiles in half the time, and its statistics are
-    of twice as many rows; the two views of a batch then differ less in their moments).
   - The last layers of projector and predictor have biases; in the authors' code they have none (a single
     class of heads; they start at 0).
   - The teacher starts as a copy of the student; in the authors' code its parameters are drawn by themselves.
@@ -50,7 +47,7 @@ class BYOL(TwoViews):
     predictor: tuple[int, ...] = (4096, 256)
     """Widths of the predictor's layers; the last is that of the projections."""
     norm: HeadNorm = "batch"
-    """Norm between the layers of both heads; "batch" normalises over all views of the global batch."""
+    """Norm between the layers of both heads; "batch" is over the global batch, one view at a time."""
     momentum: Momentum = Momentum(0.996)
     """Share of the teacher that stays at every step, and how it grows."""
 

@@ -11,8 +11,8 @@ that all prototypes are equally likely for all images. In the first steps the te
 rise, and prototypes may keep their directions (both are among the paper's implementation details).
 
 Deviations from the paper, with the reason for each:
-  - The projector has ReLUs between its layers, theirs GELUs, and kernels are drawn as for ReLUs (one class of
-    heads for all joint embeddings).
+  - The projector's kernels are drawn with a variance of 2 / inputs, theirs with a standard deviation of 0.02
+    (one class of heads for all joint embeddings).
   - All large crops are augmented alike, with the mean of their probabilities; theirs blur the first always
     and the second seldom, and solarize the second only (one function makes all crops of a size).
   - Weight decay does not grow over the run, and there is no stochastic depth (`AdamW` has one decay, and the
@@ -107,6 +107,7 @@ class DINO(Objective):
             spec.channels,
             projector=self.projector,
             prototypes=self.prototypes,
+            activation="gelu",
         )
 
     def init_state(self, model: JointEmbedding) -> Any:

@@ -19,6 +19,7 @@ Shapes: `joint_embedding/two_views.py`.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Array, Float
 
@@ -35,6 +36,8 @@ from jaxssl.sharding.contrastive import over_all_rows
 @dataclass(frozen=True)
 class SimCLR(TwoViews):
     """Contrasts two views of every image with the views of all others (Chen et al. 2020)."""
+
+    views_apart: ClassVar[bool] = False
 
     encoder: Encoder
     """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""

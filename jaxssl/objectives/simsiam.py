@@ -6,9 +6,6 @@
 With `stop_gradient=False` (their figure 2) all embeddings become the same and the loss becomes -1.
 
 Deviations from the paper, with the reason for each:
-  - Batch norms of the encoder and of the heads see both views of all images together; in the authors' code
-    each view goes through the network by itself (one pass compiles in half the time, and its statistics are
-    of twice as many rows; the two views of a batch then differ less in their moments).
   - With `norm="batch"`, hidden layers that are followed by a batch norm have biases, which it takes away;
     in the authors' code they have none. With another norm the projections are not normalised.
   - The paper's predictor keeps its learning rate while all others fall; here it falls, too (one schedule for
@@ -49,8 +46,8 @@ class SimSiam(TwoViews):
     predictor: tuple[int, ...] = (512, 2048)
     """Widths of the predictor's layers; the last is that of the projections."""
     norm: HeadNorm = "batch"
-    """Norm between the layers of both heads; "batch" is over all views of the global batch, and there is
-    one more on the projections."""
+    """Norm between the layers of both heads; "batch" is over the global batch, one view at a time,
+    and there is one more on the projections."""
     stop_gradient: bool = True
     """Whether targets get no gradient; without that the embeddings collapse."""
 

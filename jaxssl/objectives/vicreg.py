@@ -6,9 +6,6 @@ where sd_d is the standard deviation of feature d over the images. The last two 
 the two views; `losses.vicreg` says how they are averaged and added.
 
 Deviations from the paper, with the reason for each:
-  - Batch norms of the encoder and of the heads see both views of all images together; in the authors' code
-    each view goes through the network by itself (one pass compiles in half the time, and its statistics are
-    of twice as many rows; the two views of a batch then differ less in their moments).
   - The means of the terms are those of the authors' code, not of the paper's equations: invariance is
     averaged over features too, and variance over the two views (the weights 25, 25 and 1 belong to these).
   - The last layer of the projector has a bias; in their code it has none (it starts at 0).
@@ -42,7 +39,7 @@ class VICReg(TwoViews):
     projector: tuple[int, ...] = (8192, 8192, 8192)
     """Widths of the projector's layers."""
     norm: HeadNorm = "batch"
-    """Norm between the projector's layers; "batch" normalises over all views of the global batch."""
+    """Norm between the projector's layers; "batch" is over the global batch, one view at a time."""
     invariance_weight: float = 25.0
     """Weight of the squared distance between the two views."""
     variance_weight: float = 25.0

@@ -9,7 +9,7 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.objectives.joint_embedding.batch_statistics import in_every_row
-from jaxssl.objectives.joint_embedding.two_views import Embeddings, run_heads
+from jaxssl.objectives.joint_embedding.two_views import Embeddings
 from tests.objectives.learned_by_heart import check_learned
 from tests.objectives.tiny_views import ENCODER, OBJECTIVES
 from tests.objectives.two_views_by_hand import SPEC, batch_of, check_formula, cosine
@@ -36,10 +36,10 @@ def test_simsiam_holds_its_targets_fixed(key):
     state = objective.init_state(model)
     features = jax.random.normal(key, (16, 2, ENCODER.features))
     embeddings = Embeddings(features, in_every_row((), 16))
-    fixed = run_heads(model, state, embeddings)[0]
+    fixed = objective.run_heads(model, state, embeddings)[0]
 
     def with_numbers(model):
-        predicted = run_heads(model, state, embeddings)[1]
+        predicted = objective.run_heads(model, state, embeddings)[1]
         norms = (jnp.linalg.norm(x, axis=2) for x in (predicted, fixed))
         products = (predicted * fixed[:, ::-1]).sum(axis=2)
         ours, theirs = norms

@@ -8,14 +8,14 @@ from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
 from jaxssl.models.layers.convolution import BatchNorm, Statistics
-from jaxssl.models.layers.dense import LayerNorm, Linear
+from jaxssl.models.layers.dense import ACTIVATIONS, LayerNorm, Linear
 from jaxssl.sharding.layout import constrain
 
 HeadNorm = Literal["none", "layer", "batch"]
 
 
 class MLP(nnx.Module):
-    """Dense layers with a norm and a ReLU after all but the last, which may have a norm, too.
+    """Dense layers with a norm and an activation after all but the last, which may have a norm, too.
 
     Args:
       key: Random key of the initial kernels, whose standard deviation is sqrt(2 / inputs) (He et al. 2015).
@@ -23,6 +23,7 @@ class MLP(nnx.Module):
       norm: Norm after every layer but the last: "none", "layer", or "batch" over the global batch.
       norm_outputs: Whether batch norms are followed by one more, of the outputs, without scale and bias.
         The last layer then has no bias, which the norm would take away.
+      activation: What follows every layer but the last.
 
     Raises:
       InputError: `widths` has fewer than two entries or one that is not positive.
@@ -41,6 +42,7 @@ class MLP(nnx.Module):
         *,
         norm: HeadNorm = "none",
         norm_outputs: bool = False,
+        activation: Literal["relu", "gelu"] = "relu",
     ):
         if len(widths) < 2 or min(widths) < 1:
             raise InputError(
@@ -49,6 +51,7 @@ class MLP(nnx.Module):
             )
         keys = jax.random.split(key, len(widths) - 1)
         sizes = list(zip(widths[:-1], widths[1:], strict=True))
+        self.activation = activation
         norm_outputs = norm_outputs and norm == "batch"
         self.layers = nnx.List(
             Linear(
@@ -89,7 +92,7 @@ class MLP(nnx.Module):
                 x, found = _normed(self.norms[i], x, own[i])
                 moments.append(found)
             if i + 1 < len(self.layers):
-                x = jax.nn.relu(x)
+                x = ACTIVATIONS[self.activation][0](x)
         return x, moments if self._is_batch else ()
 
     def first_statistics(self) -> Statistics:

@@ -8,6 +8,8 @@ References: Chen et al. 2020, SimCLR (projector); Grill et al. 2020, BYOL (predi
 (prototypes).
 """
 
+from typing import Literal
+
 import jax
 from flax import nnx
 from jaxtyping import Array
@@ -34,6 +36,7 @@ class JointEmbedding(nnx.Module):
       prototypes: Number of prototypes. 0: none.
       norm: Norm of projector and predictor: "none", "layer" or "batch".
       norm_projections: Whether, with batch norms, the projections are normalised, too.
+      activation: What follows all layers of projector and predictor but their last.
     """
 
     # The lines of the parts are in their own files.
@@ -50,13 +53,21 @@ class JointEmbedding(nnx.Module):
         prototypes: int = 0,
         norm: HeadNorm = "none",
         norm_projections: bool = False,
+        activation: Literal["relu", "gelu"] = "relu",
     ):
         keys = jax.random.split(key, 4)
         self.encoder = encoder.make(keys[0], channels)
         self.projector = MLP(
-            keys[1], (encoder.features, *projector), norm=norm, norm_outputs=norm_projections
+            keys[1],
+            (encoder.features, *projector),
+            norm=norm,
+            norm_outputs=norm_projections,
+            activation=activation,
         )
-        self.predictor = MLP(keys[2], (projector[-1], *predictor), norm=norm) if predictor else None
+        widths = (projector[-1], *predictor)
+        self.predictor = (
+            MLP(keys[2], widths, norm=norm, activation=activation) if predictor else None
+        )
         columns = (projector[-1], prototypes)
         drawn = jax.random.normal(keys[3], columns) if prototypes else None
         self.prototypes = None if drawn is None else nnx.Param(projector[-1] ** -0.5 * drawn)

@@ -4,8 +4,9 @@
     the teacher, where there is one:  encoder -> features -> projector -> targets
 
 `embed` computes the features of some rows; `contrast` runs the heads on the features of the whole batch at
-once. So the batch norms of projectors and predictors normalise over all views of the global batch, however it
-is split into microbatches: they couple its rows as a contrast does.
+once. So the batch norms of projectors and predictors normalise over the global batch, however it is split
+into microbatches: they couple its rows as a contrast does. They, and those of the encoder, take one view of
+all images at a time, as the authors' code of all of these does but SimCLR's, where they take both together.
 
     batch      images of a batch             views   2 x batch; rows 2 i and 2 i + 1 are the views of image i
     features   numbers that the encoder      width   numbers of a projection
@@ -13,6 +14,8 @@ is split into microbatches: they couple its rows as a contrast does.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, final
 
 import jax
@@ -21,7 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.augment import Augmentation, fold
 from jaxssl.errors import InputError
-from jaxssl.models.layers.mlp import MLP, HeadNorm
+from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
@@ -81,6 +84,8 @@ class TwoViews(ContrastiveObjective):
     """Widths of the predictor's layers; `()` for no predictor."""
     norm: HeadNorm
     """Norm between the layers of the heads."""
+    views_apart: ClassVar[bool] = True
+    """Whether batch norms take one view of all images at a time."""
     norm_projections: ClassVar[bool] = False
     """Whether, with batch norms, the projections are normalised, too."""
     momentum: Momentum | None = None
@@ -163,14 +168,18 @@ class TwoViews(ContrastiveObjective):
           Features, `[batch, 2, features]`.
         """
         views = make_views(examples, self._both_views)
-        made = embed_views(model, state, views, key)
+        own = statistics_for(state, key)
+        features, moments = self._run(
+            model.encoder, views, None if own is None else own["encoder"], key=key
+        )
+        made = Embeddings(features, None if key is None else in_every_row(moments, len(features)))
         if self.momentum is None:
             return made
         own = statistics_for(state, key, TEACHERS)
-        features, moments = state["teacher"].encoder(
-            views, statistics=None if own is None else own["encoder"]
+        features, moments = self._run(
+            state["teacher"].encoder, views, None if own is None else own["encoder"]
         )
-        targets = jax.lax.stop_gradient(in_pairs(features))
+        targets = jax.lax.stop_gradient(features)
         rows = None if key is None else in_every_row(moments, len(targets))
         return made._replace(teacher=targets, teacher_moments=rows)
 
@@ -189,12 +198,69 @@ class TwoViews(ContrastiveObjective):
         Returns:
           The loss, a scalar, and (the state with moved statistics, metrics by name).
         """
-        projected, predicted, after = run_heads(model, state, embeddings)
+        projected, predicted, after = self.run_heads(model, state, embeddings)
         targets = projected
         if embeddings.teacher is not None:
-            targets, after = run_teacher_head(state, after, embeddings)
+            targets, after = self._run_teacher_head(state, after, embeddings)
         loss = self.compare(Projections(projected, predicted, targets), examples.weights)
         return loss, (after, metrics_of(loss, examples, projected[:, 0], projected[:, 1]))
+
+    @final
+    def run_heads(
+        self, model: JointEmbedding, state: Any, embeddings: Embeddings
+    ) -> tuple[Pairs, Pairs, Any]:
+        """Runs projector and predictor on the features of all views.
+
+        Args:
+          model: Encoder and heads.
+          state: Running statistics of batch norms, used where `embeddings` have no moments (in evaluation).
+          embeddings: Features, `[batch, 2, features]`.
+
+        Returns:
+          Projections and predictions, `[batch, 2, width]` each (the same without a predictor), and the state
+          with its statistics moved towards the moments of this batch.
+        """
+        evaluated = embeddings.moments is None
+        own = state["statistics"] if evaluated else {}
+        projected, found = self._run(model.projector, embeddings.features, own.get("projector"))
+        predicted, moments = projected, {"projector": found}
+        if model.predictor is not None:
+            predicted, moments["predictor"] = self._run(
+                model.predictor, projected, own.get("predictor")
+            )
+        if not evaluated:
+            state = update_statistics(state, {"encoder": over_rows(embeddings.moments), **moments})
+        return projected, predicted, state
+
+    def _run_teacher_head(
+        self, state: Any, after: Any, embeddings: Embeddings
+    ) -> tuple[Pairs, Any]:
+        """Runs the teacher's projector on the teacher's features of all views.
+
+        Args:
+          state: The teacher, and the running statistics of its batch norms, which are used in evaluation.
+          after: State in which these statistics are moved towards the moments of this batch.
+          embeddings: The teacher's features, `[batch, 2, features]`, and the moments of its encoder.
+
+        Returns:
+          The targets, `[batch, 2, width]`, and the state after this batch.
+        """
+        evaluated, features = embeddings.teacher_moments is None, embeddings.teacher
+        assert features is not None  # there is a teacher
+        own = state[TEACHERS]["projector"] if evaluated else None
+        targets, moments = self._run(state["teacher"].projector, features, own)
+        if not evaluated:
+            found = {"encoder": over_rows(embeddings.teacher_moments), "projector": moments}
+            after = update_statistics(after, found, TEACHERS)
+        return targets, after
+
+    def _run(
+        self, network: Any, pairs: Array, statistics: Any, **options: Any
+    ) -> tuple[Pairs, Any]:
+        has_batch_norms = bool(jax.tree.leaves(network.first_statistics()))
+        apart = self.views_apart and has_batch_norms and statistics is None
+        run = partial(network, statistics=statistics, **options)
+        return on_both_views(run, pairs, apart=apart)
 
     @property
     def _both_views(self) -> tuple[Augmentation, Augmentation]:
@@ -203,8 +269,8 @@ class TwoViews(ContrastiveObjective):
 
 def make_views(
     examples: KeyedImages, kinds: tuple[Augmentation, Augmentation]
-) -> Float[Array, "views height width channels"]:
-    """Makes two views of every image, `[views, height, width, channels]`.
+) -> Float[Array, "batch 2 height width channels"]:
+    """Makes two views of every image, `[batch, 2, height, width, channels]`.
 
     Args:
       examples: Images with their keys.
@@ -214,91 +280,32 @@ def make_views(
       Both views of an image beside each other, so that no row moves to another device.
     """
     made = [kind(examples.pixels, fold(examples.keys, i)) for i, kind in enumerate(kinds)]
-    return jnp.stack(made, axis=1).reshape(-1, *made[0].shape[1:])
+    return jnp.stack(made, axis=1)
 
 
-def embed_views(
-    model: JointEmbedding,
-    state: Any,
-    views: Float[Array, "views height width channels"],
-    key: Array | None,
-) -> Embeddings:
-    """Runs the encoder of `model` on views `[views, height, width, channels]`.
-
-    `key` is that of dropout. Without it batch norms take the running statistics of `state`.
-    """
-    own = statistics_for(state, key)
-    features, moments = model.encoder(
-        views, key=key, statistics=None if own is None else own["encoder"]
-    )
-    pairs = in_pairs(features)
-    return Embeddings(pairs, None if key is None else in_every_row(moments, len(pairs)))
-
-
-def in_pairs(rows: Float[Array, "views width"]) -> Pairs:
-    """Reshapes `rows` `[views, width]` to `[batch, 2, width]`: rows 2 i and 2 i + 1 are of image i."""
-    return rows.reshape(-1, 2, rows.shape[-1])
-
-
-def run_heads(
-    model: JointEmbedding, state: Any, embeddings: Embeddings
-) -> tuple[Pairs, Pairs, Any]:
-    """Runs projector and predictor on the features of all views.
+def on_both_views(
+    run: Callable[[Array], tuple[Array, Any]],
+    pairs: Float[Array, "batch 2 ..."],
+    *,
+    apart: bool,
+) -> tuple[Pairs, Any]:
+    """Runs an encoder or a head on both views of every image.
 
     Args:
-      model: Encoder and heads.
-      state: Running statistics of batch norms, used where `embeddings` have no moments (in evaluation).
-      embeddings: Features, `[batch, 2, features]`.
-
-    Returns:
-      Projections and predictions, `[batch, 2, width]` each (the same without a predictor), and the state
-      with its statistics moved towards the moments of this batch.
-    """
-    evaluated = embeddings.moments is None
-    own = state["statistics"] if evaluated else {}
-    projected, found = run_head(model.projector, embeddings.features, own.get("projector"))
-    predicted, moments = projected, {"projector": found}
-    if model.predictor is not None:
-        predicted, moments["predictor"] = run_head(model.predictor, projected, own.get("predictor"))
-    if not evaluated:
-        state = update_statistics(state, {"encoder": over_rows(embeddings.moments), **moments})
-    return projected, predicted, state
-
-
-def run_teacher_head(state: Any, after: Any, embeddings: Embeddings) -> tuple[Pairs, Any]:
-    """Runs the teacher's projector on the teacher's features of all views.
-
-    Args:
-      state: The teacher, and the running statistics of its batch norms, which are used in evaluation.
-      after: State in which these statistics are moved towards the moments of this batch.
-      embeddings: The teacher's features, `[batch, 2, features]`, and the moments of its encoder.
-
-    Returns:
-      The targets, `[batch, 2, width]`, and the state after this batch.
-    """
-    evaluated, features = embeddings.teacher_moments is None, embeddings.teacher
-    assert features is not None  # there is a teacher
-    own = state[TEACHERS]["projector"] if evaluated else None
-    targets, moments = run_head(state["teacher"].projector, features, own)
-    if not evaluated:
-        found = {"encoder": over_rows(embeddings.teacher_moments), "projector": moments}
-        after = update_statistics(after, found, TEACHERS)
-    return targets, after
-
-
-def run_head(head: MLP, pairs: Pairs, statistics: Any = None) -> tuple[Pairs, Any]:
-    """Runs a head on both views of every image.
-
-    Args:
-      head: Projector or predictor.
-      pairs: Its inputs, `[batch, 2, width]`.
-      statistics: Statistics for its batch norms; None takes the moments over all views at hand.
+      run: Function of rows that returns outputs, `[rows, width]`, and the moments of its batch norms.
+      pairs: What it reads, `[batch, 2, ...]`.
+      apart: Whether it reads one view of all images at a time, so that moments are those of a view. The mean
+        of both is returned then.
 
     Returns:
       The outputs, `[batch, 2, width]`, and the moments.
     """
-    outputs, moments = head(pairs.reshape(-1, pairs.shape[-1]), statistics=statistics)
-    return in_pairs(outputs), moments
+    if apart:
+        made = [run(pairs[:, view]) for view in range(2)]
+        outputs = jnp.stack([one[0] for one in made], axis=1)
+        return outputs, jax.tree.map(lambda a, b: (a + b) / 2, made[0][1], made[1][1])
+    outputs, moments = run(pairs.reshape(-1, *pairs.shape[2:]))
+    return outputs.reshape(-1, 2, outputs.shape[-1]), moments
 
 
 def metrics_of(

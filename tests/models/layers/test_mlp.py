@@ -51,3 +51,11 @@ def test_normed_outputs(key):
     assert None not in axes_of({"projector": head}).values()
     again = head(x[:1], statistics=moments)[0]
     np.testing.assert_allclose(again, out[:1], atol=1e-5)
+
+
+def test_activations(key):
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    head = MLP(key, (4, 6, 3), activation="gelu")
+    hidden = x @ np.asarray(head.layers[0].kernel[...])
+    expected = jax.nn.gelu(hidden, approximate=False) @ head.layers[1].kernel[...]
+    np.testing.assert_allclose(head(x)[0], expected, atol=1e-5)

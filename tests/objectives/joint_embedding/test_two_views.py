@@ -10,9 +10,14 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxssl.augment import Augmentation
 from jaxssl.errors import InputError
+from jaxssl.models.layers.mlp import MLP
 from jaxssl.objectives.batches.batch import Images, Text
 from jaxssl.objectives.batches.keyed_images import draw
-from jaxssl.objectives.joint_embedding.two_views import check_widths, in_pairs, make_views
+from jaxssl.objectives.joint_embedding.two_views import (
+    check_widths,
+    make_views,
+    on_both_views,
+)
 from jaxssl.sharding.mesh import Mesh, batch_sharding
 from jaxssl.training.step import gradients_of
 from tests.objectives.tiny_views import GENTLE, OBJECTIVES, OTHER, tiny_captions
@@ -72,10 +77,10 @@ def test_both_views_of_an_image_stand_beside_each_other():
     """Each by its own augmentation, with a key of its own; another image changes neither."""
     examples = draw(batch_of(), KEY)
     views = jax.jit(lambda images: make_views(images, (GENTLE, OTHER)))
-    pairs = np.asarray(in_pairs(views(examples).reshape(32, -1)))
+    pairs = np.asarray(views(examples).reshape(16, 2, -1))
     assert pairs.shape == (16, 2, 16 * 16 * 3)
     alone = jax.tree.map(lambda x: x[5:7], examples)
-    np.testing.assert_allclose(in_pairs(views(alone).reshape(4, -1)), pairs[5:7], atol=1e-6)
+    np.testing.assert_allclose(views(alone).reshape(2, 2, -1), pairs[5:7], atol=1e-6)
     assert np.abs(pairs[:, 0] - pairs[:, 1]).max() > 0.1
 
 
@@ -87,3 +92,26 @@ def test_views_and_widths_must_fit():
         check_widths("head", (4, 8), last=9)
     with pytest.raises(InputError, match=r"head=\(4, 0\) must be the widths"):
         check_widths("head", (4, 0))
+
+
+def test_batch_norms_take_one_view_at_a_time():
+    """As the authors' code of all but SimCLR does; the moments that are kept are the mean of both."""
+    head = MLP(KEY, (4, 6, 3), norm="batch")
+    pairs = jax.random.normal(KEY, (5, 2, 4)) + np.array([[[0.0], [3.0]]])
+    outputs, moments = on_both_views(head, pairs, apart=True)
+    for view in range(2):
+        alone, found = head(pairs[:, view])
+        np.testing.assert_allclose(outputs[:, view], alone, atol=1e-6)
+        halves = jax.tree.map(lambda a: a / 2, found)
+        moments = jax.tree.map(lambda a, b: a - b, moments, halves)
+    assert all(abs(leaf).max() < 1e-5 for leaf in jax.tree.leaves(moments))
+    together, _ = on_both_views(head, pairs, apart=False)
+    np.testing.assert_allclose(together[:, 1], head(pairs.reshape(10, 4))[0][1::2], atol=1e-6)
+    assert abs(together - outputs).max() > 0.1
+    together_in = {name: not objective.views_apart for name, objective in TWO_VIEWS.items()}
+    assert together_in == dict.fromkeys(TWO_VIEWS, False) | {"simclr": True}
+
+
+TWO_VIEWS = {
+    name: OBJECTIVES[name] for name in ("simclr", "byol", "simsiam", "barlow_twins", "vicreg")
+}

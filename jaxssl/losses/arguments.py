@@ -136,7 +136,19 @@ def without_ignored(
     weights: Float[Array, "*rows"] | Bool[Array, "*rows"],
     ignore_index: int | None,
 ) -> Float[Array, "*rows"] | Bool[Array, "*rows"]:
-    """Returns the weights with 0 where a target is `ignore_index`; `None` ignores nothing."""
+    """Takes the weight of the targets that are to be ignored.
+
+    Args:
+      targets: Targets, `[...]`.
+      weights: Their weights, `[...]`.
+      ignore_index: Target that gets weight 0; `None` ignores nothing.
+
+    Returns:
+      Weights, `[...]`.
+
+    Raises:
+      ValueError: `ignore_index` is no integer.
+    """
     if ignore_index is None:
         return weights
     if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
@@ -145,35 +157,35 @@ def without_ignored(
 
 
 def check_temperature(value: Any, name: str = "temperature") -> None:
-    """Raises ValueError where a known temperature is not a finite number above 0."""
+    """Raises ValueError where a known temperature, the `value` of argument `name`, is not finite and above 0."""
     number = _known_number(name, value)
     if number is not None and not 0 < number < math.inf:
         raise ValueError(f"{name}={value} must be above 0, because it divides what is compared")
 
 
 def check_factor(value: Any, name: str) -> None:
-    """Raises ValueError where a known factor of a term of a loss is negative, infinite or NaN."""
+    """Raises ValueError where a known factor, the `value` of argument `name`, is negative, infinite or NaN."""
     number = _known_number(name, value)
     if number is not None and not 0 <= number < math.inf:
         raise ValueError(f"{name}={value} must be at least 0; 0 leaves the term out")
 
 
 def check_part(value: Any, name: str) -> None:
-    """Raises ValueError where a known number is not between 0 and 1."""
+    """Raises ValueError where a known number, the `value` of argument `name`, is not between 0 and 1."""
     number = _known_number(name, value)
     if number is not None and not 0 <= number <= 1:
         raise ValueError(f"{name}={value} must be between 0 and 1")
 
 
 def check_finite(value: Any, name: str) -> None:
-    """Raises ValueError where a known number is infinite or NaN."""
+    """Raises ValueError where a known number, the `value` of argument `name`, is infinite or NaN."""
     number = _known_number(name, value)
     if number is not None and not math.isfinite(number):
         raise ValueError(f"{name}={value} must be a finite number")
 
 
 def check_count(value: Any, name: str, way_out: str) -> None:
-    """Raises ValueError unless `value` is an integer of at least 1; `way_out` says what else to pass."""
+    """Raises ValueError unless `value`, argument `name`, is an integer from 1; `way_out` says what to pass."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}={value!r} must be an integer of at least 1; {way_out}")
 

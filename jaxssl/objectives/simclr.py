@@ -38,6 +38,7 @@ class SimCLR(TwoViews):
     """Contrasts two views of every image with the views of all others (Chen et al. 2020)."""
 
     views_apart: ClassVar[bool] = False
+    """Batch norms take both views together."""
 
     encoder: Encoder
     """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""

@@ -36,6 +36,7 @@ class SimSiam(TwoViews):
     """Predicts the embedding of another view, which gets no gradient (Chen & He 2021, section 3)."""
 
     norm_projections: ClassVar[bool] = True
+    """The projector ends with a batch norm."""
 
     encoder: Encoder
     """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""

@@ -176,7 +176,7 @@ def checked_head(
 
 
 def check_kernel(hidden: Array, kernel: Array, bias: Array | None) -> None:
-    """Raises ValueError unless the shapes are `[..., dim]`, `[vocab, dim]` and, of a `bias`, `[vocab]`."""
+    """Raises ValueError unless `hidden` is `[..., dim]`, `kernel` `[vocab, dim]`, and a `bias` `[vocab]`."""
     check_floats(hidden=hidden, kernel=kernel)
     if hidden.ndim == 0 or kernel.ndim != 2 or hidden.shape[-1] != kernel.shape[1]:
         raise ValueError(

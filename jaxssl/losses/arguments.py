@@ -157,14 +157,14 @@ def without_ignored(
 
 
 def check_temperature(value: Any, name: str = "temperature") -> None:
-    """Raises ValueError where a known temperature, the `value` of argument `name`, is not finite and above 0."""
+    """Raises ValueError where a known temperature, the `value` of `name`, is not finite and above 0."""
     number = _known_number(name, value)
     if number is not None and not 0 < number < math.inf:
         raise ValueError(f"{name}={value} must be above 0, because it divides what is compared")
 
 
 def check_factor(value: Any, name: str) -> None:
-    """Raises ValueError where a known factor, the `value` of argument `name`, is negative, infinite or NaN."""
+    """Raises ValueError where a known factor, the `value` of `name`, is negative, infinite or NaN."""
     number = _known_number(name, value)
     if number is not None and not 0 <= number < math.inf:
         raise ValueError(f"{name}={value} must be at least 0; 0 leaves the term out")
@@ -185,7 +185,7 @@ def check_finite(value: Any, name: str) -> None:
 
 
 def check_count(value: Any, name: str, way_out: str) -> None:
-    """Raises ValueError unless `value`, argument `name`, is an integer from 1; `way_out` says what to pass."""
+    """Raises ValueError unless `value` of `name` is an integer from 1; `way_out` says what to pass."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}={value!r} must be an integer of at least 1; {way_out}")
 

@@ -17,6 +17,7 @@ from jaxssl.runs.checkpoint import Checkpoints, identity, write_run
 from jaxssl.runs.hosts import check_hosts_agree, print_once, together
 from jaxssl.runs.mirror import mirrored
 from jaxssl.runs.signals import StopRequest
+from jaxssl.runs.stored_runs import run_folder
 from jaxssl.runs.supervisor import end_with_supervisor, is_supervisor, supervise
 from jaxssl.runs.watch import Watch
 from jaxssl.sharding.mesh import batch_sharding, rows_of_hosts
@@ -28,6 +29,7 @@ from jaxssl.training.messages import announce, conclude
 from jaxssl.training.metrics import training_report
 from jaxssl.training.online_probe import make_online_probe
 from jaxssl.training.prepare_once import prepare_once
+from jaxssl.training.profiling import Profile
 from jaxssl.training.step import abstract_state, make_evaluation, make_step, place_batch
 
 
@@ -67,8 +69,10 @@ def train(config: Pretraining, watch: Watch) -> bool:
 
     sharding = batch_sharding(mesh)
     report = training_report(config, rows, start=start)
-    with StopRequest(checkpoints.folder) as stop, watch.training(start), report, checkpoints:
+    profile = Profile(config.profile, run_folder(config.run))
+    with StopRequest(checkpoints.folder) as stop, watch.training(start), report, checkpoints, profile:
         for step in range(start, config.steps):
+            profile.at(step, state)
             with report.input():
                 batch = place_batch(rows.batch(step), sharding)
             state, metrics = train_step(state, batch)

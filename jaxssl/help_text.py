@@ -66,7 +66,7 @@ def field_docstrings(kind: type) -> dict[str, tuple[str, str]]:
     """Reads the fields of a class and of the classes that it inherits from.
 
     Args:
-      kind: A dataclass or NamedTuple of this package.
+      kind: A dataclass or NamedTuple.
 
     Returns:
       The declaration (`name: type = default`) and the docstring of every field, by its name.
@@ -87,9 +87,9 @@ def field_docstrings(kind: type) -> dict[str, tuple[str, str]]:
 
 @cache
 def _classes(module: str) -> dict[str, list[ast.stmt]]:
-    """The statements of every class at the top of a module of this package, by its name."""
+    """The statements of every class at the top of a module, by its name; none without a source."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None or module.split(".")[0] != __name__.split(".")[0]:
+    if file is None or not file.endswith(".py"):
         return {}
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(file).read_bytes())
     return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}

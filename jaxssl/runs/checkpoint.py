@@ -231,7 +231,7 @@ def identity(config: Any, data: str) -> dict[str, str]:
 
 def _described(config: Any) -> dict[str, Any]:
     """Describes the configuration without the fields that do not change what is computed."""
-    return {k: v for k, v in describe(config).items() if k not in ("hosts", "restarts")}
+    return {k: v for k, v in describe(config).items() if k not in ("hosts", "restarts", "profile")}
 
 
 def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
@@ -241,7 +241,7 @@ def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
 
     Args:
       run: Folder of the run, or its URL on an object store.
-      config: Configuration, a dataclass; its fields `hosts` and `restarts` are not written.
+      config: Configuration, a dataclass; its fields `hosts`, `restarts` and `profile` are not written.
       rows: Reader of the rows, with a `fingerprint` and a method `save_spec(folder)`.
 
     Returns:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import tyro
 
@@ -25,8 +25,17 @@ from jaxssl.runs.modules import load_code, load_module
 from jaxssl.runs.watch import Watch
 from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.collapse import CollapseAlarm
+from jaxssl.training.flags import check_flags, check_values, in_one_line
+from jaxssl.training.flags_help import docstring_of, help_of
+from jaxssl.training.profiling import steps_of
+from jaxssl.training.start_network import with_start_network
 
 Config = TypeVar("Config")
+HELP = """\
+--config FILE         the recipe; `jaxssl recipes` lists those that come with jaxssl
+--config FILE --help  all fields of the recipe, with their meaning and their values
+--FIELD VALUE         changes a field of the recipe
+--code FILE.py        first runs a file that defines classes of your own; may be repeated"""
 Reader = RowReader | ImageReader
 
 
@@ -53,8 +62,8 @@ class Pretraining:
     seed: int = 0
     """Seed of the initial parameters, of the order of the rows and of all corruption and dropout."""
     start: str = ""
-    """Folder of a run whose parameters this run begins with, where names and shapes are equal. Empty for
-    random parameters."""
+    """Folder of a run whose parameters this run begins with, where names and shapes are equal. On a command
+    line `--start RUN` also takes the shape of the network from that run. Empty for random parameters."""
     run: str = ""
     """Folder of the run, or its address on an object store. Empty for `runs/NAME`, named for the recipe."""
     hosts: Hosts = Hosts()
@@ -75,17 +84,21 @@ class Pretraining:
     """Number of steps between two checkpoints."""
     keep: Keep = Keep()
     """Which checkpoints are kept."""
+    profile: str = ""
+    """Steps whose trace is written to the run's folder, as START:STOP, e.g. 20:25. Empty for none."""
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
         positive = ("steps", "microbatches", "report_every", "evaluate_every", "save_every")
         check_at_least(self, 1, *positive)
-        check_at_least(self, 0, "restarts", "probe_images")
+        check_at_least(self, 0, "restarts", "probe_images", "seed")
         if self.data.batch % self.microbatches:
             raise InputError(
                 f"data.batch={self.data.batch} cannot be cut into {self.microbatches} microbatches; "
                 "choose a number of microbatches that divides it"
             )
+        if self.profile:
+            steps_of(self.profile)
         if self.average is not None and not 0 < self.average < 1:
             raise InputError(f"average={self.average} must lie between 0 and 1, e.g. 0.999")
 
@@ -100,6 +113,13 @@ class Pretraining:
         return Watch(self.run, host=host, hosts=hosts, **limits)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Raises what is wrong with `--config` or `--code`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
 def read_config(
     kind: type[Config],
     description: str,
@@ -109,52 +129,60 @@ def read_config(
 ) -> Config:
     """Returns the configuration of `--config FILE`, changed by flags like `--data.batch 128`.
 
+    With `--help` the fields of the recipe are printed, or without a recipe the `description`, and the
+    program ends.
+
     Args:
       kind: Class that the file must bind `config` to an instance of.
-      description: First text of the help.
+      description: What the program does, for the help without a recipe.
       arguments: Words of the command line; None takes those of this process.
       program: What the help calls the command; None names this process and the file.
 
     Raises:
-      InputError: The file is missing or binds no configuration, a flag names no field, or a value is
-        outside its domain. A value of another type ends the program with exit code 2.
+      InputError: The file is missing or binds no configuration, a flag names no field or occurs twice, or a
+        value is of another type or outside its domain.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config")
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append")
     parser.add_argument("--code", action="append", default=[])
     chosen, flags = parser.parse_known_args(arguments)
+    wants_help = bool({"-h", "--help"} & set(flags))
     if chosen.config is None:
-        recipes = ", ".join(sorted(str(path) for path in Path("configs").glob("*.py")))
-        raise InputError(f"--config FILE is missing; the recipes are: {recipes or 'none here'}")
+        if wants_help:
+            _exit_with(f"{description.strip()}\n\n{HELP}")
+        raise InputError(
+            "--config FILE is missing, e.g. --config configs/quickstart.py; `jaxssl recipes` lists all"
+        )
+    if len(chosen.config) > 1:
+        raise InputError("--config is given twice; give it once")
+    path = chosen.config[0]
     load_code(chosen.code)
-    config = load_config(chosen.config, kind)
-    program = program or f"{Path(sys.argv[0]).name} --config {chosen.config}"
-    if {"-h", "--help"} & set(flags):
-        return _read_flags(kind, description, config, flags, program)
+    config = load_config(path, kind)
+    if wants_help:
+        program = program or f"{Path(sys.argv[0]).name} --config {path}"
+        _exit_with(help_of(config, docstring_of(path) or description, program))
     check_flags(config, flags)
+    if isinstance(config, Pretraining):
+        config = with_start_network(config, flags)
+    changed = _read_flags(kind, config, flags)
+    check_values(changed, config)
+    return changed
+
+
+def _exit_with(text: str) -> NoReturn:
+    print(text)
+    sys.exit(0)
+
+
+def _read_flags(kind: type[Config], config: Config, flags: list[str]) -> Config:
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed):
-            return _read_flags(kind, description, config, flags, program)
+        with contextlib.redirect_stderr(printed), without_fields():
+            return tyro.cli(kind, args=flags, default=config, config=(tyro.conf.AvoidSubcommands,))
     except SystemExit as end:
         _raise_as_input_error(end)
-        sys.stderr.write(printed.getvalue())
-        raise
-
-
-def _read_flags(
-    kind: type[Config], description: str, config: Config, flags: list[str], program: str
-) -> Config:
-    with without_fields():
-        return tyro.cli(
-            kind,
-            args=flags,
-            default=config,
-            description=description,
-            prog=program,
-            config=(tyro.conf.AvoidSubcommands,),
-        )
+        raise InputError(in_one_line(printed.getvalue())) from end
 
 
 def _raise_as_input_error(end: SystemExit) -> None:
@@ -190,40 +218,3 @@ def load_config(path: str | Path, kind: type[Config]) -> Config:
     if getattr(config, "run", None) == "":
         config = dataclasses.replace(config, run=f"runs/{path.stem}")  # type: ignore[type-var]
     return config
-
-
-def check_flags(config: Any, flags: list[str]) -> None:
-    """Checks that every flag names a field of the configuration.
-
-    Args:
-      config: Configuration that the flags change.
-      flags: Words of the command line.
-
-    Raises:
-      InputError: A flag names no field; the message has the nearest one that does.
-    """
-    known = field_names(config)
-    for flag in flags:
-        if not flag.startswith("--"):
-            continue
-        name = flag[2:].split("=")[0].replace("-", "_")
-        plain = ".".join(
-            part.removeprefix("no_") if i == name.count(".") else part
-            for i, part in enumerate(name.split("."))
-        )
-        if name not in known and plain not in known:
-            near = difflib.get_close_matches(name, known, 1, cutoff=0.3)
-            hint = f"; the nearest is --{near[0]}" if near else ""
-            raise InputError(f"there is no field --{name}{hint}; --help lists all")
-
-
-def field_names(config: Any, prefix: str = "") -> list[str]:
-    """Returns the dotted paths of all fields of `config` that a flag can change, each behind `prefix`."""
-    names = []
-    for entry in dataclasses.fields(config):
-        value = getattr(config, entry.name)
-        if dataclasses.is_dataclass(value):
-            names += field_names(value, f"{prefix}{entry.name}.")
-        else:
-            names.append(prefix + entry.name)
-    return names

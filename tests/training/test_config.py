@@ -32,13 +32,6 @@ def test_bad_flags_get_one_line(flags, line, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_value_of_another_type_ends_with_code_2(capsys):
-    with pytest.raises(SystemExit) as end:
-        read_config(Pretraining, "", ["--config", QUICK, "--steps", "many"])
-    assert end.value.code == 2
-    assert "--steps" in capsys.readouterr().err
-
-
 def test_flags_change_fields():
     flags = ["--config", QUICK, "--steps", "7", "--optimizer.peak", "1e-4", "--data.batch", "8"]
     config = read_config(Pretraining, "", [*flags, "--objective.encoder.depth", "3"])

@@ -1,0 +1,76 @@
+"""The network of a run that begins with what another run has learned: it is that of the other run."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from jaxssl.data.stores.json_files import read_json
+from jaxssl.errors import InputError
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.runs.description import rebuild
+from jaxssl.runs.stored_runs import opened
+
+NETWORKS = (TransformerConfig, ResNetConfig, VisionTransformerConfig)
+# What a network is trained and computed with, which is no property of its parameters
+KEPT = ("dropout", "attention_dropout", "attention", "remat", "sequence_parallel", "compute_dtype")
+
+
+def with_start_network(config: Any, flags: Sequence[str]) -> Any:
+    """Returns a configuration whose objective has the networks of the run that it starts from.
+
+    A network is taken over where a field of both objectives has the same name and kind. Dropout and how
+    it is computed stay as they are in the recipe.
+
+    Args:
+      config: A `Pretraining` as its recipe says.
+      flags: Words of the command line; `--start RUN` among them counts, not the recipe's `start`.
+
+    Raises:
+      InputError: There is no such run, or its configuration cannot be read.
+    """
+    run = start_of(flags) or config.start
+    if not run:
+        return config
+    learned = _objective_of(run)
+    changed = {}
+    for field in dataclasses.fields(config.objective):
+        own, theirs = getattr(config.objective, field.name), getattr(learned, field.name, None)
+        if isinstance(own, NETWORKS) and type(own) is type(theirs):
+            changed[field.name] = merged(own, theirs)
+    objective = dataclasses.replace(config.objective, **changed)
+    return dataclasses.replace(config, objective=objective)
+
+
+def start_of(flags: Sequence[str]) -> str:
+    """Returns the value of `--start` among the `flags`; "" without it."""
+    for number, flag in enumerate(flags):
+        if flag.startswith("--start="):
+            return flag.removeprefix("--start=")
+        if flag == "--start" and number + 1 < len(flags):
+            return flags[number + 1]
+    return ""
+
+
+def merged(own: Any, theirs: Any) -> Any:
+    """Returns the network `theirs` with what `own` is trained and computed with."""
+    changes = {}
+    for field in dataclasses.fields(own):
+        value = getattr(own, field.name)
+        if field.name in KEPT:
+            changes[field.name] = value
+        elif isinstance(value, NETWORKS):
+            changes[field.name] = merged(value, getattr(theirs, field.name))
+    return dataclasses.replace(theirs, **changes)
+
+
+def _objective_of(run: str) -> Any:
+    with opened(run) as (folder, _):
+        if not (folder / "config.json").is_file():
+            raise InputError(f"start={run} is no run: it has no config.json")
+        content = read_json(folder / "config.json")
+    try:
+        return rebuild(content["config"]["objective"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"start={run}: its config.json describes no objective") from error

@@ -1,0 +1,132 @@
+"""Flags: names of other libraries lead to ours, nothing else is suggested, and odd values are one line."""
+
+import math
+
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.training.config import Pretraining, load_config, read_config
+from jaxssl.training.flags import FIELDS_OF, check_flags, field_names
+
+QUICK, IMAGES = "configs/quickstart.py", "configs/simclr_cifar10.py"
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return load_config(QUICK, Pretraining)
+
+
+@pytest.mark.parametrize(
+    ("flag", "field"),
+    [
+        ("--learning-rate", "--optimizer.peak"),
+        ("--learning_rate=1e-3", "--optimizer.peak"),
+        ("--lr", "--optimizer.peak"),
+        ("--optimizer.lr", "--optimizer.peak"),
+        ("--batch-size", "--data.batch"),
+        ("--gradient-accumulation", "--microbatches"),
+        ("--gradient-accumulation-steps", "--microbatches"),
+        ("--weight-decay", "--optimizer.decay"),
+        ("--epochs", "--steps"),
+        ("--output-dir", "--run"),
+        ("--hidden-size", "--objective.encoder.width"),
+        ("--width", "--objective.encoder.width"),
+        ("--data_path", "--data.path"),
+        ("--data-batch", "--data.batch"),
+        ("--no-collapse.stop", "--collapse.stop"),
+        ("--objective.encoder.widht", "--objective.encoder.width"),
+        ("--report-evrey", "--report-every"),
+    ],
+)
+def test_what_was_probably_meant(quick, flag, field):
+    with pytest.raises(InputError, match=rf"there is no field {flag.split('=')[0]}; .*{field};"):
+        check_flags(quick, [flag])
+
+
+@pytest.mark.parametrize("flag", ["--nonsense", "--lrr", "--foo.bar", "--", "--gpu", "--hostname"])
+def test_nothing_is_suggested_for_what_is_like_nothing(quick, flag):
+    with pytest.raises(InputError) as told:
+        check_flags(quick, [flag])
+    assert str(told.value) == f"there is no field {flag}; --help lists all"
+
+
+def test_a_group_is_no_field(quick):
+    for flag in ("--optimizer", "--objective", "--data.prepare"):
+        with pytest.raises(
+            InputError, match=rf"no field {flag}, but a group of fields such as {flag}\."
+        ):
+            check_flags(quick, [flag, "None"])
+
+
+def test_every_alias_leads_to_a_field_of_a_recipe(quick):
+    from jaxssl.finetuning.setup import Finetuning
+
+    known = {*field_names(quick), *field_names(load_config("configs/gpt2_tiny.py", Pretraining))}
+    known |= set(field_names(load_config("configs/finetune_sst2.py", Finetuning)))
+    assert {field for fields in FIELDS_OF.values() for field in fields} <= known
+    assert not set(FIELDS_OF) & set(field_names(quick))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--seed 1 --seed 2",
+        "--seed=1 --seed 2",
+        "--report-every 1 --report_every 2",
+        "--keep.highest --keep.no-highest",
+        "--data.path a --steps 2 --data.path b",
+        f"--config {QUICK}",
+    ],
+)
+def test_a_flag_that_is_given_twice_is_an_error(flags):
+    with pytest.raises(InputError, match=r"--[a-z.-]+ is given twice; give it once"):
+        read_config(Pretraining, "", ["--config", QUICK, *flags.split()])
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ("--steps many", "--steps: 'many' is no whole number"),
+        ("--steps 1e3", "'1e3' is no whole number"),
+        ("--steps 99999999999999999999", "--steps 99999999999999999999 is beyond the largest"),
+        ("--seed 99999999999999999999", "is beyond the largest number, 2,147,483,647"),
+        ("--seed -1", "seed=-1 must be at least 0"),
+        ("--steps", "Missing value for argument '--steps'"),
+        ("--optimizer.peak nan", "--optimizer.peak nan must be a finite number"),
+        ("--optimizer.peak inf", "--optimizer.peak inf must be a finite number"),
+        ("--optimizer.peak x", "--optimizer.peak: 'x' is no number"),
+        ("--optimizer.schedule evil", "invalid choice 'evil'"),
+        ("--objective.shares 1", "Missing value for argument '--objective.shares'"),
+        ("--data.weights 1 nan", "--data.weights nan must be a finite number"),
+        ("--data.weights x", "['x'] is of another type"),
+        ("--run a\0b", "--run 'a\\x00b' holds characters that no name or path can have"),
+        ("--run a\udcff", "holds characters that no name or path can have"),
+        ("extra", "Unrecognized options: extra"),
+        ("--collapse.stop maybe", "Unrecognized options: maybe"),
+        ("-x", "Unrecognized options: -x"),
+    ],
+)
+def test_odd_values_are_one_line(flags, line, capsys):
+    with pytest.raises(InputError) as told:
+        read_config(Pretraining, "", ["--config", QUICK, *flags.split(" ")])
+    assert line in str(told.value)
+    assert "\n" not in str(told.value)
+    assert "─" not in str(told.value)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("arguments", [["--config"], ["--config", QUICK, "--code"]])
+def test_a_missing_file_is_one_line(arguments):
+    with pytest.raises(InputError, match="expected one argument"):
+        read_config(Pretraining, "", arguments)
+
+
+def test_values_of_the_recipe_are_let_through(tmp_path):
+    recipe = tmp_path / "mine.py"
+    text = (
+        Path(QUICK)
+        .read_text()
+        .replace("config = Pretraining(", "config = Pretraining(\n    average=None,")
+    )
+    recipe.write_text(text)
+    assert math.isfinite(read_config(Pretraining, "", ["--config", str(recipe)]).optimizer.peak)

@@ -1,0 +1,69 @@
+"""A run that starts from another has its network, without a flag for each of its sizes."""
+
+import dataclasses
+import json
+
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.models.recipes import vit
+from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.runs.description import describe
+from jaxssl.training.config import Pretraining, load_config, read_config
+from jaxssl.training.start_network import merged, start_of
+
+QUICK = "configs/quickstart.py"
+
+
+@pytest.fixture
+def learned(tmp_path):
+    """A run of the recipe with another network, of which only the configuration is written."""
+    config = load_config(QUICK, Pretraining)
+    encoder = dataclasses.replace(config.objective.encoder, depth=3, width=48, heads=3, dropout=0.5)
+    config = dataclasses.replace(
+        config, objective=dataclasses.replace(config.objective, encoder=encoder)
+    )
+    (tmp_path / "config.json").write_text(json.dumps({"config": describe(config)}))
+    return str(tmp_path), encoder
+
+
+def test_the_network_is_that_of_the_run(learned):
+    run, encoder = learned
+    own = load_config(QUICK, Pretraining).objective
+    for flags in (["--start", run], [f"--start={run}"]):
+        config = read_config(Pretraining, "", ["--config", QUICK, *flags])
+        assert config.start == run
+        assert config.objective.encoder == dataclasses.replace(encoder, dropout=own.encoder.dropout)
+        assert dataclasses.replace(config.objective, encoder=own.encoder) == own
+
+
+def test_a_flag_still_changes_it(learned):
+    flags = ["--start", learned[0], "--objective.encoder.depth", "2"]
+    encoder = read_config(Pretraining, "", ["--config", QUICK, *flags]).objective.encoder
+    assert (encoder.depth, encoder.width) == (2, 48)
+
+
+def test_an_objective_without_such_a_field_keeps_its_network(learned):
+    recipe = "configs/gpt2_tiny.py"
+    config = read_config(Pretraining, "", ["--config", recipe, "--start", learned[0]])
+    assert config.objective == load_config(recipe, Pretraining).objective
+
+
+def test_the_blocks_of_a_vision_transformer_are_its_own():
+    own = VisionTransformerConfig(vit(2, 32, 2, dropout=0.1))
+    theirs = VisionTransformerConfig(vit(4, 64, 4, dropout=0.3), patch=4)
+    assert merged(own, theirs) == VisionTransformerConfig(vit(4, 64, 4, dropout=0.1), patch=4)
+
+
+def test_where_the_run_stands():
+    assert start_of(["--steps", "3", "--start", "a"]) == "a"
+    assert start_of(["--start=b"]) == "b"
+    assert start_of(["--start"]) == start_of([]) == ""
+
+
+@pytest.mark.parametrize("content", [None, "[]", "{}", '{"config": 3}', '{"config": {}}', "{"])
+def test_what_is_no_run_is_one_line(tmp_path, content):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json"):
+        read_config(Pretraining, "", ["--config", QUICK, "--start", str(tmp_path)])

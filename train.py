@@ -69,10 +69,10 @@ def train(config: Pretraining, watch: Watch) -> bool:
 
     sharding = batch_sharding(mesh)
     report = training_report(config, rows, start=start)
-    profile = Profile(config.profile, run_folder(config.run))
-    with StopRequest(checkpoints.folder) as stop, watch.training(start), report, checkpoints, profile:
+    trace = Profile(config.profile, run_folder(config.run))
+    with StopRequest(checkpoints.folder) as stop, watch.training(start), report, checkpoints, trace:
         for step in range(start, config.steps):
-            profile.at(step, state)
+            trace.at(step, state)
             with report.input():
                 batch = place_batch(rows.batch(step), sharding)
             state, metrics = train_step(state, batch)

@@ -167,7 +167,7 @@ def read_config(
         config = with_start_network(config, flags)
     changed = _read_flags(kind, config, flags)
     check_values(changed, config)
-    return changed
+    return _with_run(changed, path)
 
 
 def _exit_with(text: str) -> NoReturn:
@@ -215,6 +215,11 @@ def load_config(path: str | Path, kind: type[Config]) -> Config:
     config = getattr(load_module(path), "config", None)
     if not isinstance(config, kind):
         raise InputError(f"config {path} must bind `config = {kind.__name__}(…)`")
+    return _with_run(config, path)
+
+
+def _with_run(config: Config, recipe: str | Path) -> Config:
+    """Returns `config` with a folder for its run, named for the recipe where there is none."""
     if getattr(config, "run", None) == "":
-        config = dataclasses.replace(config, run=f"runs/{path.stem}")  # type: ignore[type-var]
+        config = dataclasses.replace(config, run=f"runs/{Path(recipe).stem}")  # type: ignore[type-var]
     return config

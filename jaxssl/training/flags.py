@@ -15,7 +15,8 @@ from jaxssl.errors import InputError
 SIMILAR = 0.8  # least similarity of a name that is suggested
 LARGEST = 2**31 - 1  # of whole numbers: steps and seeds are int32 on the device
 ODD = re.compile(r"[\x00-\x1f\ud800-\udfff]")  # control characters, and bytes that are not UTF-8
-BOX = re.compile(r"[│╭╮╰╯]")
+BOX = "│╭╮╰╯ "  # around a line of tyro's boxes; without UTF-8 there are only rules
+RULE = re.compile(r"[─-]{3,}$")
 PLAIN_WORDS = (
     (r"^Error parsing (--\S+): ", r"\1: "),
     (r"invalid literal for int\(\) with base 10: (.*)", r"\1 is no whole number"),
@@ -129,11 +130,11 @@ def _hint(name: str, known: list[str]) -> str:
 
 def field_names(config: Any, prefix: str = "") -> list[str]:
     """Returns the dotted paths of all fields of `config` that a flag can change, each behind `prefix`."""
-    return [path for path, _ in fields_of(config, prefix)]
+    return [path for path, _, _ in fields_of(config, prefix)]
 
 
-def fields_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the dotted path and the value of every field that a flag can change.
+def fields_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yields the dotted path, the value and the default of every field that a flag can change.
 
     Args:
       config: A configuration; dataclasses within it are groups of fields.
@@ -144,7 +145,7 @@ def fields_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         if dataclasses.is_dataclass(value):
             yield from fields_of(value, f"{prefix}{entry.name}.")
         else:
-            yield prefix + entry.name, value
+            yield prefix + entry.name, value, entry.default
 
 
 def check_values(config: Any, before: Any) -> None:
@@ -157,11 +158,12 @@ def check_values(config: Any, before: Any) -> None:
     Raises:
       InputError: A number is infinite, not a number or too large, or a text cannot be a name.
     """
-    allowed = dict(fields_of(before))
-    for field, value in fields_of(config):
+    allowed = {field: value for field, value, _ in fields_of(before)}
+    for field, value, default in fields_of(config):
+        if allowed.get(field) == value:
+            continue
         for part in value if isinstance(value, tuple) else (value,):
-            reason = _reason(part)
-            if reason and allowed.get(field) != value:
+            if reason := "must not be empty" if part == "" != default else _reason(part):
                 raise InputError(f"{as_flag(field)} {part!a} {reason}")
 
 
@@ -178,13 +180,13 @@ def _reason(value: Any) -> str:
 
 def in_one_line(printed: str) -> str:
     """Returns what tyro has `printed` about a wrong value, a box of several lines, as one line."""
-    message = []
-    for line in (BOX.sub("", line).strip() for line in printed.splitlines()):
-        if line.startswith("──"):  # an explanation of the field follows
-            break
-        if line and not line.startswith("─"):  # the heading of the box
-            message.append(line)
-    text = " ".join(message).rstrip(".")
+    blocks: list[list[str]] = [[]]  # heading, message, explanation of the field
+    for line in (line.strip(BOX) for line in printed.splitlines()):
+        if RULE.search(line):
+            blocks.append([])
+        elif line:
+            blocks[-1].append(line)
+    text = " ".join(blocks[min(1, len(blocks) - 1)]).rstrip(".")
     for pattern, replacement in PLAIN_WORDS:
         text = re.sub(pattern, replacement, text)
     return f"{text}; --help lists all fields"

@@ -6,7 +6,7 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.training.config import Pretraining, load_config, read_config
-from jaxssl.training.flags import FIELDS_OF, check_flags, field_names
+from jaxssl.training.flags import FIELDS_OF, check_flags, field_names, in_one_line
 
 QUICK, IMAGES = "configs/quickstart.py", "configs/simclr_cifar10.py"
 
@@ -97,7 +97,7 @@ def test_a_flag_that_is_given_twice_is_an_error(flags):
         ("--optimizer.peak x", "--optimizer.peak: 'x' is no number"),
         ("--optimizer.schedule evil", "invalid choice 'evil'"),
         ("--objective.shares 1", "Missing value for argument '--objective.shares'"),
-        ("--data.weights 1 nan", "--data.weights nan must be a finite number"),
+        ("--data.weights nan", "--data.weights nan must be a finite number"),
         ("--data.weights x", "['x'] is of another type"),
         ("--run a\0b", "--run 'a\\x00b' holds characters that no name or path can have"),
         ("--run a\udcff", "holds characters that no name or path can have"),
@@ -113,6 +113,35 @@ def test_odd_values_are_one_line(flags, line, capsys):
     assert "\n" not in str(told.value)
     assert "─" not in str(told.value)
     assert capsys.readouterr() == ("", "")
+
+
+def test_tyros_boxes_become_one_line():
+    told = "│ Error parsing --steps: invalid literal for int() with base 10: 'x' │"
+    text, rule = told.strip("│ "), "─" * 9
+    boxes = {
+        "unicode": [f"╭─ Value error {rule}╮", told, f"│ {rule} │", "│ helptext │", f"╰{rule}╯"],
+        "ascii": [
+            " Value error",
+            " ---------",
+            f"  {text}",
+            "  ---------",
+            "  helptext",
+            " --------",
+        ],
+        "wrapped": [f"╭─ Value error {rule}╮", told[:39] + " │", "│ " + told[40:], f"╰{rule}╯"],
+        "short": [" Value error", " ---------", f"  {text}."],
+    }
+    for lines in boxes.values():
+        assert in_one_line("\n".join(lines)).replace("  ", " ") == (
+            "--steps: 'x' is no whole number; --help lists all fields"
+        )
+
+
+def test_an_empty_run_is_named_for_the_recipe():
+    assert read_config(Pretraining, "", ["--config", QUICK, "--run", ""]).run == "runs/quickstart"
+    for flag in ("--data.path", "--keep.best"):
+        with pytest.raises(InputError, match=f"{flag} '' must not be empty"):
+            read_config(Pretraining, "", ["--config", QUICK, flag, ""])
 
 
 @pytest.mark.parametrize("arguments", [["--config"], ["--config", QUICK, "--code"]])

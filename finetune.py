@@ -32,6 +32,7 @@ from jaxssl.runs.mirror import mirrored
 from jaxssl.runs.signals import StopRequest
 from jaxssl.tasks.classify import network_and_pooler
 from jaxssl.tools.errors import one_line_errors
+from jaxssl.tools.output_files import check_output_folder
 from jaxssl.training.config import read_config
 
 
@@ -124,5 +125,7 @@ def conclude_seed(setup: Setup, folder: Path, seed: int, best: int, model: Any) 
 
 if __name__ == "__main__":
     with one_line_errors():
-        if not run(read_config(Finetuning, __doc__ or "")):
+        config = read_config(Finetuning, __doc__ or "")
+        check_output_folder(config.run, "--run")
+        if not run(config):
             sys.exit(ExitCode.SAVED_NOT_FINISHED)

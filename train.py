@@ -22,6 +22,7 @@ from jaxssl.runs.supervisor import end_with_supervisor, is_supervisor, supervise
 from jaxssl.runs.watch import Watch
 from jaxssl.sharding.mesh import batch_sharding, rows_of_hosts
 from jaxssl.tools.errors import one_line_errors
+from jaxssl.tools.output_files import check_output_folder
 from jaxssl.training.begin import begin
 from jaxssl.training.config import Pretraining, read_config
 from jaxssl.training.evaluation import evaluate
@@ -98,6 +99,7 @@ def train(config: Pretraining, watch: Watch) -> bool:
 if __name__ == "__main__":
     with one_line_errors():
         config = read_config(Pretraining, __doc__ or "")
+        check_output_folder(config.run, "--run")
         if is_supervisor(config.restarts):
             sys.exit(supervise(config.restarts))
         end_with_supervisor()

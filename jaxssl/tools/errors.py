@@ -1,6 +1,6 @@
 """Ends a command line with one line and an exit code, without a traceback, if the error is the user's to fix.
 
-    2    an InputError, a full disk, a file that may not be read or written
+    2    an InputError, a full disk, a file that is missing, is none, or may not be read or written
     75   another host of the run is gone
     130  Ctrl-C
 
@@ -23,6 +23,14 @@ FORBIDDEN = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "the file system is read-only",
+}
+NO_FILE = {
+    errno.ENOENT: "no such file or folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "it is a folder, not a file",
+    errno.EEXIST: "it exists already",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "its links lead in a circle",
 }
 
 
@@ -84,7 +92,12 @@ def _has_other_hosts() -> bool:
 
 
 def _line_of_system_error(error: BaseException) -> str | None:
-    """Returns the line for a full disk or a forbidden file, also if a library has wrapped the error."""
+    """Returns the line for a full disk or a forbidden file, also if a library has wrapped the error.
+
+    A path that does not fit counts only where nothing has wrapped the error: it may have been expected.
+    """
+    if isinstance(error, OSError) and error.errno in NO_FILE and error.filename:
+        return f"{NO_FILE[error.errno]} ({error.filename})"
     for cause in causes(error):
         number = cause.errno if isinstance(cause, OSError) else None
         where = f" ({cause.filename})" if isinstance(cause, OSError) and cause.filename else ""

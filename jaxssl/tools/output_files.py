@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxssl.data.stores.store import is_url
 from jaxssl.errors import InputError
 
 
@@ -41,6 +42,26 @@ def check_output_file(path: str | Path, flag: str, *, make_folder: bool = False)
             f"{flag} {path}: the folder {target.parent} is read-only; choose another folder"
         )
     return target
+
+
+def check_output_folder(path: str | Path, flag: str) -> None:
+    """Checks that a folder can be made or written to, before the work begins.
+
+    Args:
+      path: The folder, which need not exist yet; a URL of an object store is let through.
+      flag: Name of the flag in error messages, such as "--run".
+
+    Raises:
+      InputError: The path or a part of it is a file, or writing is forbidden there.
+    """
+    if is_url(path):
+        return
+    target = Path(path).absolute()
+    there = next(part for part in (target, *target.parents) if os.path.lexists(part))
+    if not there.is_dir():
+        raise InputError(f"{flag} {path}: {there} is no folder; choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{flag} {path}: {there} is read-only; choose another folder")
 
 
 @contextlib.contextmanager

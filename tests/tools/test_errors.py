@@ -80,6 +80,19 @@ def test_no_encoding_makes_printing_fail(monkeypatch, encoding, printed):
         assert raw.getvalue() == printed
 
 
+def test_a_path_that_does_not_fit(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    for path, reason in {
+        tmp_path / "file" / "x": "a part of the path is a file, not a folder",
+        tmp_path: "it is a folder, not a file",
+        tmp_path / ("x" * 300): "the name is too long",
+        tmp_path / "none": "no such file or folder",
+    }.items():
+        with pytest.raises(OSError) as told:
+            path.read_bytes()
+        assert ended_by(told.value, capsys) == (2, f"error: {reason} ({path})")
+
+
 def test_interrupt(capsys):
     assert ended_by(KeyboardInterrupt(), capsys)[0] == 130
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from jaxssl.errors import InputError
-from jaxssl.tools.output_files import check_output_file, replaced_when_whole
+from jaxssl.tools.output_files import check_output_file, check_output_folder, replaced_when_whole
 
 
 def test_files_that_can_be_written(tmp_path):
@@ -66,3 +66,20 @@ def test_a_file_is_replaced_by_what_is_whole(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_made_or_written_to(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "dead").symlink_to("nowhere")
+    for path in (tmp_path, tmp_path / "a" / "b", "s3://bucket/run", "relative"):
+        check_output_folder(path, "--run")
+    for path in (tmp_path / "file", tmp_path / "file" / "x", tmp_path / "dead"):
+        with pytest.raises(InputError, match=r"--run .*(file|dead) is no folder; choose another"):
+            check_output_folder(path, "--run")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_that_is_read_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="is read-only; choose another folder"):
+        check_output_folder(tmp_path / "run", "--run")

@@ -128,7 +128,11 @@ def test_tyros_boxes_become_one_line():
             "  helptext",
             " --------",
         ],
-        "wrapped": [f"╭─ Value error {rule}╮", told[:39] + " │", "│ " + told[40:], f"╰{rule}╯"],
+        "wrapped": [
+            f"╭─ Value error {rule}╮",
+            *told.replace(" for", " │+│ for").split("+"),
+            f"╰{rule}╯",
+        ],
         "short": [" Value error", " ---------", f"  {text}."],
     }
     for lines in boxes.values():

@@ -24,6 +24,7 @@ from jaxssl.planning.targets import EXAMPLES, known_targets, read_target
 from jaxssl.tools.output_files import check_output_file
 from jaxssl.tools.prepare_images import size_of
 from jaxssl.tools.shipped import recipe_file
+from jaxssl.tools.still_working import still_working
 from jaxssl.training.config import Pretraining, read_config
 
 
@@ -96,9 +97,11 @@ def run(options: argparse.Namespace) -> Plan:
     rows = {"length": options.length, "vocab_size": options.vocab_size}
     rows |= {"size": None if options.size is None else size_of(options.size)}
     if options.search:
-        config = largest_microbatch(config, target, **rows)
+        with still_working(f"searching the largest microbatch for {options.on}"):
+            config = largest_microbatch(config, target, **rows)
         print(f"the fewest microbatches that fit: {config.microbatches}")
-    plan = make_plan(config, target, **rows, trace=options.trace)
+    with still_working(f"compiling the step of {options.config} for {options.on}"):
+        plan = make_plan(config, target, **rows, trace=options.trace)
     print(as_text(plan, options.config))
     if json_file is not None:
         write_json(json_file, as_json(plan, options.config))

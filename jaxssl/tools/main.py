@@ -4,9 +4,10 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import jaxssl
+from jaxssl.errors import InputError
 from jaxssl.exit_codes import exit_code_table
 from jaxssl.runs.modules import load_code
 from jaxssl.tools.errors import one_line_errors
@@ -83,13 +84,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(list(sys.argv[1:] if arguments is None else arguments))
 
 
-def make_parser(chosen: str | None) -> argparse.ArgumentParser:
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that tells what is wrong in one line, and refuses an option that is given twice."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError with `message` instead of printing how the command is used."""
+        raise InputError(f"{message}; `{self.prog} --help` explains all options")
+
+    def check_once(self, arguments: Sequence[str]) -> None:
+        """Raises InputError if one of the words `arguments` is an option that has occurred before."""
+        seen: set[str] = set()
+        for word in arguments:
+            action = self._option_string_actions.get(word.split("=")[0])
+            if action is None or isinstance(action, argparse._AppendAction):
+                continue
+            if action.dest in seen:
+                self.error(f"{word.split('=')[0]} is given twice; give it once")
+            seen.add(action.dest)
+
+
+def make_parser(chosen: str | None) -> OneLineParser:
     """Makes the parser of the command line.
 
     Args:
       chosen: Name of the subcommand whose module is imported and whose options are added; None adds none.
     """
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         "jaxssl",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -127,14 +147,15 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
             help="run this file, or import this module, first: it defines classes of your own that the run "
             "uses; may be repeated",
         )
-    parser.set_defaults(run=module.run, takes_config=command.takes_config)
+    parser.set_defaults(run=module.run, takes_config=command.takes_config, parser=parser)
 
 
 def _run(arguments: list[str]) -> None:
     parser = make_parser(next((word for word in arguments if not word.startswith("-")), None))
     options, unknown = parser.parse_known_args(arguments)
     if unknown and not options.takes_config:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options.parser.check_once(arguments)
     options.config_flags = unknown
     load_code(getattr(options, "code", ()))
     options.run(options)

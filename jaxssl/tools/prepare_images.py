@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 from typing import Any
 
 from jaxssl.data.preparing.images import Captions, PrepareImages
@@ -125,8 +126,7 @@ def source_of(path: str, options: argparse.Namespace) -> ImageSource:
 
 def size_of(text: str) -> tuple[int, int]:
     """Returns height and width of a `text` such as "32" or "48x64". Raises InputError for another text."""
-    height, _, width = text.lower().partition("x")
-    try:
-        return int(height), int(width or height)
-    except ValueError as error:
-        raise InputError(f"--size {text!r} is not a size; write 32 or 48x64") from error
+    found = re.fullmatch(r"(-?[0-9]{1,18})(?:x(-?[0-9]{1,18}))?", text.lower())
+    if found is None:
+        raise InputError(f"--size {text!r} is not a size; write 32 or 48x64")
+    return int(found[1]), int(found[2] or found[1])

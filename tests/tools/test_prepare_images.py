@@ -20,7 +20,19 @@ def error_of(capsys, *arguments):
 def test_sizes():
     assert size_of("32") == (32, 32)
     assert size_of("48x64") == size_of("48X64") == (48, 64)
-    for text in ("", "x64", "48x64x3", "4.5"):
+    for text in (
+        "",
+        "x64",
+        "64x",
+        "48x64x3",
+        "4.5",
+        "1e2",
+        " 3",
+        "1_0",
+        "nan",
+        "9" * 5000,
+        "\u0663",
+    ):
         with pytest.raises(InputError, match="is not a size; write 32 or 48x64"):
             size_of(text)
 
@@ -39,7 +51,7 @@ def test_images(tmp_path, capsys):
     for options, line in [
         (["--documents", "blank_line"], "--documents is for text"),
         (["--vocab-size", "500"], "--vocab-size is for text; give --captions"),
-        (["--size", "small"], "'small' is not a size; write 32 or 48x64"),
+        (["--size", "small"], "--size is given twice; give it once"),
     ]:
         assert line in error_of(capsys, *command, *options)
     text = ["prepare", "stdlib", "--into", str(tmp_path / "text"), "--fit", "pad"]

@@ -39,6 +39,7 @@ from jaxssl.data.tokenizers.train_tokenizer import SentencePiece, train_sentence
 from jaxssl.errors import InputError, check_at_most
 
 LISTED = "listed.json"
+LARGEST_SIDE = 8_192  # pixels: a larger image would take 200 MB
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class PrepareImages:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name}={value} must be at least {least}")
+            if name in ("height", "width") and value > LARGEST_SIDE:
+                raise InputError(f"{name}={value} must be at most {LARGEST_SIDE} pixels")
         if self.channels not in (1, 3):
             raise InputError(
                 f"channels={self.channels} must be 1 (greyscale) or 3 (red, green and blue)"

@@ -178,6 +178,7 @@ def test_images_without_a_label_are_counted(image_folder):
         ({"valid": 1.5}, "must be a fraction"),
         ({"on_broken": "ignore"}, "use 'stop' or 'skip'"),
         ({"height": 0}, "height=0 must be at least 1"),
+        ({"width": 100_000}, "width=100000 must be at most 8192 pixels"),
     ],
 )
 def test_values_out_of_bounds(image_folder, changes, line):
@@ -188,3 +189,5 @@ def test_values_out_of_bounds(image_folder, changes, line):
 def test_a_caption_needs_room_for_a_token():
     with pytest.raises(InputError, match="no room for a token"):
         Captions(length=2)
+    with pytest.raises(InputError, match="length=100000000 must be at most"):
+        Captions(length=10**8)

@@ -95,11 +95,14 @@ class OneLineParser(argparse.ArgumentParser):
         """Raises InputError if one of the words `arguments` is an option that has occurred before."""
         seen: set[str] = set()
         for word in arguments:
-            action = self._option_string_actions.get(word.split("=")[0])
+            name, known = word.split("=")[0], self._option_string_actions
+            if self.allow_abbrev and name not in known and name.startswith("--"):
+                name = next((option for option in known if option.startswith(name)), name)
+            action = known.get(name)
             if action is None or isinstance(action, argparse._AppendAction):
                 continue
             if action.dest in seen:
-                self.error(f"{word.split('=')[0]} is given twice; give it once")
+                self.error(f"{name} is given twice; give it once")
             seen.add(action.dest)
 
 

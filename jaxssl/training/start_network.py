@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jaxssl.data.stores.json_files import read_json
+from jaxssl.data.stores.store import is_url
 from jaxssl.errors import InputError
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.transformer_config import TransformerConfig
@@ -12,6 +14,7 @@ from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.runs.description import rebuild
 from jaxssl.runs.stored_runs import opened
 
+CONFIG = "config.json"
 NETWORKS = (TransformerConfig, ResNetConfig, VisionTransformerConfig)
 # What a network is trained and computed with, which is no property of its parameters
 KEPT = ("dropout", "attention_dropout", "attention", "remat", "sequence_parallel", "compute_dtype")
@@ -25,14 +28,18 @@ def with_start_network(config: Any, flags: Sequence[str]) -> Any:
 
     Args:
       config: A `Pretraining` as its recipe says.
-      flags: Words of the command line; `--start RUN` among them counts, not the recipe's `start`.
+      flags: Words of the command line; `--start RUN` and `--run RUN` among them count, not those of the
+        recipe. A run that has begun already has its own network.
 
     Raises:
       InputError: There is no such run, or its configuration cannot be read.
     """
-    run = start_of(flags) or config.start
+    run = value_of("--start", flags) or config.start
     if not run:
         return config
+    own_run = value_of("--run", flags) or config.run
+    if not is_url(own_run) and (Path(own_run) / CONFIG).is_file():
+        run = own_run  # goes on, perhaps without the run that it has started from
     learned = _objective_of(run)
     changed = {}
     for field in dataclasses.fields(config.objective):
@@ -43,12 +50,12 @@ def with_start_network(config: Any, flags: Sequence[str]) -> Any:
     return dataclasses.replace(config, objective=objective)
 
 
-def start_of(flags: Sequence[str]) -> str:
-    """Returns the value of `--start` among the `flags`; "" without it."""
+def value_of(name: str, flags: Sequence[str]) -> str:
+    """Returns the value of the flag `name` among the words `flags`; "" without it."""
     for number, flag in enumerate(flags):
-        if flag.startswith("--start="):
-            return flag.removeprefix("--start=")
-        if flag == "--start" and number + 1 < len(flags):
+        if flag.startswith(f"{name}="):
+            return flag.partition("=")[2]
+        if flag == name and number + 1 < len(flags):
             return flags[number + 1]
     return ""
 
@@ -67,9 +74,9 @@ def merged(own: Any, theirs: Any) -> Any:
 
 def _objective_of(run: str) -> Any:
     with opened(run) as (folder, _):
-        if not (folder / "config.json").is_file():
+        if not (folder / CONFIG).is_file():
             raise InputError(f"start={run} is no run: it has no config.json")
-        content = read_json(folder / "config.json")
+        content = read_json(folder / CONFIG)
     try:
         return rebuild(content["config"]["objective"])
     except (KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ from jaxssl.models.recipes import vit
 from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.runs.description import describe
 from jaxssl.training.config import Pretraining, load_config, read_config
-from jaxssl.training.start_network import merged, start_of
+from jaxssl.training.start_network import merged, value_of
 
 QUICK = "configs/quickstart.py"
 
@@ -56,9 +56,16 @@ def test_the_blocks_of_a_vision_transformer_are_its_own():
 
 
 def test_where_the_run_stands():
-    assert start_of(["--steps", "3", "--start", "a"]) == "a"
-    assert start_of(["--start=b"]) == "b"
-    assert start_of(["--start"]) == start_of([]) == ""
+    assert value_of("--start", ["--steps", "3", "--start", "a"]) == "a"
+    assert value_of("--start", ["--start=b"]) == "b"
+    assert value_of("--start", ["--start"]) == value_of("--start", []) == ""
+
+
+def test_a_run_that_goes_on_does_not_need_the_other_one(learned):
+    run, encoder = learned
+    flags = ["--start", "gone", "--run", run]
+    found = read_config(Pretraining, "", ["--config", QUICK, *flags]).objective.encoder
+    assert (found.depth, found.width) == (encoder.depth, encoder.width)
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{}", '{"config": 3}', '{"config": {}}', "{"])

@@ -21,6 +21,7 @@ SUFFIXES = (
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 GLOB = frozenset("*?[")
 MOST_BYTES = 1 << 29  # of one file of an image
+MOST_UNPACKED, SMALL = 200, 1 << 24  # times the packed bytes, for files of more bytes than SMALL
 MOST_NAMES = 3  # so many names of files that are left out are listed
 
 Content = bytes | np.ndarray | Unreadable  # the bytes of a file of an image, or pixels
@@ -217,10 +218,21 @@ def _read_file(path: str) -> Content:
 def _read_member(path: str, version: tuple[int, int], name: str) -> Content:
     """Reads a file of a ZIP; a failure is returned, not raised."""
     try:
-        size = _archive(path, version).getinfo(name).file_size
-        return _archive(path, version).read(name) if size <= MOST_BYTES else _too_large(size)
+        member = _archive(path, version).getinfo(name)
+        if reason := unpacks_to_too_much(member):
+            return Unreadable(reason)
+        too_large = member.file_size > MOST_BYTES
+        return _too_large(member.file_size) if too_large else _archive(path, version).read(name)
     except Exception as error:  # damaged ZIP files raise errors of many kinds
         return Unreadable(str(error) or type(error).__name__)
+
+
+def unpacks_to_too_much(member: zipfile.ZipInfo) -> str:
+    """Returns why the file `member` of a ZIP is not unpacked; "" if its size is plausible."""
+    size, packed = member.file_size, member.compress_size
+    if size <= SMALL or size <= MOST_UNPACKED * packed:
+        return ""
+    return f"it unpacks from {packed:,} to {size:,} bytes, more than {MOST_UNPACKED} times as many"
 
 
 def _too_large(size: int) -> Unreadable:

@@ -20,6 +20,7 @@ from jaxssl.data.sources.image_files import (
     LeftOut,
     list_files,
     list_images,
+    unpacks_to_too_much,
     version_of,
 )
 from jaxssl.data.sources.image_labels import label_of
@@ -276,6 +277,9 @@ def _load_arrays(
         if not isinstance(loaded, np.ndarray):
             if images not in loaded:
                 raise InputError(f"{path} has no array {images!r}; it has {', '.join(loaded)}")
+            for member in loaded.zip.infolist():
+                if reason := unpacks_to_too_much(member):
+                    raise InputError(f"{path}, {member.filename}: {reason}")
             pixels, names = loaded[images], loaded.get(labels)
     except InputError:
         raise

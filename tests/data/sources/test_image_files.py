@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from jaxssl.data.sources import image_files
 from jaxssl.data.sources.decode_image import Unreadable, decode
 from jaxssl.data.sources.image_files import (
     MOST_BYTES,
@@ -113,6 +114,16 @@ def test_an_image_of_a_huge_file_is_not_read(tmp_path, png):
     os.truncate(tmp_path / "0.png", MOST_BYTES + 1)  # takes no room on the disk
     ((_, read),) = list_images(str(tmp_path))
     assert "exceed the limit" in read().reason
+
+
+def test_a_small_zip_does_not_become_huge(tmp_path, png, monkeypatch):
+    monkeypatch.setattr(image_files, "SMALL", 1 << 16)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.png", bytes(1 << 20))
+        archive.writestr("1.png", png)
+    (_, bomb), (_, whole) = list_images(str(tmp_path / "a.zip"))
+    assert "to 1,048,576 bytes, more than 200 times as many" in bomb().reason
+    assert whole() == png
 
 
 def test_a_glob_takes_the_files_below_folders_that_match(tmp_path, png):

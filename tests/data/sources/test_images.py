@@ -113,6 +113,12 @@ def test_objects_and_scores_are_no_labels(tmp_path):
         list(ImageArrays(str(tmp_path / "b.npz")).pictures())
 
 
+def test_an_array_that_unpacks_to_too_much(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", images=np.zeros((20, 1024, 1024), np.uint8))
+    with pytest.raises(InputError, match=r"a\.npz, images\.npy: it unpacks from .* 200 times"):
+        list(ImageArrays(str(tmp_path / "a.npz")).pictures())
+
+
 def test_folders_that_are_parts_are_no_labels(folder):
     for part in ("train", "val", "test"):
         zip_of(folder, folder.parent / "a.zip")

@@ -212,7 +212,8 @@ def _notes(config: PrepareImages, unlabelled: int, held_out: int) -> list[str]:
     notes = []
     for source in _sources(config):
         if isinstance(source, ImageFiles | CaptionedImages) and (left := source.left_out()):
-            notes.append(f"left out of {source.path}: {in_words(left)}")
+            where = source.images if isinstance(source, CaptionedImages) else source.path
+            notes.append(f"left out of {where}: {in_words(left)}")
     if unlabelled:
         notes.append(f"{unlabelled:,} images have no label")
     if held_out and not isinstance(config.valid, (int, float)):

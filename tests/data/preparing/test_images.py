@@ -99,6 +99,8 @@ def test_image_text_pairs(image_folder):
     (image_folder / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
     source = CaptionedImages(str(image_folder / "captions.jsonl"), str(image_folder / "images"))
     config = config_of(image_folder, source=source, captions=Captions(vocabulary, length=8))
+    images = image_folder / "images"
+    assert list_all(config).notes == [f"left out of {images}: 1 of another type (notes.txt)"]
     manifest = prepare_images(config, image_folder / "set", QUIET)
     assert manifest.labels == ()
     assert sum(manifest.total(split, "cut") for split in manifest.splits) == 2 * 6  # 7 to 12 words

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +11,18 @@ import numpy as np
 
 from jaxssl.errors import InputError
 
+MARKERS = {"", "-", "?", "na", "n/a", "none", "null"}
+NUMBER = re.compile(
+    r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[1-9][0-9]{0,15}|0|nan|inf)", re.I
+)  # no code like 007
+
 
 def label_of(value: Any, where: str, names: Sequence[str] | None = None) -> str | None:
     """Returns the name of a class, or None for an image without a label.
 
     Args:
-      value: Name or number of the class. None, NaN, an empty string and negative numbers, which TFDS and
-        others write for unknown labels, mean that there is no label.
+      value: Name or number of the class. None, NaN, negative numbers, which TFDS and others write for
+        unknown labels, and the texts "", "-", "?", "NA", "none" and "null" mean that there is no label.
       where: Name of the image, for the error message.
       names: Names of the classes by number; None if numbers are the names.
 
@@ -32,7 +38,11 @@ def label_of(value: Any, where: str, names: Sequence[str] | None = None) -> str 
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     if isinstance(value, str):
-        return _checked(value.strip(), where)
+        if value.strip().casefold() in MARKERS:
+            return None
+        if not NUMBER.fullmatch(value.strip()):
+            return folder_label(value, where)
+        value = float(value)
     if value is None:
         return None
     number = isinstance(value, (numbers.Real, np.bool_))
@@ -47,12 +57,21 @@ def label_of(value: Any, where: str, names: Sequence[str] | None = None) -> str 
     return names[int(value)]
 
 
-def _checked(name: str, where: str) -> str | None:
+def folder_label(name: str, where: str) -> str | None:
+    """Returns the label that the `name` of a folder is, as it is written; None for a blank one.
+
+    Args:
+      name: Name of the folder.
+      where: Name of the image, for the error message.
+
+    Raises:
+      InputError: The name is not UTF-8.
+    """
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InputError(f"{where}: the label {name!a} is not UTF-8; rename it") from error
-    return unicodedata.normalize("NFC", name) or None
+        raise InputError(f"{where!a}: the label {name!a} is not UTF-8; rename it") from error
+    return unicodedata.normalize("NFC", name.strip()) or None
 
 
 def _brief(value: Any) -> str:

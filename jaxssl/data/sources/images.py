@@ -23,7 +23,7 @@ from jaxssl.data.sources.image_files import (
     unpacks_to_too_much,
     version_of,
 )
-from jaxssl.data.sources.image_labels import label_of
+from jaxssl.data.sources.image_labels import folder_label, label_of
 from jaxssl.data.sources.image_parts import Part, parts_of
 from jaxssl.data.sources.readers import (
     open_tensorflow_dataset,
@@ -85,7 +85,7 @@ class ImageFiles:
         for name, read in files:
             part, folders = parts.of(name)
             if part is not None:
-                label = label_of(folders[-1], name) if folders else None
+                label = folder_label(folders[-1], name) if folders else None
                 yield Picture(name, read, label, part=part)
 
     def left_out(self) -> list[LeftOut]:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from jaxssl.data.sources.image_labels import label_of
+from jaxssl.data.sources.image_labels import folder_label, label_of
 from jaxssl.errors import InputError
 
 MARKERS = [None, -1, np.int64(-1), -2.0, float("nan"), np.float32("nan"), "", " ", b""]
+MARKERS += ["-1", "-1.0", "nan", "NaN", "NA", "n/a", "?", "-", "None", "null", b"-1"]
 NAMES = ["cat", "dog", "truck"]
 
 
@@ -27,6 +28,9 @@ def test_markers_are_no_labels(marker, names):
         (b"caf\xc3\xa9", None, "caf\xe9"),
         ("cafe\u0301", None, "caf\xe9"),  # decomposed
         ("007", None, "007"),
+        ("1.0", None, "1"),
+        ("12", None, "12"),
+        ("1a", None, "1a"),
     ],
 )
 def test_names_and_numbers(value, names, label):
@@ -37,6 +41,7 @@ def test_names_and_numbers(value, names, label):
     ("value", "line"),
     [
         (0.5, "the label 0.5 is no name or number of a class"),
+        ("0.5", "the label 0.5 is no name or number of a class"),
         (float("inf"), "is no name or number"),
         ([1, 2], "is no name or number"),
         (np.array([0, 1]), "is no name or number"),
@@ -50,3 +55,11 @@ def test_names_and_numbers(value, names, label):
 def test_everything_else_is_refused(value, line):
     with pytest.raises(InputError, match=f"a#0: .*{line}"):
         label_of(value, "a#0", NAMES)
+
+
+def test_a_folder_is_a_label_as_it_is_written():
+    for name in ("NA", "-1", "0.5", "1.0", "none"):
+        assert folder_label(name, "a/0.png") == name
+    assert folder_label("cafe\u0301 ", "a/0.png") == "caf\xe9"
+    with pytest.raises(InputError, match="'caf.*' is not UTF-8; rename it"):
+        folder_label("caf\udce9", "caf\udce9/0.png")

@@ -70,7 +70,7 @@ def folder_label(name: str, where: str) -> str | None:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InputError(f"{where!a}: the label {name!a} is not UTF-8; rename it") from error
+        raise InputError(f"{where}: the label {name!a} is not UTF-8; rename it") from error
     return unicodedata.normalize("NFC", name.strip()) or None
 
 

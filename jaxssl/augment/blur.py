@@ -3,6 +3,7 @@
 At the edges the image is reflected, as in torchvision.
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -27,7 +28,7 @@ class GaussianBlur:
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability={self.probability} must be between 0 and 1")
-        if not 0 < self.sigma[0] <= self.sigma[1]:
+        if len(self.sigma) != 2 or not 0 < self.sigma[0] <= self.sigma[1] < math.inf:
             raise ValueError(f"sigma={self.sigma} must be two positive numbers, the smaller first")
         if self.size is not None and (self.size < 3 or self.size % 2 == 0):
             raise ValueError(f"size={self.size} must be odd and at least 3")

@@ -36,11 +36,11 @@ class RandomResizedCrop:
     """Filter of the resizing: "bilinear" or "bicubic", both widened where the box shrinks (antialiasing)."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(
                 f"scale={self.scale} must be two shares of the area, 0 < least <= greatest <= 1"
             )
-        if not 0 < self.ratio[0] <= self.ratio[1]:
+        if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
             raise ValueError(f"ratio={self.ratio} must be two positive numbers, the smaller first")
         if self.filter not in ("bilinear", "bicubic"):
             raise ValueError(f"filter={self.filter!r} is unknown; use bilinear or bicubic")

@@ -8,6 +8,7 @@ targets, so every order has the same program: three blends before the hue and th
 which those that are not due have the factor 1.
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -43,8 +44,8 @@ class ColorJitter:
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative or infinite")
         if not 0 <= self.hue <= 0.5:
             raise ValueError(f"hue={self.hue} must be between 0 and 0.5, half the colour circle")
         if not 0 <= self.probability <= 1:

@@ -13,6 +13,7 @@ appendix A; Grill et al. 2020, "Bootstrap your own latent", appendix B; DeVries 
 (cutout).
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -26,6 +27,9 @@ from jaxssl.augment.random_numbers import CUTOUT, FLIP, GRAYSCALE, SOLARIZE, fol
 
 Pixels = UInt8[Array, "batch height width channel"]
 View = Float[Array, "batch height width channel"]
+
+
+LARGEST = 8_192  # pixels of a side of a view
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,9 @@ class Cutout:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"size={self.size} must be at least 1")
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability={self.probability} must be between 0 and 1")
+        for name in ("probability", "fill"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -86,15 +91,18 @@ class Augmentation:
     """Standard deviation of every channel, by which the result is divided. As many numbers as `mean`."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "grayscale", "solarize"):
+        for name in ("flip", "grayscale", "solarize", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1")
-        if self.size is not None and min(self.size) < 1:
-            raise ValueError(f"size={self.size} must be at least 1 x 1")
-        if len(self.mean) != len(self.std) or 0 in self.std:
+        if self.size is not None and not _is_size(self.size):
+            raise ValueError(
+                f"size={self.size} must be at least 1 x 1 and at most {LARGEST} x {LARGEST} pixels"
+            )
+        finite = all(math.isfinite(number) for number in (*self.mean, *self.std))
+        if len(self.mean) != len(self.std) or not finite or not all(std > 0 for std in self.std):
             raise ValueError(
                 f"mean={self.mean} and std={self.std} must both have one number for every "
-                "channel, and no std may be 0"
+                "channel, and no std may be 0 or less"
             )
 
     def __call__(self, pixels: Pixels, keys: Key[Array, " batch"]) -> View:
@@ -162,6 +170,10 @@ class Augmentation:
         boxes = draw_boxes(keys, self.crop, rows, columns)
         cropped = resample(images, boxes, flipped, height, width, self.crop.filter)
         return jnp.clip(cropped, 0.0, 1.0) if self.crop.filter == "bicubic" else cropped
+
+
+def _is_size(size: tuple[int, int]) -> bool:
+    return len(size) == 2 and all(isinstance(n, int) and 1 <= n <= LARGEST for n in size)
 
 
 def happens(keys: Key[Array, " batch"], transform: int, probability: float) -> Array:

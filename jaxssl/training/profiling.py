@@ -68,6 +68,6 @@ def how_to_open(folder: Path) -> str:
     traces = sorted(folder.rglob("perfetto_trace.json.gz"))
     trace = traces[-1] if traces else folder
     return (
-        f"trace: {trace}; open it in a browser at https://ui.perfetto.dev, or the whole folder with "
-        f"`tensorboard --logdir {folder}` (pip install tensorboard xprof)"
+        f"trace: {trace}; open it in a browser at https://ui.perfetto.dev, or {folder} in TensorBoard "
+        "with its plugin xprof"
     )

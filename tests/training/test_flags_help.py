@@ -1,6 +1,8 @@
 """The help: short without a recipe; with one, its docstring and every field in a group with a sentence."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +82,9 @@ def test_fields_of_the_users_own_are_explained(tmp_path):
             "config = Pretraining(",
             """
 import dataclasses
+import sys
+from pathlib import Path
+import sys
 from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +98,7 @@ config = Pretraining(""",
     )
     recipe.write_text(text)
     config = load_config(recipe, Pretraining)
-    kind = __import__("sys").modules["own_recipe"].Mine
+    kind = sys.modules["own_recipe"].Mine
     fields = {
         f.name: getattr(config.objective, f.name) for f in dataclasses.fields(config.objective)
     }

@@ -40,6 +40,7 @@ FLAGS = (
     "jax_numpy_dtype_promotion",
     "jax_use_shardy_partitioner",
 )
+BIND = "JAX_COORDINATOR_BIND_ADDRESS"  # variable of JAX: where host 0 listens, if not everywhere
 LONGEST_WAIT = 10**7  # seconds, four months
 WAIT_FOR_THE_LAST = 86_400  # seconds at the end, e.g. for host 0, which copies the run to a store
 SLOW_HEARTBEAT = 100  # seconds, JAX's own default; a machine may be that busy
@@ -107,7 +108,7 @@ class Hosts:
             relay_to(coordinator),
             count,
             index,
-            coordinator_bind_address=f"[::]:{coordinator.rpartition(':')[2]}",
+            coordinator_bind_address=os.environ.get(BIND, f"[::]:{coordinator.rpartition(':')[2]}"),
             initialization_timeout=self.wait,
             # `Watch` names the dead host. JAX's own heartbeat, which only aborts, gets a longer limit.
             heartbeat_timeout_seconds=int(max(4 * self.dead_after, SLOW_HEARTBEAT)),

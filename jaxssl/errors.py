@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend; everything else is a bug and keeps its traceback."""
+"""The error that is the user's to mend, and that of a missing host; all others are bugs with a traceback."""
 
 import errno
 import os

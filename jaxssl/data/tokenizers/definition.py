@@ -4,11 +4,11 @@ The file may come from anybody. The library that runs it ends the process, or fi
 definitions that are damaged or meant to do so.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxssl.data.stores.json_files import parse_json
 from jaxssl.errors import InputError
 
 MOST_IDS = 2**22  # ids are below this number; the largest vocabularies in use have about a million
@@ -22,21 +22,24 @@ PLAIN = {
 PARTS = ("normalizer", "pre_tokenizer", "decoder")
 
 
-def parse_definition(text: str, origin: str) -> dict[str, Any]:
+def parse_definition(definition: str | dict[str, Any], origin: str) -> dict[str, Any]:
     """Returns the content of a tokenizer.json without padding, truncation and post-processing.
 
     Args:
-      text: The file's content. A byte order mark is removed.
+      definition: The file's content, parsed or not. A byte order mark is removed.
       origin: Name of the file, for error messages.
 
     Raises:
       InputError: It is not a JSON object, or is known to fail: a text may become very long, or there is
         no token for unknown words.
     """
-    try:
-        parts = parse_json(text.removeprefix("\ufeff"), origin)
-    except InputError as error:
-        raise InputError(f"{origin} is not a valid tokenizer.json: {error}") from error
+    parts: Any = definition
+    if isinstance(definition, str):
+        try:  # the library refuses what Python's JSON takes beyond the standard, such as NaN
+            parts = json.loads(definition.removeprefix("\ufeff"))
+        except (ValueError, RecursionError) as error:
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            raise InputError(f"{origin} is not a valid tokenizer.json: {reason}") from error
     if not isinstance(parts, dict) or not isinstance(parts.get("model"), dict):
         raise InputError(f"{origin} is not a valid tokenizer.json: it has no model")
     growth = math.prod(_growth(part) for part in _components(parts.get("normalizer")))

@@ -47,7 +47,7 @@ class HuggingFaceTokenizer(Tokenizer):
     (lower-cased and without accents, where the tokenizer does that).
 
     Args:
-      definition: The contents of a tokenizer.json.
+      definition: The contents of a tokenizer.json, parsed or not.
       origin: Name of the source, such as its path, for error messages.
 
     Raises:
@@ -59,10 +59,10 @@ class HuggingFaceTokenizer(Tokenizer):
     definition: str
     """The contents of the tokenizer.json that `save` writes."""
 
-    def __init__(self, definition: str, origin: str = "the file"):
+    def __init__(self, definition: str | dict[str, Any], origin: str = "the file"):
         parts = parse_definition(definition, origin)
-        self.definition = json.dumps(parts, ensure_ascii=False, sort_keys=True)
         try:
+            self.definition = json.dumps(parts, ensure_ascii=False, sort_keys=True)
             self._tokenizer = tokenizers.Tokenizer.from_str(self.definition)
         except Exception as error:  # tokenizers raises bare Exception
             reason = str(error).splitlines()[0][:200]
@@ -154,7 +154,7 @@ def from_vocabulary(
       understanding", section 3.
     """
     lines = vocabulary.removeprefix("\ufeff").removesuffix("\n").split("\n")
-    pieces = [line.strip() for line in lines]  # as the authors' code reads them
+    pieces = [line.strip(" \t\r") for line in lines]
     if "[UNK]" not in pieces:
         raise InputError(
             f"{origin} is not a BERT vocabulary: there is no [UNK] among its {len(pieces)} lines"
@@ -163,13 +163,18 @@ def from_vocabulary(
     if lowercase is None:
         lowercase, note = _decide_case(pieces)
     ids = {piece: i for i, piece in enumerate(pieces)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
+    names = [name for names in SPECIAL_NAMES.values() for name in names if name in ids]
+    few = {name: i for i, name in enumerate(names)}  # the library is slow with a million pieces
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(few, unk_token="[UNK]"))
     tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = tokenizers.decoders.WordPiece()
-    names = [name for names in SPECIAL_NAMES.values() for name in names if name in ids]
     tokenizer.add_special_tokens(names)
-    built = HuggingFaceTokenizer(tokenizer.to_str(), origin)
+    parts = json.loads(tokenizer.to_str())
+    parts["model"]["vocab"] = ids
+    added = [{**token, "id": ids[token["content"]]} for token in parts["added_tokens"]]
+    parts["added_tokens"] = sorted(added, key=lambda token: token["id"])
+    built = HuggingFaceTokenizer(parts, origin)
     built.note = f"{origin}: {note}" if note else ""
     return built
 

@@ -79,9 +79,10 @@ def _open(path: Path, lowercase: bool | None, trusted: bool) -> Tokenizer:
             return SentencePieceTokenizer(path.read_bytes(), str(path))
         case ".json":
             definition = _text(path)
-            if not trusted and needs_trial(parse_definition(definition, str(path))):
+            parts = parse_definition(definition, str(path))
+            if not trusted and needs_trial(parts):
                 try_definition(definition, str(path))
-            return HuggingFaceTokenizer(definition, str(path))
+            return HuggingFaceTokenizer(parts, str(path))
     raise InputError(f"tokenizer {path} is not a .model, .json or .txt file")
 
 

@@ -37,7 +37,9 @@ def replacing(content, times=1, **pattern):
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        ("", "not a valid tokenizer.json: the file cannot be read .it is empty"),
+        ("", "not a valid tokenizer.json: Expecting value"),
+        ('{"model": ' + "9" * 5000 + "}", "not a valid tokenizer.json"),
+        (with_model(max_input_chars_per_word=float("nan")), "not a valid tokenizer.json"),
         ("[" * 100_000, "nested too deeply"),
         ("null", "it has no model"),
         ('{"model": []}', "it has no model"),

@@ -8,6 +8,7 @@
 One input gives one result. A list of inputs gives a list of results, or an array with one more axis in front.
 """
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,12 @@ class TrainedModel:
     def _refusal(self, wish: str) -> InputError:
         """The error for a wish that this run cannot serve, with the way out."""
         if wish == "predict labels":
-            way_out = f"finetune it, with task.checkpoint={self.run!r}, and load that run"
+            way_out = "load a finetuning of a run that has read text"
+            if set(self.embedders) == {"texts"}:
+                way_out = (
+                    f"finetune it (jaxssl finetune finetune_text --task.checkpoint {shlex.quote(self.run)} "
+                    "--data.train train.tsv) and load that run"
+                )
         elif self.origin:
             way_out = f"load the pretraining that it began from, {self.origin!r}"
         elif wish == "fill masks":

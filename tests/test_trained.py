@@ -1,6 +1,7 @@
 """`jaxssl.load`: what each kind of run can do, one input and several, and what the others are told."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ import finetune
 import jaxssl
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.errors import InputError
+from jaxssl.finetuning.setup import Finetuning
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives import CausalLM, ImageText, Rotation, WordVectors
 from jaxssl.pretrained.load import Pretrained
 from jaxssl.pretrained.texts import load_embedder
+from jaxssl.tools.shipped import recipe_file
 from jaxssl.trained import load_trained
+from jaxssl.training.config import read_config
 from tests.data.tiny_corpus import write_vocabulary
 from tests.pretrained.hand_made import new_model, save_run, state_of
 from tests.shrink import prepare_words, shrink
@@ -93,8 +97,13 @@ def test_a_finetuning_predicts(masked_run, tmp_path):
 
 
 def test_what_a_pretraining_cannot_do(masked_run, loaded):
-    with pytest.raises(InputError, match="not predict labels; finetune it, with task.checkpoint="):
+    with pytest.raises(
+        InputError, match=r"not predict labels; finetune it \(jaxssl finetune"
+    ) as told:
         jaxssl.load(masked_run).predict("bar")
+    command = shlex.split(str(told.value).partition("(")[2].partition(")")[0])
+    flags = ["--config", str(recipe_file(command[2])), *command[3:]]
+    assert read_config(Finetuning, "", flags).task.checkpoint == masked_run
     with pytest.raises(InputError, match="not embed images; load a run that has read images"):
         jaxssl.load(masked_run).embed(np.zeros((16, 16, 3), np.uint8))
     with pytest.raises(InputError, match="texts must be strings"):
@@ -107,6 +116,8 @@ def test_what_a_pretraining_cannot_do(masked_run, loaded):
         causal.fill("bar [MASK]")
     words = loaded(WordVectors(width=8), text_spec())
     assert words.can == ()
+    with pytest.raises(InputError, match="load a finetuning of a run that has read text"):
+        words.predict("bar")
     with pytest.raises(InputError, match="it can only be looked into, not embed texts"):
         words.embed("bar")
 

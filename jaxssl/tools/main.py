@@ -66,6 +66,7 @@ in an empty folder, without a download:
 with text of your own:
   jaxssl prepare texts/ --into prepared/texts
   jaxssl train bert_small --data.path prepared/texts --run runs/texts
+  jaxssl finetune finetune_text --task.checkpoint runs/texts --data.train labelled.tsv
 
 `jaxssl COMMAND --help` explains the options of a command.
 

@@ -55,7 +55,8 @@ def train(config: Pretraining, watch: Watch) -> bool:
         held_out = config.data.open(
             "valid", seed=config.seed, shuffle=False, sampled=True, parts=mine
         )
-    objective, optimizer = config.objective, config.optimizer.make(config.steps)
+    objective = config.objective.for_run(config.steps)
+    optimizer = config.optimizer.make(config.steps)
 
     wanted = abstract_state(config, optimizer, rows.spec, mesh)
     check_hosts_agree(identity(config, rows.fingerprint))

@@ -24,7 +24,7 @@ config = Pretraining(
         views=(simclr_views(24, strength=0.5, blurred=False, smallest=0.2),) * 2,
         projector=(1024, 256),
         predictor=(1024, 256),
-        momentum=Momentum(0.97, steps=800),
+        momentum=Momentum(0.97),
     ),
     optimizer=AdamW(peak=2e-3, warmup=50, schedule="cosine"),
     steps=800,

@@ -21,7 +21,7 @@ config = Pretraining(
         views=byol_views(224),
         projector=(4096, 256),
         predictor=(4096, 256),
-        momentum=Momentum(0.996, steps=312_800),
+        momentum=Momentum(0.996),
     ),
     optimizer=Lars(peak=3.2, warmup=3_128, decay=1.5e-6),
     steps=312_800,

@@ -16,7 +16,8 @@ from jaxssl.training.config import Pretraining
 config = Pretraining(
     data=Rows("prepared/text", batch=256),
     objective=MaskedEmbedding(
-        encoder=bert(depth=12, width=768, heads=12, compute_dtype="bfloat16")
+        encoder=bert(depth=12, width=768, heads=12, compute_dtype="bfloat16"),
+        momentum_steps=100_000,
     ),
     optimizer=AdamW(peak=2e-4, warmup=50_000),
     steps=1_000_000,

@@ -30,7 +30,7 @@ config = Pretraining(
         projector=(256, 256, 64),
         prototypes=1024,
         frozen=50,
-        momentum=Momentum(0.99, steps=500),
+        momentum=Momentum(0.99),
     ),
     optimizer=AdamW(peak=1e-3, warmup=50, decay=0.05, schedule="cosine"),
     steps=500,

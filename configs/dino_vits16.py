@@ -28,7 +28,7 @@ config = Pretraining(
         first_temperature=0.04,
         warmup=37_530,
         frozen=1_251,
-        momentum=Momentum(0.996, steps=1_000_800),
+        momentum=Momentum(0.996),
     ),
     optimizer=AdamW(peak=2e-3, warmup=12_510, decay=0.1, clip=0.0, schedule="cosine", final=5e-4),
     steps=1_000_800,

@@ -24,7 +24,6 @@ config = Pretraining(
         kind="siglip",
         width=128,
         views=Augmentation(crop=RandomResizedCrop((0.6, 1.0)), mean=(0.5,) * 3, std=(0.25,) * 3),
-        temperature=0.1,
     ),
     optimizer=AdamW(peak=1e-3, warmup=50, decay=0.1, schedule="cosine"),
     steps=500,

@@ -97,6 +97,14 @@ class Objective(Protocol):
         """Updates `state` after the optimizer's step number `step`, a scalar from 0 on, has made `model`."""
         return state
 
+    def for_run(self, steps: int) -> Any:
+        """Returns the objective with everything that follows the length of a run set for `steps` steps.
+
+        Raises:
+          InputError: A field does not fit so many steps.
+        """
+        return self
+
     def network(self, model: Model) -> Any:
         """Returns the part of `model` that finetuning and embedding take over, by default its `encoder`.
 

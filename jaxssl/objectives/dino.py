@@ -29,7 +29,7 @@ References:
     width    width of a projection    prototypes   classes of the softmax
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -121,6 +121,10 @@ class DINO(Objective):
             "outputs": jnp.zeros(self.prototypes),  # mean of the teacher's scores over the batch
             OWN: first_statistics(model),
         }
+
+    def for_run(self, steps: int) -> "DINO":
+        """Returns the objective with the momentum of a run of `steps` steps."""
+        return replace(self, momentum=self.momentum.for_run(steps))
 
     def follow(self, state: Any, model: JointEmbedding, step: Int[Array, ""]) -> Any:
         """Moves the teacher in `state` towards `model` and the center towards the scores of this `step`.

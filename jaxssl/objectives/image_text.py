@@ -51,6 +51,9 @@ from jaxssl.sharding.contrastive import over_all_rows
 
 LARGEST_SCALE = 100.0  # largest factor 1 / t of cosines (Radford et al. 2021, section 2.5)
 
+# Radford et al. 2021, section 2.5; Zhai et al. 2023, algorithm 1: t' = log 10
+FIRST_TEMPERATURES = {"clip": 0.07, "siglip": 0.1}
+
 NO_CAPTIONS = "the images have no captions; prepare the set from a source with captions"
 
 
@@ -101,8 +104,9 @@ class ImageText(ContrastiveObjective):
     """Augmentation of the images."""
     pooling: Pooling = "mean"
     """Embedding of a caption: the mean of its states, or the state of its begin token."""
-    temperature: float = 0.07
-    """Temperature before the first step, at least 0.01; 0.1 in SigLIP."""
+    temperature: float | None = None
+    """Temperature before the first step, at least 0.01; None for that of the papers: 0.07 for "clip", 0.1 for
+    "siglip"."""
     bias: float = -10.0
     """Bias of SigLIP before the first step; CLIP has none."""
     block_size: int | None = None
@@ -119,6 +123,11 @@ class ImageText(ContrastiveObjective):
                 "to 'mean'"
             )
 
+    @property
+    def first_temperature(self) -> float:
+        """The temperature before the first step."""
+        return FIRST_TEMPERATURES[self.kind] if self.temperature is None else self.temperature
+
     def init(self, key: Array, spec: Any) -> ImageTextModel:
         """Makes both networks with their projections for a batch as in `spec`, with parameters by `key`."""
         if spec.captions is None:
@@ -131,7 +140,7 @@ class ImageText(ContrastiveObjective):
             channels=spec.channels,
             vocab_size=spec.captions.vocab_size,
             width=self.width,
-            temperature=self.temperature,
+            temperature=self.first_temperature,
             bias=self.bias if self.kind == "siglip" else None,
         )
 

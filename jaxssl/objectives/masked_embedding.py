@@ -27,7 +27,7 @@ References:
     length   tokens of a row            width    width of the encoder's states
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -89,8 +89,8 @@ class MaskedEmbedding(Objective):
     """Momentum of the teacher at the first step, from 0 to 1."""
     momentum_end: float = 0.9999
     """Momentum after `momentum_steps` steps, up to which it grows linearly."""
-    momentum_steps: int = 100_000
-    """Steps in which the momentum grows."""
+    momentum_steps: int | None = None
+    """Steps in which the momentum grows; None for those of the run."""
     rate: float = 0.15
     """Fraction of the text tokens of each row that are hidden and predicted."""
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -125,10 +125,23 @@ class MaskedEmbedding(Objective):
             return {"encoder": jax.tree.map(jnp.copy, encoder)}
         return {"encoder": {"tokens": {"embedding": jnp.copy(encoder.tokens.embedding[...])}}}
 
+    def for_run(self, steps: int) -> "MaskedEmbedding":
+        """Returns the objective whose momentum grows during a run of `steps` steps, if it is to follow it."""
+        if self.momentum_steps is None:
+            return replace(self, momentum_steps=steps)
+        if self.targets == "teacher" and self.momentum_steps < steps and self.momentum_end == 1:
+            raise InputError(
+                f"momentum_steps={self.momentum_steps} is below steps={steps}: with momentum_end=1 the "
+                "teacher would stand still from there on; set momentum_steps to None, so that it follows steps"
+            )
+        return self
+
     def follow(self, state: Any, model: EmbeddingRegressor, step: Int[Array, ""]) -> Any:
         """Moves the teacher in `state` towards `model`, by the momentum of this `step`, a scalar."""
         if self.targets == "frozen":
             return state
+        if self.momentum_steps is None:
+            raise InputError("momentum_steps=None: call for_run(steps) of the objective first")
         grown = jnp.minimum(step / self.momentum_steps, 1.0)
         momentum = self.momentum + (self.momentum_end - self.momentum) * grown
         return {"encoder": moving_average(state["encoder"], model.encoder, momentum)}

@@ -26,6 +26,8 @@ from jaxssl.sharding.layout import path_of
 
 Tree = Any
 Schedule = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
+# Paths of the kernels of convolutions behind the stem of a residual network
+CONVOLUTION = re.compile(r"(^|/)blocks/.*/kernel$")
 NO_DECAY = re.compile(r"(bias|scale)$")  # paths of parameters without weight decay
 
 
@@ -40,8 +42,8 @@ class Recipe:
     peak: float = 5e-4
     """Learning rate at its peak, after the warm-up."""
     warmup: int = 1_000
-    """Steps in which the learning rate rises linearly from 0 to the peak, at most a tenth of the run; 0
-    starts at the peak."""
+    """Steps in which the learning rate rises linearly from 0 to the peak. More than a tenth of the run are cut
+    to a tenth, which the run says. 0 starts at the peak."""
     schedule: Schedule = "linear"
     """Course of the learning rate after the warm-up: "linear" or "cosine" decay to `final`, "constant",
     or "warmup_stable_decay", which is constant until `stable` and then decays linearly."""
@@ -60,13 +62,28 @@ class Recipe:
     """Whether the optimizer's state is kept in the host's memory between updates, to save memory of the
     device; on TPUs and GPUs only (host_moments.py)."""
 
+    def warmup_of(self, steps: int) -> int:
+        """Returns the steps in which the learning rate rises in a run of `steps` steps."""
+        return min(self.warmup, max(steps // 10, 1))
+
+    def cautions(self, steps: int, model: Tree) -> list[str]:
+        """Describes what has another effect than the fields may suggest, beginning with a field.
+
+        Args:
+          steps: Steps of the run.
+          model: Pytree of the parameters, or of their shapes.
+        """
+        if (used := self.warmup_of(steps)) == self.warmup:
+            return []
+        return [f"warmup={self.warmup} is cut to {used}, a tenth of the run's {steps} steps"]
+
     def rate(self, steps: int) -> optax.Schedule:
         """Returns the learning rate as a function of the step (counted from 0), for a run of `steps` steps.
 
         Raises:
           InputError: The schedule is unknown.
         """
-        warmup = min(self.warmup, max(steps // 10, 1)) if self.warmup else 0
+        warmup = self.warmup_of(steps)
         after = max(steps - warmup, 1)
         low = self.final * self.peak
         match self.schedule:
@@ -265,10 +282,10 @@ class Adafactor(Recipe):
 
         v ~ row means x column means of the moving average of g^2
         u = g / sqrt(v), scaled down to a root mean square of at most 1
-        p <- p - rate max(RMS(p), 0.001) u - peak decay p
+        p <- p - rate (max(RMS(p), 0.001) u + decay p)
 
     The learning rate is relative to the root mean square (RMS) of the parameter. Parameters with an axis
-    shorter than 128 keep the whole v. The weight decay does not follow the schedule.
+    shorter than 128 keep the whole v.
 
     References:
       Shazeer & Stern 2018, "Adafactor: adaptive learning rates with sublinear memory cost",
@@ -287,8 +304,8 @@ class Adafactor(Recipe):
         )
         return optax.chain(
             per_layer(scaled),
+            optax.add_decayed_weights(self.decay, mask=decays),
             optax.scale_by_learning_rate(rate),
-            optax.add_decayed_weights(-self.decay * self.peak, mask=decays),
         )
 
 
@@ -300,7 +317,9 @@ class Muon(Recipe):
 
     O is the orthogonal matrix nearest to the Nesterov momentum, approximated by Newton-Schulz iterations.
     The factor 0.2 sqrt(max(rows, columns)) gives the updates the root mean square that AdamW's typically
-    have, so that one peak fits both.
+    have, so that one peak fits both. Layers are the stacked layers of transformers, and the convolutions of
+    residual networks but the first, whose kernels `[height, width, inputs, outputs]` are taken as matrices
+    with height x width x inputs rows.
 
     The AdamW part uses Nesterov momentum as well, and decays all of its parameters, also biases and scales.
 
@@ -318,6 +337,16 @@ class Muon(Recipe):
     epsilon: float = 1e-8
     """Added to AdamW's root of the second moment and to the norm that Muon divides by, against division
     by zero."""
+
+    def cautions(self, steps: int, model: Tree) -> list[str]:
+        """Describes, besides what `Recipe.cautions` does, that there is nothing to orthogonalise."""
+        found = super().cautions(steps, model)
+        if not jax.tree.leaves(_matrices(model)):
+            found.append(
+                "class=Muon finds no kernel of a layer to orthogonalise in this network: all parameters are "
+                "trained by its AdamW"
+            )
+        return found
 
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
         """Returns Muon with the learning rate `rate`."""
@@ -362,6 +391,8 @@ def _matrices(model: Tree) -> Tree:
         name = path_of(path)
         if is_stacked(name) and name.endswith("/kernel") and jnp.ndim(leaf) == 3:
             return optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
+        if CONVOLUTION.search(name) and jnp.ndim(leaf) == 4:
+            return optax.contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
         return None
 
     return jax.tree_util.tree_map_with_path(numbers, model)

@@ -55,10 +55,10 @@ class Pretraining:
     """Number of optimizer steps after which the run ends."""
     microbatches: int = 1
     """Number of equal parts that every batch is split into for gradient accumulation, to save memory. The
-    gradient is that of the whole batch, except through batch norms inside an encoder."""
+    gradient is that of the whole batch, except with batch norms inside an encoder, which see one part."""
     average: float | None = None
-    """Decay of a moving average of the parameters, e.g. 0.999; the average is then evaluated and used. None
-    keeps none."""
+    """Decay of a moving average of the parameters, e.g. 0.999; the average is then evaluated and used. After
+    t steps it is at most (1 + t) / (10 + t), so that the first parameters do not linger. None keeps none."""
     seed: int = 0
     """Seed of the initial parameters, of the order of the rows and of all corruption and dropout."""
     start: str = ""

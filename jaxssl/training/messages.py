@@ -16,6 +16,7 @@ from jaxssl.pretrained.masked_predictions import show_predictions
 from jaxssl.pretrained.pictures import SEARCHED, draw_pictures
 from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
+from jaxssl.training.cautions import cautions
 from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.loss_picture import chance_loss, draw_losses, read_metrics, spark_line
 from jaxssl.training.next_commands import next_commands
@@ -58,6 +59,8 @@ def announce(
             f"{config.data.cache_gib:g}: rows are read in random order, so most are fetched again for "
             f"every batch; --data.cache-gib {in_gib(rows.stored_bytes)} holds all"
         )
+    for line in cautions(config, state.model):
+        print_once(f"warning: {line}")
     for line in changed:
         print_once(f"changed since the run began: {line}")
     if start >= config.steps:

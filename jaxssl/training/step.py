@@ -22,7 +22,7 @@ from jaxssl.data.images import LABELS, REAL, ImageSpec
 from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Images, Metric, Ratio, Text, Vocabulary
 from jaxssl.objectives.batches.rows_apart import corrupt_apart
-from jaxssl.objectives.contract import ContrastiveObjective
+from jaxssl.objectives.contract import ContrastiveObjective, moving_average
 from jaxssl.optimizers.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
 from jaxssl.sharding.layout import path_of
 from jaxssl.sharding.mesh import batch_sharding, state_shardings
@@ -206,7 +206,7 @@ def make_step(
     Returns:
       A function of a `TrainState` and a batch as `place_batch` makes it.
     """
-    objective, decay = config.objective, config.average
+    objective, decay = config.objective.for_run(config.steps), config.average
     shardings = shardings_of(abstract_state(config, optimizer, spec, mesh))
     as_read = batch_maker(objective, spec)
 
@@ -225,7 +225,8 @@ def make_step(
         carried = objective.follow(carried, model, state.step)
         average = state.average
         if decay is not None:
-            average = optax.incremental_update(model, average, 1.0 - decay)
+            kept = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+            average = moving_average(average, model, kept)
         metrics["gradient_norm"] = Ratio(optax.tree.norm(gradients), jnp.ones(()))
         return TrainState(state.step + 1, model, moments, average, carried), metrics
 
@@ -242,9 +243,8 @@ def make_evaluation(
 ) -> Callable[[Tree, Tree, Any, int], Metrics]:
     """Returns the compiled evaluation: (parameters, carried state, batch, its number) -> metrics.
 
-    There is no dropout, and a batch of the same number is corrupted in the same way at every call. If the
-    objective `corrupts_rows_apart`, every row has a random key of its own, made from its position among all
-    held-out rows, so that its corruption does not depend on the size of a batch either.
+    There is no dropout, and a batch of the same number is corrupted in the same way at every call. Where the
+    objective `corrupts_rows_apart`, the corruption of a row does not depend on the size of a batch either.
 
     Args:
       objective: The run's objective.

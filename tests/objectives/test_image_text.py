@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from jaxssl.errors import InputError
+from jaxssl.objectives import ImageText
 from jaxssl.objectives.batches.batch import Images, Text
 from jaxssl.objectives.image_text import bounded
 from tests.objectives.learned_by_heart import check_learned
-from tests.objectives.tiny_views import OBJECTIVES, tiny_captions, tiny_pairs_spec
+from tests.objectives.tiny_views import ENCODER, OBJECTIVES, TEXT, tiny_captions, tiny_pairs_spec
 from tests.objectives.two_views_by_hand import SPEC, VOCABULARY, unit
 from tests.tiny import tiny_image_spec, tiny_images
 
@@ -82,3 +83,11 @@ def test_images_without_captions_are_refused(key):
 def test_bad_fields(changes, line):
     with pytest.raises(InputError, match=line):
         dataclasses.replace(OBJECTIVES["clip"], **changes)
+
+
+def test_each_kind_starts_at_the_temperature_of_its_paper():
+    started = {
+        kind: ImageText(ENCODER, TEXT, kind).first_temperature for kind in ("clip", "siglip")
+    }
+    assert started == {"clip": 0.07, "siglip": 0.1}
+    assert ImageText(ENCODER, TEXT, "siglip", temperature=0.5).first_temperature == 0.5

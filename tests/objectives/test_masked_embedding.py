@@ -131,7 +131,7 @@ def test_microbatches_do_not_change_the_gradient(key):
 def test_overfits_one_batch_and_carries_its_targets():
     """Rows of one word each, so that hiding other places at every step changes nothing."""
     objective = dataclasses.replace(FROZEN, rate=0.15)
-    run = SimpleNamespace(objective=objective, seed=0, average=None, microbatches=1)
+    run = SimpleNamespace(objective=objective, steps=100, seed=0, average=None, microbatches=1)
     mesh, optimizer = Mesh().make(jax.devices()[:1]), optax.adam(3e-3)
     state = create_state(run, optimizer, SPEC, mesh)
     first = np.asarray(state.carried["encoder"]["tokens"]["embedding"])
@@ -163,3 +163,12 @@ def test_bad_fields(changes, line):
         dataclasses.replace(TEACHER, **changes)
     with pytest.raises(InputError, match="rows of 64 tokens exceed max_length 32"):
         TEACHER.init(jax.random.key(0), tiny_spec(length=64))
+
+
+def test_the_momentum_follows_the_run_where_it_is_not_set():
+    following = dataclasses.replace(TEACHER, momentum_steps=None)
+    assert following.for_run(7) == dataclasses.replace(TEACHER, momentum_steps=7)
+    assert TEACHER.for_run(7) is TEACHER
+    still = dataclasses.replace(TEACHER, momentum_end=1.0)
+    with pytest.raises(InputError, match="momentum_steps=4 is below steps=7"):
+        still.for_run(7)

@@ -8,11 +8,20 @@ import pytest
 
 from jaxssl import optimizers
 from jaxssl.errors import InputError
+from jaxssl.models.resnet import ResNetConfig
 from jaxssl.optimizers import Adafactor, AdamW, Lamb, Lars, Lion, Muon, Recipe, Sgd
-from jaxssl.optimizers.recipes import decays
+from jaxssl.optimizers.recipes import _matrices, decays
 from jaxssl.sharding.layout import path_of
 
 RECIPES = [AdamW(), Lamb(), Lars(), Sgd(), Lion(), Adafactor(), Muon()]
+
+
+def parameters_of(tree):
+    return {path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def is_numbers(part):
+    return isinstance(part, optax.contrib.MuonDimensionNumbers)
 
 
 def parameters(key, depth=3):
@@ -46,8 +55,42 @@ def test_schedules(schedule, values):
         np.testing.assert_allclose(rate(step), value, atol=1e-6)
 
 
-def test_warmup_is_at_most_a_tenth_of_the_run():
-    assert float(AdamW(peak=1.0, warmup=1000).rate(50)(5)) == 1.0
+def test_warmup_is_at_most_a_tenth_of_the_run_and_says_so():
+    recipe = AdamW(peak=1.0, warmup=1000)
+    assert float(recipe.rate(50)(5)) == 1.0
+    assert recipe.cautions(50, {}) == ["warmup=1000 is cut to 5, a tenth of the run's 50 steps"]
+    assert recipe.cautions(10_000, {}) == AdamW(warmup=0).cautions(50, {}) == []
+
+
+def test_muon_orthogonalises_convolutions_behind_the_stem(key):
+    """The update of a kernel, as a matrix of 3 x 3 x inputs rows, has singular values near one another."""
+    config = ResNetConfig(10, width=8)
+    shapes = jax.eval_shape(lambda key: config.make(key, 3), key)
+    kernels = {p for p in parameters_of(shapes) if p.endswith("/kernel") and p != "stem/kernel"}
+    chosen = jax.tree_util.tree_leaves_with_path(_matrices(shapes), is_leaf=is_numbers)
+    assert {path_of(keys) for keys, found in chosen if is_numbers(found)} == kernels
+    assert len(kernels) == 4 * 2 + 3  # two of each block, and three shortcuts
+    assert Muon(warmup=0).cautions(10, shapes) == []
+    (line,) = Muon(warmup=0).cautions(10, {"words": {"embedding": jnp.ones((4, 4))}})
+    assert "AdamW" in line
+
+    model = {"blocks": {"kernel": jax.random.normal(key, (3, 3, 8, 16))}}
+    transform = Muon(decay=0.0).transform(lambda step: 1.0)
+    updates, _ = transform.update(model, transform.init(model), model)
+    values = np.linalg.svd(updates["blocks"]["kernel"].reshape(72, 16), compute_uv=False)
+    size = 0.2 * 72**0.5  # of O, all whose singular values are about one
+    assert (values > 0.6 * size).all()
+    assert (values < 1.3 * size).all()
+
+
+def test_adafactors_decay_follows_the_schedule():
+    model = {"kernel": jnp.ones((4, 4))}
+    nothing = {"kernel": jnp.zeros((4, 4))}
+    transform = Adafactor(decay=0.1).transform(lambda step: jnp.where(step == 0, 0.5, 0.01))
+    state = transform.init(model)
+    for rate in (0.5, 0.01):
+        updates, state = transform.update(nothing, state, model)
+        np.testing.assert_allclose(updates["kernel"], -rate * 0.1, rtol=1e-5)
 
 
 def test_biases_and_scales_do_not_decay(key):

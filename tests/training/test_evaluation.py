@@ -108,7 +108,7 @@ def test_every_objective_is_among_the_cases():
 def test_held_out_metrics_do_not_depend_on_the_size_of_a_batch(name):
     """All rows at once, batches of which the last is filled up, and a loop over single rows."""
     together, filled, single = held_out_metrics(name, ROWS, 8, 1)
-    of_rows = together.keys() - (OF_A_BATCH | {"accuracy"} if "uniformity" in together else set())
+    of_rows = together.keys() - OF_A_BATCH - ({"accuracy"} if "uniformity" in together else set())
     for metric in of_rows:
         np.testing.assert_allclose(filled[metric], together[metric], rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(single[metric], together[metric], rtol=1e-6, atol=1e-7)

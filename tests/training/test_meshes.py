@@ -98,7 +98,13 @@ IS_THOROUGH = "JAXSSL_THOROUGH" in os.environ
 
 
 def config(name, **changes):
-    fields = {"objective": OBJECTIVES[name], "seed": 0, "average": 0.9, "microbatches": 1}
+    fields = {
+        "objective": OBJECTIVES[name],
+        "steps": STEPS,
+        "seed": 0,
+        "average": 0.9,
+        "microbatches": 1,
+    }
     return SimpleNamespace(**{**fields, **changes})
 
 

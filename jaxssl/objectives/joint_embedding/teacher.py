@@ -7,14 +7,14 @@ References:
   Grill et al. 2020, "Bootstrap your own latent" (BYOL), section 3.2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxssl.errors import check_at_least, check_share
+from jaxssl.errors import InputError, check_at_least, check_share
 from jaxssl.objectives.contract import moving_average
 
 
@@ -37,15 +37,32 @@ class Momentum:
     """Momentum at the first step, from 0 to 1."""
     end: float = 1.0
     """Momentum after `steps` steps, from 0 to 1."""
-    steps: int = 100_000
-    """Steps in which the momentum grows, usually those of the run."""
+    steps: int | None = None
+    """Steps in which the momentum grows; None for those of the run."""
 
     def __post_init__(self) -> None:
         check_share(self, "start", "end", one=True)
         check_at_least(self, 1, "steps")
 
+    def for_run(self, steps: int) -> "Momentum":
+        """Returns the momentum for a run of `steps` steps.
+
+        Raises:
+          InputError: The teacher would stand still from one of these steps on.
+        """
+        if self.steps is None:
+            return replace(self, steps=steps)
+        if self.steps < steps and self.end == 1:
+            raise InputError(
+                f"momentum.steps={self.steps} is below steps={steps}: with momentum.end=1 the teacher would "
+                f"stand still from step {self.steps} on; set momentum.steps to None, so that it follows steps"
+            )
+        return self
+
     def at(self, step: Int[Array, ""] | int) -> Float[Array, ""]:
-        """Returns the momentum of a `step`, a scalar counted from 0."""
+        """Returns the momentum of a `step`, a scalar counted from 0, for an objective `for_run`."""
+        if self.steps is None:
+            raise InputError("momentum.steps=None: call for_run(steps) of the objective first")
         share = jnp.minimum(step / self.steps, 1.0)
         return self.end - (self.end - self.start) * (jnp.cos(jnp.pi * share) + 1) / 2
 

@@ -13,6 +13,7 @@ all images at a time, as the authors' code of all of these does but SimCLR's, wh
                makes of a view
 """
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -139,6 +140,14 @@ class TwoViews(ContrastiveObjective):
             return state
         teacher = teacher_of(model)
         return {**state, "teacher": teacher, TEACHERS: first_statistics(teacher)}
+
+    @final
+    def for_run(self, steps: int) -> Any:
+        """Returns the objective with the momentum of a run of `steps` steps."""
+        if self.momentum is None:
+            return self
+        changed: Any = self
+        return dataclasses.replace(changed, momentum=self.momentum.for_run(steps))
 
     @final
     def follow(self, state: Any, model: JointEmbedding, step: Int[Array, ""]) -> Any:

@@ -40,6 +40,28 @@ def test_the_teacher_follows_and_gets_no_gradient(key):
     assert all(not np.asarray(leaf).any() for leaf in leaves)
 
 
+@pytest.mark.parametrize("name", ["byol", "dino"])
+def test_the_momentum_grows_until_the_run_ends(name):
+    """Also where the number of steps is changed: nothing has to be set twice."""
+    objective = OBJECTIVES[name]
+    for steps in (6, 12):
+        momentum = objective.for_run(steps).momentum
+        assert momentum.steps == steps
+        assert float(momentum.at(steps - 1)) < 1
+        assert float(momentum.at(steps)) == 1
+    with pytest.raises(InputError, match="for_run"):
+        objective.momentum.at(0)
+
+
+def test_a_teacher_that_would_stand_still_is_refused():
+    short = dataclasses.replace(OBJECTIVES["byol"], momentum=Momentum(0.9, steps=6))
+    with pytest.raises(InputError, match="momentum.steps=6 is below steps=12.* stand still from"):
+        short.for_run(12)
+    assert short.for_run(6) is short
+    moving = dataclasses.replace(short, momentum=Momentum(0.9, 0.99, steps=6))
+    assert moving.for_run(12) is moving  # its teacher goes on moving
+
+
 def test_bad_momentum():
     with pytest.raises(InputError, match="end=1.5 must be at least 0 and at most 1"):
         Momentum(end=1.5)

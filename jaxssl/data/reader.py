@@ -28,6 +28,7 @@ from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError, check_at_least, check_at_most
+from jaxssl.fields import checked
 
 MOST_ROWS = 2**22  # rows of a batch
 
@@ -46,6 +47,7 @@ AnyTokenizer = TypeVar("AnyTokenizer", bound=Tokenizer | None)
 
 
 @dataclass(frozen=True)
+@checked
 class PreparedSets(ABC):
     """Prepared sets to read, and how: the base of the configurations `Rows` and `Images`."""
 

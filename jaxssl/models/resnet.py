@@ -20,6 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
+from jaxssl.fields import checked
 from jaxssl.models.layers.convolution import (
     Convolution,
     Maps,
@@ -41,6 +42,7 @@ EXPANSION = 4  # output channels of a bottleneck, as a multiple of its inner cha
 
 
 @dataclass(frozen=True)
+@checked
 class ResNetConfig:
     """The shape of a residual network; ResNet-50 on ImageNet is `ResNetConfig(50, stem="imagenet")`.
 
@@ -59,17 +61,6 @@ class ResNetConfig:
     """Type that maps are computed in; parameters are float32 always."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("depth", tuple(DEPTHS)),
-            ("stem", ("cifar", "imagenet")),
-            ("norm", ("group", "batch")),
-            ("compute_dtype", ("float32", "bfloat16")),
-        ):
-            if getattr(self, name) not in allowed:
-                choice = ", ".join(map(str, allowed))
-                raise InputError(
-                    f"{name}={getattr(self, name)!r} is not one of {choice}; set {name} to one of these"
-                )
         if self.width < 1:
             raise InputError(
                 f"width={self.width} is below 1; set width to a number of channels, such as 64"

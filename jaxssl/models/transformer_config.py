@@ -1,17 +1,18 @@
 """The configuration of a transformer: every field that BERT, GPT-2 and the modern recipe differ in."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Array
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_above, check_at_least
+from jaxssl.fields import checked
 from jaxssl.models.layers.attention_choice import AttentionImplementation
 
 
 @dataclass(frozen=True)
+@checked
 class TransformerConfig:
     """The shape of a transformer and how it is computed; `recipes.py` has BERT's, GPT-2's and the modern one.
 
@@ -95,7 +96,6 @@ class TransformerConfig:
     """Class of the network, `Transformer`; set by transformer.py, which imports this file."""
 
     def __post_init__(self) -> None:
-        _check_names(self)
         _check_numbers(self)
         _check_heads(self)
         _check_positions(self)
@@ -159,16 +159,6 @@ def check_length(
     )
 
 
-def _check_names(config: TransformerConfig) -> None:
-    hints = get_type_hints(type(config))
-    for field in dataclasses.fields(config):
-        value, allowed = getattr(config, field.name), get_args(hints[field.name])
-        if isinstance(value, str) and value not in allowed:
-            raise InputError(
-                f"{field.name}={value!r} is not one of {', '.join(allowed)}; set {field.name} to one of these"
-            )
-
-
 def _check_numbers(config: TransformerConfig) -> None:
     positive = ("depth", "width", "embedding_width", "heads", "kv_heads", "head_width", "mlp")
     for name in (*positive, "max_length", "window"):
@@ -181,6 +171,8 @@ def _check_numbers(config: TransformerConfig) -> None:
             raise InputError(
                 f"{name}={value} is below 0; set {name} to a positive whole number, or 0 for none"
             )
+    check_at_least(config, 0, "norm_epsilon", "initializer_range")
+    check_above(config, 0, "rotary_base", "rotary_base_local")
     for name in ("dropout", "attention_dropout"):
         rate = getattr(config, name)
         if rate is not None and not 0 <= rate < 1:

@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError
+from jaxssl.fields import checked
 from jaxssl.models.layers.dense import Embedding, Linear
 from jaxssl.models.layers.patches import resize_positions, sine_positions, split_patches
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
@@ -39,6 +40,7 @@ POSITIONS_KEY = 1_000
 
 
 @dataclass(frozen=True)
+@checked
 class VisionTransformerConfig:
     """The shape of a vision transformer; `recipes.vit` has its usual blocks.
 
@@ -64,12 +66,6 @@ class VisionTransformerConfig:
             raise InputError(
                 f"patch={self.patch} must be at least 1 and registers={self.registers} at least 0"
             )
-        for name, allowed in (("pooling", ("token", "mean")), ("positions", ("sine", "learned"))):
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}; set {name} to one "
-                    "of these"
-                )
         _check_positions(self)
         if (
             self.blocks.causal

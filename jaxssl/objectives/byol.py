@@ -28,6 +28,7 @@ from jaxtyping import Array, Float
 from jaxssl import losses
 from jaxssl.augment import Augmentation
 from jaxssl.augment.recipes import byol_views
+from jaxssl.fields import checked
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder
 from jaxssl.objectives.joint_embedding.teacher import Momentum
@@ -35,6 +36,7 @@ from jaxssl.objectives.joint_embedding.two_views import Projections, TwoViews
 
 
 @dataclass(frozen=True)
+@checked
 class BYOL(TwoViews):
     """Predicts a teacher's embedding of another view (Grill et al. 2020, section 3.1)."""
 

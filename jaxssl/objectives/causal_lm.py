@@ -28,7 +28,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.models.layers.packing import positions_of, segments_of
 from jaxssl.models.pretraining.causal_language_model import CausalLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig, check_length
@@ -64,6 +65,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class CausalLM(Objective):
     """Predicts the next token (Radford et al. 2018, section 3.1)."""
 
@@ -80,6 +82,8 @@ class CausalLM(Objective):
     """Weight of log^2 Z, which keeps logits small (Chowdhery et al. 2022, "PaLM", section 5)."""
 
     def __post_init__(self) -> None:
+        check_share(self, "label_smoothing")
+        check_at_least(self, 0, "z_loss")
         if not self.decoder.causal:
             raise InputError("causal LM must not see what it predicts; set decoder.causal to True")
         if self.decoder.table_width != self.decoder.width:

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation, lab_to_rgb, rgb_to_lab
 from jaxssl.errors import InputError, check_above, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.models.pretraining.colorizer import Colorizer
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
@@ -47,6 +48,7 @@ View = Float[Array, "batch height width channels"]
 
 
 @dataclass(frozen=True)
+@checked
 class Colorization(Objective):
     """Predicts the colours of an image from its lightness (Zhang et al. 2016, section 2)."""
 

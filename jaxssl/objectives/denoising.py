@@ -46,6 +46,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError, check_above, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.transformer_config import TransformerConfig
@@ -64,6 +65,7 @@ Rows = Int[Array, "batch length"]
 
 
 @dataclass(frozen=True)
+@checked
 class Denoising(Objective):
     """Writes the text of which the inputs are a corrupted copy (Lewis et al. 2020, section 2.2)."""
 
@@ -88,7 +90,7 @@ class Denoising(Objective):
     """Share of the target's probability that is spread over the vocabulary, from 0 to below 1."""
 
     def __post_init__(self) -> None:
-        check_share(self, "infilling", "deletion")
+        check_share(self, "infilling", "deletion", "label_smoothing")
         check_above(self, 0, "mean_span")
         check_at_least(self, 1, "bottleneck")
         if not (self.infilling or self.deletion or self.permutation or self.bottleneck):

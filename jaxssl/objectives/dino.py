@@ -40,6 +40,7 @@ from jaxssl import losses
 from jaxssl.augment import MultiCrop
 from jaxssl.augment.recipes import dino_views
 from jaxssl.errors import InputError, check_above, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images
@@ -57,6 +58,7 @@ from jaxssl.objectives.joint_embedding.two_views import check_widths, metrics_of
 
 
 @dataclass(frozen=True)
+@checked
 class DINO(Objective):
     """Predicts a teacher's choice of prototypes from other crops (Caron et al. 2021, section 3.1)."""
 

@@ -34,6 +34,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxssl import losses
 from jaxssl.errors import InputError, check_above, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.replaced_tokens import ReplacedTokenModel, generator_of
 from jaxssl.models.transformer_config import TransformerConfig, check_length
@@ -83,6 +84,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class Electra(Objective):
     """Detects which tokens a small generator has replaced (Clark et al. 2020, section 2)."""
 

@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, example_keys
 from jaxssl.errors import InputError, check_at_least, check_choice
+from jaxssl.fields import checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.image_text import ImageTextModel
@@ -86,6 +87,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class ImageText(ContrastiveObjective):
     """Contrasts images with their captions (Radford et al. 2021; Zhai et al. 2023)."""
 

@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, fold
 from jaxssl.errors import InputError, check_share
+from jaxssl.fields import checked
 from jaxssl.models.layers.patches import split_patches
 from jaxssl.models.pretraining.masked_patches import MaskedPatchModel
 from jaxssl.models.transformer_config import TransformerConfig
@@ -50,6 +51,7 @@ VIEW, HIDDEN = range(2)  # numbers that are folded into an image's key, one for 
 
 
 @dataclass(frozen=True)
+@checked
 class MaskedAutoencoder(Objective):
     """Predicts the pixels of hidden patches (He et al. 2022, section 3)."""
 

@@ -36,6 +36,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError, check_at_least, check_choice, check_share
+from jaxssl.fields import checked
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.layers.dense import standardize
 from jaxssl.models.layers.packing import segments_of
@@ -73,6 +74,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class MaskedEmbedding(Objective):
     """Predicts vectors of hidden tokens (Baevski et al. 2022, section 3)."""
 
@@ -132,7 +134,7 @@ class MaskedEmbedding(Objective):
         if self.targets == "teacher" and self.momentum_steps < steps and self.momentum_end == 1:
             raise InputError(
                 f"momentum_steps={self.momentum_steps} is below steps={steps}: with momentum_end=1 the "
-                "teacher would stand still from there on; set momentum_steps to None, so that it follows steps"
+                "teacher would stand still from there on; set momentum_steps to None to let it follow steps"
             )
         return self
 

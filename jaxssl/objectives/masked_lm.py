@@ -36,7 +36,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig, check_length
@@ -85,6 +86,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class MaskedLM(Objective):
     """Predicts hidden tokens from both sides (Devlin et al. 2019, section 3.1)."""
 
@@ -110,6 +112,9 @@ class MaskedLM(Objective):
 
     def __post_init__(self) -> None:
         check_masking(self)
+        check_share(self, "label_smoothing")
+        check_share(self, "span_stop", zero=False, one=True)
+        check_at_least(self, 1, "span_limit")
         if self.encoder.causal:
             raise InputError("masked LM reads from both sides; set encoder.causal to False")
         if self.second_task is not None and self.encoder.segment_types < 2:

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.augment import Augmentation
 from jaxssl.errors import InputError
+from jaxssl.fields import checked
 from jaxssl.models.pretraining.image_classifier import ImageClassifier
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
@@ -41,6 +42,7 @@ ROTATIONS = 4
 
 
 @dataclass(frozen=True)
+@checked
 class Rotation(Objective):
     """Predicts how an image was rotated (Gidaris et al. 2018, section 2)."""
 

@@ -24,6 +24,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from jaxssl.errors import check_share
+from jaxssl.fields import checked
 from jaxssl.objectives.batches.batch import Vocabulary
 from jaxssl.objectives.batches.row_axis import all_rows, row_numbers
 from jaxssl.objectives.corruption.positions import count_at, read_at
@@ -47,11 +49,15 @@ class Pairs(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class NextSentence:
     """Asks whether B continues A or comes from another row (Devlin et al. 2019, section 3.1)."""
 
     random_share: float = 0.5
     """Probability that B comes from another row."""
+
+    def __post_init__(self) -> None:
+        check_share(self, "random_share", one=True)
 
     def pair(self, key: Array, tokens: Int[Array, "batch length"], vocabulary: Vocabulary) -> Pairs:
         """Makes a pair in every row.
@@ -82,11 +88,15 @@ class NextSentence:
 
 
 @dataclass(frozen=True)
+@checked
 class SentenceOrder:
     """Asks whether A and B were swapped (Lan et al. 2020, "ALBERT", section 3.1)."""
 
     swapped_share: float = 0.5
     """Probability that A and B are swapped."""
+
+    def __post_init__(self) -> None:
+        check_share(self, "swapped_share", one=True)
 
     def pair(self, key: Array, tokens: Int[Array, "batch length"], vocabulary: Vocabulary) -> Pairs:
         """Makes a pair in every row.

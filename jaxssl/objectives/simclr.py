@@ -27,6 +27,7 @@ from jaxssl import losses
 from jaxssl.augment import Augmentation
 from jaxssl.augment.recipes import simclr_views
 from jaxssl.errors import check_above, check_at_least
+from jaxssl.fields import checked
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder
 from jaxssl.objectives.joint_embedding.two_views import Projections, TwoViews
@@ -34,6 +35,7 @@ from jaxssl.sharding.contrastive import over_all_rows
 
 
 @dataclass(frozen=True)
+@checked
 class SimCLR(TwoViews):
     """Contrasts two views of every image with the views of all others (Chen et al. 2020)."""
 

@@ -36,6 +36,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import InputError, check_above, check_at_least, check_choice, check_share
+from jaxssl.fields import checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
@@ -81,6 +82,7 @@ class Embeddings(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class SimCSE(ContrastiveObjective):
     """Contrasts texts under two dropout masks (Gao et al. 2021, section 3)."""
 

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation
 from jaxssl.augment.recipes import simclr_views
+from jaxssl.fields import checked
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder
@@ -32,6 +33,7 @@ from jaxssl.objectives.joint_embedding.two_views import Projections, TwoViews
 
 
 @dataclass(frozen=True)
+@checked
 class SimSiam(TwoViews):
     """Predicts the embedding of another view, which gets no gradient (Chen & He 2021, section 3)."""
 

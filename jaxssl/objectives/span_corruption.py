@@ -43,6 +43,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxssl.errors import InputError, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.transformer_config import TransformerConfig
@@ -68,6 +69,7 @@ class Lengths(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class SpanCorruption(Objective):
     """Writes the spans that a text lacks (Raffel et al. 2020, section 3.1.4)."""
 
@@ -91,6 +93,7 @@ class SpanCorruption(Objective):
 
     def __post_init__(self) -> None:
         check_share(self, "rate", zero=False)
+        check_share(self, "label_smoothing")
         check_at_least(self, 1, "mean_span", "documents", "sentinels")
 
     def lengths(self, length: int) -> Lengths:

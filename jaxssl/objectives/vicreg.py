@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation, byol_views
 from jaxssl.errors import check_at_least
+from jaxssl.fields import checked
 from jaxssl.losses import vicreg
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder
@@ -29,6 +30,7 @@ from jaxssl.objectives.joint_embedding.two_views import Projections, TwoViews
 
 
 @dataclass(frozen=True)
+@checked
 class VICReg(TwoViews):
     """Weighs invariance, variance and covariance of two views (Bardes et al. 2022, section 4.1)."""
 

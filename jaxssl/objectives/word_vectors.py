@@ -43,6 +43,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.errors import check_above, check_at_least, check_choice
+from jaxssl.fields import checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, share_evenly
@@ -72,6 +73,7 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class WordVectors(Objective):
     """Trains skip-gram or CBOW with negative sampling (Mikolov et al. 2013)."""
 
@@ -98,6 +100,7 @@ class WordVectors(Objective):
         check_choice(self, "model", ("skip_gram", "cbow"))
         check_at_least(self, 1, "width", "window", "negatives")
         check_above(self, 0, "subsample")
+        check_at_least(self, 0, "power")
 
     @property
     def offsets(self) -> tuple[int, ...]:

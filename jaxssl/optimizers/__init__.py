@@ -15,6 +15,7 @@ the learning-rate schedule, the gradient clipping and the weight decay included.
 can keep its state in bfloat16 (`moments`) or in the host's memory (`host_moments`).
 """
 
+from jaxssl.optimizers.recipe import Recipe, Schedule
 from jaxssl.optimizers.recipes import (
     Adafactor,
     AdamW,
@@ -22,8 +23,6 @@ from jaxssl.optimizers.recipes import (
     Lars,
     Lion,
     Muon,
-    Recipe,
-    Schedule,
     Sgd,
 )
 

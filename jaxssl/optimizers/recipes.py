@@ -12,123 +12,24 @@ learning rate of the step, || || the Euclidean norm.
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxssl.errors import InputError
-from jaxssl.optimizers.host_moments import OnHost
-from jaxssl.optimizers.narrow_moments import in_bfloat16
+from jaxssl.errors import check_above, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.optimizers.per_layer import is_stacked, per_layer
+from jaxssl.optimizers.recipe import Recipe, Schedule, Tree, decays
 from jaxssl.sharding.layout import path_of
 
-Tree = Any
-Schedule = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 # Paths of the kernels of convolutions behind the stem of a residual network
 CONVOLUTION = re.compile(r"(^|/)blocks/.*/kernel$")
-NO_DECAY = re.compile(r"(bias|scale)$")  # paths of parameters without weight decay
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The fields that all optimizers share, and how they are put together.
-
-    This base class is abstract: use AdamW, Lamb, Lars, Sgd, Lion, Adafactor or Muon, or define a
-    subclass with a `transform` of its own.
-    """
-
-    peak: float = 5e-4
-    """Learning rate at its peak, after the warm-up."""
-    warmup: int = 1_000
-    """Steps in which the learning rate rises linearly from 0 to the peak. More than a tenth of the run are cut
-    to a tenth, which the run says. 0 starts at the peak."""
-    schedule: Schedule = "linear"
-    """Course of the learning rate after the warm-up: "linear" or "cosine" decay to `final`, "constant",
-    or "warmup_stable_decay", which is constant until `stable` and then decays linearly."""
-    final: float = 0.0
-    """Learning rate at the last step, as a fraction of the peak; "constant" ignores it."""
-    stable: float = 0.8
-    """Fraction of the run's steps after which "warmup_stable_decay" begins to decay."""
-    decay: float = 0.01
-    """Weight decay per unit of learning rate: kernels and embeddings shrink by rate * decay per step.
-    Biases and the scales of norms do not decay."""
-    clip: float = 1.0
-    """Upper limit of the norm of the whole gradient, which is scaled down to it; 0 means no clipping."""
-    moments: Literal["float32", "bfloat16"] = "float32"
-    """Type in which the optimizer's state is stored; "bfloat16" halves its memory (narrow_moments.py)."""
-    host_moments: bool = False
-    """Whether the optimizer's state is kept in the host's memory between updates, to save memory of the
-    device; on TPUs and GPUs only (host_moments.py)."""
-
-    def warmup_of(self, steps: int) -> int:
-        """Returns the steps in which the learning rate rises in a run of `steps` steps."""
-        return min(self.warmup, max(steps // 10, 1))
-
-    def cautions(self, steps: int, model: Tree) -> list[str]:
-        """Describes what has another effect than the fields may suggest, beginning with a field.
-
-        Args:
-          steps: Steps of the run.
-          model: Pytree of the parameters, or of their shapes.
-        """
-        if (used := self.warmup_of(steps)) == self.warmup:
-            return []
-        return [f"warmup={self.warmup} is cut to {used}, a tenth of the run's {steps} steps"]
-
-    def rate(self, steps: int) -> optax.Schedule:
-        """Returns the learning rate as a function of the step (counted from 0), for a run of `steps` steps.
-
-        Raises:
-          InputError: The schedule is unknown.
-        """
-        warmup = self.warmup_of(steps)
-        after = max(steps - warmup, 1)
-        low = self.final * self.peak
-        match self.schedule:
-            case "constant":
-                main = optax.constant_schedule(self.peak)
-            case "linear":
-                main = optax.linear_schedule(self.peak, low, after)
-            case "cosine":
-                main = optax.cosine_decay_schedule(self.peak, after, alpha=self.final)
-            case "warmup_stable_decay":
-                hold = max(int(self.stable * steps) - warmup, 0)
-                fall = optax.linear_schedule(self.peak, low, max(after - hold, 1))
-                main = optax.join_schedules([optax.constant_schedule(self.peak), fall], [hold])
-            case _:
-                raise InputError(
-                    f"schedule {self.schedule!r} is unknown; "
-                    "set schedule to linear, cosine, constant or warmup_stable_decay"
-                )
-        if not warmup:
-            return main
-        return optax.join_schedules([optax.linear_schedule(0.0, self.peak, warmup), main], [warmup])
-
-    def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
-        """Returns the update rule itself, without clipping; each optimizer defines it.
-
-        Args:
-          rate: Learning rate as a function of the step.
-        """
-        raise NotImplementedError
-
-    def make(self, steps: int) -> optax.GradientTransformation:
-        """Returns the whole optimizer for a run of `steps` steps: clipping, update rule and schedule.
-
-        Raises:
-          InputError: The peak is not above 0, or the schedule is unknown.
-        """
-        if self.peak <= 0:
-            raise InputError(f"the learning rate at its peak, peak={self.peak}, must be above 0")
-        clip = [optax.clip_by_global_norm(self.clip)] if self.clip else []
-        optimizer = optax.chain(*clip, self.transform(self.rate(steps)))
-        optimizer = optimizer if self.moments == "float32" else in_bfloat16(optimizer)
-        return OnHost(*optimizer) if self.host_moments else optimizer
-
-
-@dataclass(frozen=True)
+@checked
 class AdamMoments(Recipe):
     """What AdamW and LAMB share: moving averages of the gradient and of its square."""
 
@@ -139,8 +40,14 @@ class AdamMoments(Recipe):
     epsilon: float = 1e-6
     """Added to the root of the second moment, against division by zero."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share(self, "b1", "b2")
+        check_at_least(self, 0, "epsilon")
+
 
 @dataclass(frozen=True)
+@checked
 class AdamW(AdamMoments):
     """Adam with decoupled weight decay.
 
@@ -159,6 +66,7 @@ class AdamW(AdamMoments):
 
 
 @dataclass(frozen=True)
+@checked
 class Lamb(AdamMoments):
     """AdamW whose update is scaled to the norm of the parameter, layer by layer (LAMB).
 
@@ -181,6 +89,7 @@ class Lamb(AdamMoments):
 
 
 @dataclass(frozen=True)
+@checked
 class Lars(Recipe):
     """Momentum SGD whose step is scaled to the norm of the parameter, layer by layer (LARS).
 
@@ -212,6 +121,12 @@ class Lars(Recipe):
     biases: float = 1.0
     """Learning rate of biases and the scales of norms, as a fraction of the others'."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share(self, "momentum")
+        check_above(self, 0, "trust")
+        check_at_least(self, 0, "biases")
+
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
         """Returns LARS with the learning rate `rate`."""
         rescaled = per_layer(optax.scale_by_trust_ratio(trust_coefficient=self.trust))
@@ -225,6 +140,7 @@ class Lars(Recipe):
 
 
 @dataclass(frozen=True)
+@checked
 class Sgd(Recipe):
     """Stochastic gradient descent with momentum.
 
@@ -246,6 +162,10 @@ class Sgd(Recipe):
     momentum: float = 0.9
     """Fraction of the previous m that is kept in each step."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share(self, "momentum")
+
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
         """Returns momentum SGD with the learning rate `rate`."""
         return optax.chain(
@@ -255,6 +175,7 @@ class Sgd(Recipe):
 
 
 @dataclass(frozen=True)
+@checked
 class Lion(Recipe):
     """The sign of a momentum (Lion). Its peak is usually a third to a tenth of AdamW's.
 
@@ -271,12 +192,17 @@ class Lion(Recipe):
     b2: float = 0.99
     """Decay of the moving average of the gradient, per step."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share(self, "b1", "b2")
+
     def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
         """Returns Lion with the learning rate `rate`."""
         return optax.lion(rate, self.b1, self.b2, weight_decay=self.decay, mask=decays)
 
 
 @dataclass(frozen=True)
+@checked
 class Adafactor(Recipe):
     """Adam without a first moment, and with second moments kept as row and column means (Adafactor).
 
@@ -310,6 +236,7 @@ class Adafactor(Recipe):
 
 
 @dataclass(frozen=True)
+@checked
 class Muon(Recipe):
     """Orthogonalised momentum for the kernels of the layers, AdamW for all other parameters (Muon).
 
@@ -338,6 +265,11 @@ class Muon(Recipe):
     """Added to AdamW's root of the second moment and to the norm that Muon divides by, against division
     by zero."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share(self, "momentum", "b1", "b2")
+        check_at_least(self, 0, "epsilon")
+
     def cautions(self, steps: int, model: Tree) -> list[str]:
         """Describes, besides what `Recipe.cautions` does, that there is nothing to orthogonalise."""
         found = super().cautions(steps, model)
@@ -363,20 +295,6 @@ class Muon(Recipe):
             muon_weight_dimension_numbers=_matrices,
             consistent_rms=0.2,
         )
-
-
-def decays(model: Tree) -> Tree:
-    """Returns which parameters weight decay applies to: kernels and embeddings, not biases and scales.
-
-    Args:
-      model: Pytree of the parameters.
-
-    Returns:
-      Pytree of the same structure with a bool for each parameter.
-    """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: NO_DECAY.search(path_of(path)) is None, model
-    )
 
 
 def _does_not_decay(model: Tree) -> Tree:

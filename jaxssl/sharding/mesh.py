@@ -18,12 +18,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.sharding import Mesh as DeviceMesh
 
 from jaxssl.errors import InputError
+from jaxssl.fields import checked
 from jaxssl.sharding.layout import path_of, specs_of
 
 AXES = ("data", "fsdp", "tensor")
 
 
 @dataclass(frozen=True)
+@checked
 class Mesh:
     """The number of devices on each axis of the mesh; one axis may be -1, for all devices that are left."""
 

@@ -7,7 +7,7 @@ import jax
 
 from jaxssl.models.layers.convolution import BatchNorm
 from jaxssl.objectives.joint_embedding.teacher import Momentum
-from jaxssl.optimizers.recipes import Recipe
+from jaxssl.optimizers.recipe import Recipe
 from jaxssl.training.config import Pretraining
 
 Tree = Any

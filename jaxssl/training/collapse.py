@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxssl.errors import InputError, check_at_least
+from jaxssl.fields import checked
 
 
 class Collapsed(InputError):
@@ -16,6 +17,7 @@ class Collapsed(InputError):
 
 
 @dataclass(frozen=True)
+@checked
 class CollapseAlarm:
     """When a run warns that embeddings have collapsed, or stops."""
 

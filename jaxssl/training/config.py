@@ -16,6 +16,7 @@ import tyro
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.rows import RowReader, Rows
 from jaxssl.errors import InputError, causes, check_at_least
+from jaxssl.fields import checked
 from jaxssl.help_text import without_fields
 from jaxssl.objectives.contract import check_objective
 from jaxssl.optimizers.recipes import AdamW
@@ -30,6 +31,7 @@ from jaxssl.training.flags_help import docstring_of, help_of
 from jaxssl.training.profiling import steps_of
 from jaxssl.training.start_network import with_start_network
 
+LARGEST_SEED = 2**31 - 3  # seed + 1 and seed + 2 are seeds, too
 Config = TypeVar("Config")
 HELP = """\
 --config FILE         the recipe; `jaxssl recipes` lists those that come with jaxssl
@@ -40,6 +42,7 @@ Reader = RowReader | ImageReader
 
 
 @dataclass(frozen=True)
+@checked
 class Pretraining:
     """Everything that a pretraining run is made of. `configs/` holds recipes; flags change single fields."""
 
@@ -92,6 +95,8 @@ class Pretraining:
         positive = ("steps", "microbatches", "report_every", "evaluate_every", "save_every")
         check_at_least(self, 1, *positive)
         check_at_least(self, 0, "restarts", "probe_images", "seed")
+        if self.seed > LARGEST_SEED:
+            raise InputError(f"seed={self.seed} must be at most {LARGEST_SEED}")
         if self.data.batch % self.microbatches:
             raise InputError(
                 f"data.batch={self.data.batch} cannot be cut into {self.microbatches} microbatches; "

@@ -213,8 +213,35 @@ def test_the_package_exports_every_optimizer():
     assert names <= set(optimizers.__all__)
 
 
-def test_bad_values():
-    with pytest.raises(InputError, match="peak=0"):
-        AdamW(peak=0.0).make(10)
-    with pytest.raises(InputError, match="'step' is unknown"):
-        AdamW(schedule="step").rate(10)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AdamW(peak=0.0), "peak=0.0 must be above 0"),
+        (lambda: AdamW(peak=float("nan")), "peak=nan must be a number"),
+        (
+            lambda: AdamW(schedule="step"),
+            "schedule='step' is unknown; use cosine, linear, constant",
+        ),
+        (lambda: AdamW(schedule=None), "schedule=None is unknown"),
+        (lambda: AdamW(moments="float16"), "moments='float16' is unknown; use float32 or bfloat16"),
+        (lambda: AdamW(warmup=-5), "warmup=-5 must be at least 0"),
+        (lambda: AdamW(warmup=0.1), "warmup=0.1 must be a whole number"),
+        (lambda: Sgd(final=-3.0), "final=-3.0 must be at least 0 and at most 1"),
+        (lambda: Lion(stable=1.5), "stable=1.5 must be at least 0 and at most 1"),
+        (lambda: Lamb(clip=-1.0), "clip=-1.0 must be at least 0"),
+        (lambda: Adafactor(decay=-0.1), "decay=-0.1 must be at least 0"),
+        (lambda: AdamW(b1=2), "b1=2 must be at least 0 and below 1"),
+        (lambda: Lamb(b2=1.0), "b2=1.0 must be at least 0 and below 1"),
+        (lambda: AdamW(epsilon=-1e-8), "epsilon=-1e-08 must be at least 0"),
+        (lambda: Lars(momentum=1.0), "momentum=1.0 must be at least 0 and below 1"),
+        (lambda: Lars(trust=0.0), "trust=0.0 must be above 0"),
+        (lambda: Lars(biases=-1.0), "biases=-1.0 must be at least 0"),
+        (lambda: Sgd(momentum=-0.9), "momentum=-0.9 must be at least 0 and below 1"),
+        (lambda: Lion(b2=1.0), "b2=1.0 must be at least 0 and below 1"),
+        (lambda: Muon(momentum=2.0), "momentum=2.0 must be at least 0 and below 1"),
+        (lambda: Muon(epsilon=-1.0), "epsilon=-1.0 must be at least 0"),
+    ],
+)
+def test_values_outside_their_domain(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

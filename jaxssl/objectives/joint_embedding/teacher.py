@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError, check_at_least, check_share
+from jaxssl.fields import checked
 from jaxssl.objectives.contract import moving_average
 
 
@@ -30,6 +31,7 @@ class Teacher(NamedTuple):
 
 
 @dataclass(frozen=True)
+@checked
 class Momentum:
     """A momentum that grows along half a period of the cosine."""
 

@@ -30,7 +30,8 @@ from jaxssl.runs.stored_runs import run_folder
 from jaxssl.sharding.mesh import Mesh, batch_sharding
 from jaxssl.tasks.classify import Classify
 from jaxssl.tasks.scores import LOWER_IS_BETTER, check_metric, scores
-from jaxssl.training.step import TrainState, accumulate
+from jaxssl.training.gradients import accumulate
+from jaxssl.training.step import TrainState
 
 Tree = Any
 LARGEST = 2**31 - 1  # steps and seeds are int32 on the devices

@@ -103,7 +103,7 @@ class Colorization(Objective):
         """Makes statistics of the batch norms of `model`, and a prior with all colours equally likely."""
         return {
             "statistics": first_statistics(model),
-            "prior": jnp.full(len(BINS), 1 / len(BINS)),
+            "prior": jnp.full(len(BINS), 1 / len(BINS), jnp.float32),
             "counts": jnp.zeros(len(BINS)),
         }
 

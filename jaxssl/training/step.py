@@ -1,8 +1,6 @@
 """The training step: corrupt the global batch, split it into microbatches, add up gradients, update.
 
-Weights are normalised over the global batch before it is split, so gradients add up exactly: the result does
-not depend on the number of microbatches or devices, however unevenly tokens are masked. Contrastive
-objectives, whose loss is not a sum over rows, are accumulated in two passes (`losses.cached_gradients`).
+How the gradients of microbatches are added up is in `gradients.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,22 +13,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
-from jaxssl import losses
 from jaxssl.data.images import LABELS, REAL, ImageSpec
 from jaxssl.errors import InputError
-from jaxssl.objectives.batches.batch import Images, Metric, Ratio, Text, Vocabulary
+from jaxssl.objectives.batches.batch import Images, Ratio, Text, Vocabulary
 from jaxssl.objectives.batches.rows_apart import corrupt_apart
-from jaxssl.objectives.contract import ContrastiveObjective, moving_average
+from jaxssl.objectives.contract import moving_average
 from jaxssl.optimizers.host_moments import OnHost, check_host_memory, on_host, to_device, to_host
 from jaxssl.sharding.layout import path_of
 from jaxssl.sharding.mesh import batch_sharding, state_shardings
 from jaxssl.training.check_views import check_views
 from jaxssl.training.config import Pretraining
+from jaxssl.training.gradients import Metrics, gradients_of
 
 Tree = Any
-Metrics = dict[str, Metric]
 Arrays = Mapping[str, Array]  # of a batch, by name
 
 
@@ -153,16 +150,25 @@ def state_maker(
     objective = config.objective
 
     def create(key: Array, learned: Mapping[str, Array]) -> TrainState:
-        model = with_learned(objective.init(key, spec), learned)
+        model = strongly_typed(with_learned(objective.init(key, spec), learned))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             model=model,
-            optimizer=optimizer.init(model),
+            optimizer=strongly_typed(optimizer.init(model)),
             average=() if config.average is None else jax.tree.map(jnp.copy, model),
-            carried=objective.init_state(model),
+            carried=strongly_typed(objective.init_state(model)),
         )
 
     return create
+
+
+def strongly_typed(tree: Tree) -> Tree:
+    """Returns the arrays of `tree` with types that no other type gives way to.
+
+    `jnp.full(3, 1.0)` is weakly typed and the same array after a step is not, so that the step would be
+    compiled twice.
+    """
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), tree)
 
 
 def with_learned(model: Tree, learned: Mapping[str, Array]) -> Tree:
@@ -288,87 +294,6 @@ def batch_maker(objective: Any, spec: Any) -> Callable[[Arrays], Text | Images |
         return Images(arrays["images"], as_text(arrays), arrays.get(REAL))
 
     return as_images if is_images else as_text
-
-
-def gradients_of(
-    objective: Any, model: Tree, carried: Tree, examples: Tree, key: Array, microbatches: int
-) -> tuple[Tree, Tree, Metrics]:
-    """Computes the gradients of an objective's loss over all examples of a global batch.
-
-    Args:
-      objective: An `Objective`; a `ContrastiveObjective` is accumulated in two passes.
-      model: Parameters, a pytree.
-      carried: State of the objective that is not differentiated.
-      examples: Pytree of arrays whose first axis is the rows of the batch.
-      key: Random key of the step.
-      microbatches: Number of parts that the rows are split into, one after another.
-
-    Returns:
-      Gradients in the form of `model`, the new carried state, and metrics by name.
-    """
-    if microbatches == 1 or not isinstance(objective, ContrastiveObjective):
-        return accumulate(objective.loss, model, carried, examples, key, microbatches)
-    (_, (carried, metrics)), gradients = losses.cached_gradients(
-        lambda model, part, key: objective.embed(model, carried, part, key),
-        lambda model, embeddings: objective.contrast(model, carried, embeddings, examples),
-        model,
-        examples,
-        key,
-        microbatches=microbatches,
-        has_aux=True,
-        interleave=True,
-    )
-    return gradients, carried, metrics
-
-
-def accumulate(
-    loss: Callable[..., Any],
-    model: Tree,
-    carried: Tree,
-    examples: Tree,
-    key: Array,
-    microbatches: int,
-) -> tuple[Tree, Tree, Metrics]:
-    """Computes the gradients of a loss over all examples as a plain sum over microbatches, in float32.
-
-    Args:
-      loss: Function of (model, carried, examples, key) that returns (scalar, (carried, metrics)).
-      model: Parameters, a pytree.
-      carried: State that is passed from microbatch to microbatch and not differentiated.
-      examples: Pytree of arrays whose first axis is the rows of the batch.
-      key: Random key; every microbatch gets one of its own.
-      microbatches: Number of parts that the rows are split into.
-
-    Returns:
-      Gradients in the form of `model`, the new carried state, and the sums of the metrics.
-    """
-    gradient = jax.value_and_grad(loss, has_aux=True)
-    if microbatches == 1:
-        (_, (carried, metrics)), gradients = gradient(model, carried, examples, key)
-        return gradients, carried, metrics
-
-    def split(array: Float[Array, "batch ..."]) -> Float[Array, "micro rows ..."]:
-        # Every microbatch takes rows of every device, so that nothing moves between devices.
-        rows = array.reshape(-1, microbatches, *array.shape[1:])
-        return jnp.moveaxis(rows, 1, 0)
-
-    def add(sums: Any, numbered: Any) -> tuple[Any, None]:
-        gradients, carried, metrics = sums
-        number, part = numbered
-        (_, (carried, more)), grown = gradient(
-            model, carried, part, jax.random.fold_in(key, number)
-        )
-        gradients = jax.tree.map(lambda a, b: a + b.astype(a.dtype), gradients, grown)
-        return (gradients, carried, jax.tree.map(jnp.add, metrics, more)), None
-
-    parts = jax.tree.map(split, examples)
-    first = jax.tree.map(lambda part: part[0], parts)
-    shapes = jax.eval_shape(loss, model, carried, first, key)[1][1]
-    zero_metrics = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), model)
-    numbers = jnp.arange(microbatches)
-    sums, _ = jax.lax.scan(add, (zeros, carried, zero_metrics), (numbers, parts))
-    return sums
 
 
 def place_batch(batch: Mapping[str, Any], sharding: NamedSharding) -> dict[str, Array]:

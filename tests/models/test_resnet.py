@@ -109,9 +109,9 @@ def test_every_parameter_has_a_line(config, key):
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"depth": 20}, "depth=20 is not one of 10, 18, 34, 50, 101, 152"),
+        ({"depth": 20}, "depth=20 is unknown; use 10, 18, 34, 50, 101 or 152"),
         ({"width": 0}, "width=0 is below 1"),
-        ({"norm": "layer"}, "norm='layer' is not one of group, batch"),
+        ({"norm": "layer"}, "norm='layer' is unknown; use group or batch"),
     ],
 )
 def test_bad_fields(fields, line):

@@ -92,8 +92,8 @@ def test_every_parameter_has_a_line(changes, key):
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: small(pooling="max"), "pooling='max' is not one of token, mean"),
-        (lambda: small(positions="rotary"), "positions='rotary' is not one of sine, learned"),
+        (lambda: small(pooling="max"), "pooling='max' is unknown; use token or mean"),
+        (lambda: small(positions="rotary"), "positions='rotary' is unknown; use sine or learned"),
         (lambda: small(registers=-1), "registers=-1"),
         (lambda: small(width=6), "blocks.width=6 is no multiple of 4.*blocks.width to 8"),
         (lambda: small(positions="learned"), r"set positions_size to \(height, width\)"),

@@ -14,7 +14,8 @@ from jaxssl.models.recipes import bert, gpt2, modern
 from jaxssl.objectives import MaskedEmbedding
 from jaxssl.objectives.batches.batch import Text, Vocabulary
 from jaxssl.sharding.mesh import Mesh
-from jaxssl.training.step import create_state, gradients_of, make_step
+from jaxssl.training.gradients import gradients_of
+from jaxssl.training.step import create_state, make_step
 from tests.tiny import FIRST, tiny_rows, tiny_spec
 
 SPEC = tiny_spec(batch=16)

@@ -15,7 +15,7 @@ from jaxssl.objectives import SimCSE
 from jaxssl.objectives.batches.batch import Text, Vocabulary
 from jaxssl.objectives.simcse import Embeddings
 from jaxssl.sharding.mesh import Mesh, batch_sharding
-from jaxssl.training.step import gradients_of
+from jaxssl.training.gradients import gradients_of
 from tests.objectives.learned_by_heart import check_learned
 from tests.tiny import FIRST, PAD, tiny_rows, tiny_spec
 

@@ -13,9 +13,21 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxssl.models.recipes import bert, gpt2
 from jaxssl.objectives import CausalLM, Electra, MaskedLM, NextSentence, Objective
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary
+from jaxssl.optimizers import Adafactor, AdamW, Lamb, Lars, Lion, Muon, Sgd
+from jaxssl.sharding.layout import path_of
 from jaxssl.sharding.mesh import Mesh, batch_sharding
-from jaxssl.training.step import accumulate, create_state, make_evaluation, make_step
+from jaxssl.training.gradients import accumulate
+from jaxssl.training.step import (
+    abstract_batch,
+    abstract_state,
+    create_state,
+    make_evaluation,
+    make_step,
+    state_maker,
+)
 from tests.tiny import PAD, tiny_rows, tiny_spec
+from tests.training.test_meshes import OBJECTIVES as EVERY
+from tests.training.test_meshes import spec_of
 
 SPEC = tiny_spec(batch=16)
 SHAPE = {"depth": 2, "width": 32, "heads": 2, "max_length": 32, "dropout": 0.0}
@@ -199,3 +211,54 @@ def test_evaluation_drops_nothing_and_corrupts_a_batch_as_before():
     assert first == again
     assert first["dropped"] == 0.0
     assert first["drawn"] != next_one["drawn"]
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_no_array_of_a_new_state_is_weakly_typed(name):
+    """After a step none is, so that the step would be compiled twice; those of `init` itself, too."""
+    objective, spec = EVERY[name], spec_of(EVERY[name])
+    key = jax.random.key(0)
+    make = state_maker(config(objective=objective, average=0.9), AdamW().make(100), spec)
+    made = (jax.eval_shape(make, key, {}), jax.eval_shape(objective.init, key, spec))
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(made):
+        assert not leaf.weak_type, path_of(keys)
+
+
+@pytest.mark.parametrize("optimizer", [Lamb(), Lars(), Sgd(), Lion(), Adafactor(), Muon()])
+def test_no_array_of_an_optimizers_state_is_weakly_typed(optimizer):
+    make = state_maker(config(), optimizer.make(100), SPEC)
+    for leaf in jax.tree.leaves(jax.eval_shape(make, jax.random.key(0), {})):
+        assert not leaf.weak_type
+
+
+def test_arrays_that_a_users_objective_types_weakly_are_typed_in_the_state():
+    class Weak(Noise):
+        def init(self, key, spec):
+            return {"w": jnp.full((), 1.0)}
+
+        def init_state(self, model):
+            return {"seen": jnp.full((), 2.0), "step": jnp.zeros((), jnp.int32)}
+
+    mesh, optimizer = Mesh().make(jax.devices()[:1]), optax.sgd(0.5)
+    run = config(objective=Weak())
+    state = create_state(run, optimizer, SPEC, mesh)
+    step = make_step(run, optimizer, SPEC, mesh)
+    for _ in range(2):
+        state, _ = step(state, {"tokens": jnp.asarray(tiny_rows(batch=16))})
+    assert step._cache_size() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_a_step_makes_a_state_of_the_same_types(name):
+    mesh, optimizer, objective = Mesh().make(jax.devices()[:1]), AdamW().make(100), EVERY[name]
+    run, spec = config(objective=objective, average=0.9), spec_of(objective)
+    state = abstract_state(run, optimizer, spec, mesh)
+    step = make_step(run, optimizer, spec, mesh)
+    after, _ = step.eval_shape(state, abstract_batch(spec, mesh))
+
+    def types(tree):
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {path_of(k): (leaf.shape, leaf.dtype, leaf.weak_type) for k, leaf in leaves}
+
+    assert types(after) == types(state)

@@ -84,7 +84,7 @@ class GroupNorm(nnx.Module):
     def __init__(self, channels: int, *, scale: float = 1.0, epsilon: float = 1e-5):
         self.groups = groups_of(channels)
         self.epsilon = epsilon
-        self.scale = nnx.Param(jnp.full(channels, scale))
+        self.scale = nnx.Param(jnp.full(channels, scale, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(channels))
 
     def __call__(self, x: Maps, statistics: Statistics = None) -> tuple[Maps, Statistics]:
@@ -128,7 +128,7 @@ class BatchNorm(nnx.Module):
         self, channels: int, *, scale: float = 1.0, epsilon: float = 1e-5, affine: bool = True
     ):
         self.channels, self.epsilon = channels, epsilon
-        self.scale = nnx.Param(jnp.full(channels, scale)) if affine else None
+        self.scale = nnx.Param(jnp.full(channels, scale, jnp.float32)) if affine else None
         self.bias = nnx.Param(jnp.zeros(channels)) if affine else None
 
     def __call__(

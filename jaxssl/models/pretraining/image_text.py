@@ -54,5 +54,5 @@ class ImageTextModel(nnx.Module):
             Linear(one, inputs, width, stddev=inputs**-0.5, bias=False)
             for one, inputs in ((keys[2], encoder.features), (keys[3], text.width))
         )
-        self.logit_scale = nnx.Param(jnp.array(math.log(1 / temperature)))
-        self.logit_bias = None if bias is None else nnx.Param(jnp.array(bias))
+        self.logit_scale = nnx.Param(jnp.array(math.log(1 / temperature), jnp.float32))
+        self.logit_bias = None if bias is None else nnx.Param(jnp.array(bias, jnp.float32))

@@ -19,7 +19,7 @@ from jaxssl.objectives.joint_embedding.two_views import (
     on_both_views,
 )
 from jaxssl.sharding.mesh import Mesh, batch_sharding
-from jaxssl.training.step import gradients_of
+from jaxssl.training.gradients import gradients_of
 from tests.objectives.tiny_views import GENTLE, OBJECTIVES, OTHER, tiny_captions
 from tests.objectives.two_views_by_hand import SPEC, VOCABULARY, batch_of
 from tests.tiny import tiny_images

@@ -9,8 +9,7 @@ import pytest
 
 from jaxssl.augment import Augmentation, MultiCrop, RandomResizedCrop
 from jaxssl.data.rows import Rows
-from jaxssl.errors import InputError
-from jaxssl.fields import check_types, checked
+from jaxssl.errors import InputError, check_types, checked
 from jaxssl.models.recipes import bert, gpt2, vit
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.transformer_config import TransformerConfig

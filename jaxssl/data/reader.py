@@ -27,8 +27,7 @@ from jaxssl.data.stores.shard_cache import shard_cache
 from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
-from jaxssl.errors import InputError, check_at_least, check_at_most
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_at_least, check_at_most, checked
 
 MOST_ROWS = 2**22  # rows of a batch
 

@@ -19,8 +19,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxssl.errors import InputError
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, checked
 from jaxssl.models.layers.convolution import (
     Convolution,
     Maps,

@@ -6,8 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from jaxtyping import Array
 
-from jaxssl.errors import InputError, check_above, check_at_least
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_above, check_at_least, checked
 from jaxssl.models.layers.attention_choice import AttentionImplementation
 
 

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxssl.errors import InputError
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, checked
 from jaxssl.models.layers.dense import Embedding, Linear
 from jaxssl.models.layers.patches import resize_positions, sine_positions, split_patches
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers

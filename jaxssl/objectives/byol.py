@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 from jaxssl import losses
 from jaxssl.augment import Augmentation
 from jaxssl.augment.recipes import byol_views
-from jaxssl.fields import checked
+from jaxssl.errors import checked
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder
 from jaxssl.objectives.joint_embedding.teacher import Momentum

@@ -28,8 +28,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.errors import InputError, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_at_least, check_share, checked
 from jaxssl.models.layers.packing import positions_of, segments_of
 from jaxssl.models.pretraining.causal_language_model import CausalLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig, check_length

@@ -29,8 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation, lab_to_rgb, rgb_to_lab
-from jaxssl.errors import InputError, check_above, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_above, check_at_least, check_share, checked
 from jaxssl.models.pretraining.colorizer import Colorizer
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig

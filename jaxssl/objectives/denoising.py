@@ -45,8 +45,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxssl.errors import InputError, check_above, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_above, check_at_least, check_share, checked
 from jaxssl.models.encoder_decoder import EncoderDecoder
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.transformer_config import TransformerConfig

@@ -39,8 +39,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxssl import losses
 from jaxssl.augment import MultiCrop
 from jaxssl.augment.recipes import dino_views
-from jaxssl.errors import InputError, check_above, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_above, check_at_least, check_share, checked
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.pretraining.joint_embedding import Encoder, JointEmbedding
 from jaxssl.objectives.batches.batch import Images

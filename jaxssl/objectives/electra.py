@@ -33,8 +33,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxssl import losses
-from jaxssl.errors import InputError, check_above, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_above, check_at_least, check_share, checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.replaced_tokens import ReplacedTokenModel, generator_of
 from jaxssl.models.transformer_config import TransformerConfig, check_length

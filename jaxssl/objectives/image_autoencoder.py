@@ -28,8 +28,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxssl import losses
 from jaxssl.augment import Augmentation, fold
-from jaxssl.errors import check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import check_at_least, check_share, checked
 from jaxssl.models.pretraining.image_autoencoder import ImageAutoencoderModel
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig

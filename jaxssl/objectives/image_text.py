@@ -30,8 +30,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, example_keys
-from jaxssl.errors import InputError, check_at_least, check_choice
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_at_least, check_choice, checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.image_text import ImageTextModel

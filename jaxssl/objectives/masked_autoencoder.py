@@ -30,8 +30,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, fold
-from jaxssl.errors import InputError, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_share, checked
 from jaxssl.models.layers.patches import split_patches
 from jaxssl.models.pretraining.masked_patches import MaskedPatchModel
 from jaxssl.models.transformer_config import TransformerConfig

@@ -35,8 +35,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import InputError, check_at_least, check_choice, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_at_least, check_choice, check_share, checked
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.layers.dense import standardize
 from jaxssl.models.layers.packing import segments_of

@@ -36,8 +36,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import InputError, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_at_least, check_share, checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel
 from jaxssl.models.transformer_config import TransformerConfig, check_length

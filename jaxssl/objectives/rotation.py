@@ -24,8 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
 from jaxssl.augment import Augmentation
-from jaxssl.errors import InputError
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, checked
 from jaxssl.models.pretraining.image_classifier import ImageClassifier
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig

@@ -24,8 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from jaxssl.errors import check_share
-from jaxssl.fields import checked
+from jaxssl.errors import check_share, checked
 from jaxssl.objectives.batches.batch import Vocabulary
 from jaxssl.objectives.batches.row_axis import all_rows, row_numbers
 from jaxssl.objectives.corruption.positions import count_at, read_at

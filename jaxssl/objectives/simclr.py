@@ -26,8 +26,7 @@ from jaxtyping import Array, Float
 from jaxssl import losses
 from jaxssl.augment import Augmentation
 from jaxssl.augment.recipes import simclr_views
-from jaxssl.errors import check_above, check_at_least
-from jaxssl.fields import checked
+from jaxssl.errors import check_above, check_at_least, checked
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder
 from jaxssl.objectives.joint_embedding.two_views import Projections, TwoViews

@@ -35,8 +35,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import InputError, check_above, check_at_least, check_choice, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import (
+    InputError,
+    check_above,
+    check_at_least,
+    check_choice,
+    check_share,
+    checked,
+)
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.masked_language_model import MaskedLanguageModel

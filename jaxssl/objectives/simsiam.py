@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation
 from jaxssl.augment.recipes import simclr_views
-from jaxssl.fields import checked
+from jaxssl.errors import checked
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder

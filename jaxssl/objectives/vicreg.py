@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation, byol_views
-from jaxssl.errors import check_at_least
-from jaxssl.fields import checked
+from jaxssl.errors import check_at_least, checked
 from jaxssl.losses import vicreg
 from jaxssl.models.layers.mlp import HeadNorm
 from jaxssl.models.pretraining.joint_embedding import Encoder

@@ -42,8 +42,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxssl import losses
-from jaxssl.errors import check_above, check_at_least, check_choice
-from jaxssl.fields import checked
+from jaxssl.errors import check_above, check_at_least, check_choice, checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
 from jaxssl.objectives.batches.batch import Ratio, Text, Vocabulary, share_evenly

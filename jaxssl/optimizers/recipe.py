@@ -7,8 +7,7 @@ from typing import Any, Literal
 import jax
 import optax
 
-from jaxssl.errors import check_above, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import check_above, check_at_least, check_share, checked
 from jaxssl.optimizers.host_moments import OnHost
 from jaxssl.optimizers.narrow_moments import in_bfloat16
 from jaxssl.sharding.layout import path_of

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxssl.errors import check_above, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import check_above, check_at_least, check_share, checked
 from jaxssl.optimizers.per_layer import is_stacked, per_layer
 from jaxssl.optimizers.recipe import Recipe, Schedule, Tree, decays
 from jaxssl.sharding.layout import path_of
@@ -271,7 +270,12 @@ class Muon(Recipe):
         check_at_least(self, 0, "epsilon")
 
     def cautions(self, steps: int, model: Tree) -> list[str]:
-        """Describes, besides what `Recipe.cautions` does, that there is nothing to orthogonalise."""
+        """Describes, besides what `Recipe.cautions` does, that there is nothing to orthogonalise.
+
+        Args:
+          steps: Steps of the run.
+          model: Pytree of the parameters, or of their shapes.
+        """
         found = super().cautions(steps, model)
         if not jax.tree.leaves(_matrices(model)):
             found.append(

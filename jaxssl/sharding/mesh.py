@@ -17,8 +17,7 @@ from jax.experimental.mesh_utils import create_device_mesh, create_hybrid_device
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.sharding import Mesh as DeviceMesh
 
-from jaxssl.errors import InputError
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, checked
 from jaxssl.sharding.layout import path_of, specs_of
 
 AXES = ("data", "fsdp", "tensor")

@@ -8,8 +8,7 @@ while, so only several reports in a row count.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxssl.errors import InputError, check_at_least
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_at_least, checked
 
 
 class Collapsed(InputError):

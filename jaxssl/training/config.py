@@ -15,8 +15,7 @@ import tyro
 
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.rows import RowReader, Rows
-from jaxssl.errors import InputError, causes, check_at_least
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, causes, check_at_least, checked
 from jaxssl.help_text import without_fields
 from jaxssl.objectives.contract import check_objective
 from jaxssl.optimizers.recipes import AdamW

@@ -74,10 +74,10 @@ def test_muon_orthogonalises_convolutions_behind_the_stem(key):
     (line,) = Muon(warmup=0).cautions(10, {"words": {"embedding": jnp.ones((4, 4))}})
     assert "AdamW" in line
 
-    model = {"blocks": {"kernel": jax.random.normal(key, (3, 3, 8, 16))}}
+    model = {"blocks": [{"kernel": jax.random.normal(key, (3, 3, 8, 16))}]}
     transform = Muon(decay=0.0).transform(lambda step: 1.0)
     updates, _ = transform.update(model, transform.init(model), model)
-    values = np.linalg.svd(updates["blocks"]["kernel"].reshape(72, 16), compute_uv=False)
+    values = np.linalg.svd(updates["blocks"][0]["kernel"].reshape(72, 16), compute_uv=False)
     size = 0.2 * 72**0.5  # of O, all whose singular values are about one
     assert (values > 0.6 * size).all()
     assert (values < 1.3 * size).all()

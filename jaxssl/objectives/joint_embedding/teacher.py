@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxssl.errors import InputError, check_at_least, check_share
-from jaxssl.fields import checked
+from jaxssl.errors import InputError, check_at_least, check_share, checked
 from jaxssl.objectives.contract import moving_average
 
 

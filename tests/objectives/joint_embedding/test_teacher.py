@@ -57,9 +57,9 @@ def test_a_teacher_that_would_stand_still_is_refused():
     short = dataclasses.replace(OBJECTIVES["byol"], momentum=Momentum(0.9, steps=6))
     with pytest.raises(InputError, match="momentum.steps=6 is below steps=12.* stand still from"):
         short.for_run(12)
-    assert short.for_run(6) is short
+    assert short.for_run(6) == short
     moving = dataclasses.replace(short, momentum=Momentum(0.9, 0.99, steps=6))
-    assert moving.for_run(12) is moving  # its teacher goes on moving
+    assert moving.for_run(12) == moving  # its teacher goes on moving
 
 
 def test_bad_momentum():

@@ -185,7 +185,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is Any or isinstance(kind, TypeVar):
         return True
     is_plain = value is None or isinstance(value, (str, numbers.Number))
-    return not is_plain or (isinstance(kind, type) and isinstance(value, kind))
+    return not is_plain or (kind in type(value).__mro__)
 
 
 def _all_fit(values: Any, kinds: tuple[Any, ...]) -> bool:

@@ -39,14 +39,14 @@ STEP = "tests/training/test_step.py"
 MUTANTS = [
     Mutant(
         "microbatches: only the last one counts",
-        "jaxssl/training/step.py",
+        "jaxssl/training/gradients.py",
         "lambda a, b: a + b.astype(a.dtype), gradients, grown",
         "lambda a, b: b.astype(a.dtype), gradients, grown",
         f"{STEP}::test_microbatches_and_devices_do_not_change_the_gradient",
     ),
     Mutant(
         "microbatches: rows are lost",
-        "jaxssl/training/step.py",
+        "jaxssl/training/gradients.py",
         "    parts = jax.tree.map(split, examples)\n",
         "    parts = jax.tree.map(lambda array: split(array).at[-1].set(split(array)[0]), examples)\n",
         f"{STEP}::test_microbatches_and_devices_do_not_change_the_gradient",
@@ -68,8 +68,8 @@ MUTANTS = [
     Mutant(
         "step: the average has the weights exchanged",
         "jaxssl/training/step.py",
-        "optax.incremental_update(model, average, 1.0 - decay)",
-        "optax.incremental_update(model, average, decay)",
+        "moving_average(average, model, kept)",
+        "moving_average(model, average, kept)",
         f"{STEP}::test_the_average_and_the_objectives_state_follow_the_new_parameters",
     ),
     Mutant(
@@ -89,8 +89,8 @@ MUTANTS = [
     Mutant(
         "evaluation: every batch is corrupted alike",
         "jaxssl/training/step.py",
-        "jax.random.fold_in(jax.random.key(seed + 2), number)",
-        "jax.random.key(seed + 2)",
+        "objective.corrupt(batch, jax.random.fold_in(key, number))",
+        "objective.corrupt(batch, key)",
         f"{STEP}::test_evaluation_drops_nothing_and_corrupts_a_batch_as_before",
     ),
     Mutant(

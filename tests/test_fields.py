@@ -114,7 +114,7 @@ def test_a_copy_is_checked_as_well():
 
 def test_augmentations_are_checked_through_what_holds_them():
     for views, field in (
-        (Augmentation(crop=None, size=(8.5, 8)), r"views\.size"),
+        (Augmentation(crop=None, flip=True), r"views\.flip=True must be a number"),
         (Augmentation(crop=RandomResizedCrop((0.5, 1.0, 2.0))), r"views\.crop\.scale"),
     ):
 

@@ -27,8 +27,8 @@ Deviations from the paper, with the reason for each:
     that a sentence splitter found (the rows hold no marks).
   - Its code replaces a tenth of the mask tokens by random tokens (`mask-random`), and draws lengths from
     Poisson(3.5); here it is Poisson(3) and no random tokens, as in the paper.
-  - Tokens for which a row has no room after inserted mask tokens are dropped from the inputs, never from
-    what is written (shapes are static).
+  - Mask tokens of spans without tokens for which a row has no room are left out of the inputs (shapes are
+    static); no token of the text is.
   - Document rotation, which the paper tries and does not use, is left out.
   - The decoder begins with the begin token of a document; in BART's code the end token stands before it.
 

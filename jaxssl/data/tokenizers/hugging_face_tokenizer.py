@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tokenizers
 
-from jaxssl.data.tokenizers.definition import check_ids, parse_definition
+from jaxssl.data.tokenizers.definition import MOST_IDS, check_ids, parse_definition
 from jaxssl.data.tokenizers.given_texts import refuse_a_string
 from jaxssl.data.tokenizers.pieces import (
     BYTE,
@@ -147,12 +147,14 @@ def from_vocabulary(
       The tokenizer.
 
     Raises:
-      InputError: The vocabulary has no piece [UNK].
+      InputError: The vocabulary has no piece [UNK], or is too large.
 
     References:
       Devlin et al. 2019, "BERT: pre-training of deep bidirectional transformers for language
       understanding", section 3.
     """
+    if vocabulary.count("\n") > MOST_IDS:
+        raise InputError(f"{origin} has more than {MOST_IDS:,} lines; no vocabulary is so large")
     lines = vocabulary.removeprefix("\ufeff").removesuffix("\n").split("\n")
     pieces = [line.strip(" \t\r") for line in lines]
     if "[UNK]" not in pieces:

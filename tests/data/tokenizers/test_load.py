@@ -57,6 +57,7 @@ def test_what_is_no_tokenizer_is_refused(tmp_path):
         ("a.json", b"{", "not a valid tokenizer.json"),
         ("b.json", b"[]", "not a valid tokenizer.json"),
         ("a.txt", b"words\n", "not a BERT vocabulary"),
+        ("c.txt", b"[UNK]" + b"\n" * 5_000_000, "has more than 4,194,304 lines"),
         ("b.txt", b"\xff", "not UTF-8 at byte 0"),
         ("a.bin", b"", "not a .model, .json or .txt"),
         ("folder/readme", b"", "contains no tokenizer.model"),

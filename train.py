@@ -13,9 +13,10 @@ import sys
 import jax
 
 from jaxssl.exit_codes import ExitCode
-from jaxssl.runs.checkpoint import Checkpoints, identity, write_run
+from jaxssl.runs.checkpoint import Checkpoints
 from jaxssl.runs.hosts import check_hosts_agree, print_once, together
 from jaxssl.runs.mirror import mirrored
+from jaxssl.runs.resume import check_resume, identity, write_run
 from jaxssl.runs.signals import StopRequest
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.runs.supervisor import end_with_supervisor, is_supervisor, supervise
@@ -23,15 +24,22 @@ from jaxssl.runs.watch import Watch
 from jaxssl.sharding.mesh import batch_sharding, rows_of_hosts
 from jaxssl.tools.errors import one_line_errors
 from jaxssl.tools.output_files import check_output_folder
-from jaxssl.training.begin import begin
+from jaxssl.training.begin import begin, resume
 from jaxssl.training.config import Pretraining, read_config
-from jaxssl.training.evaluation import evaluate
+from jaxssl.training.evaluation import check_best, evaluate
+from jaxssl.training.finite import check_finite
 from jaxssl.training.messages import announce, conclude
 from jaxssl.training.metrics import training_report
 from jaxssl.training.online_probe import make_online_probe
 from jaxssl.training.prepare_once import prepare_once
 from jaxssl.training.profiling import Profile
-from jaxssl.training.step import abstract_state, make_evaluation, make_step, place_batch
+from jaxssl.training.step import (
+    abstract_batch,
+    abstract_state,
+    make_evaluation,
+    make_step,
+    place_batch,
+)
 
 
 def run(config: Pretraining) -> bool:
@@ -60,13 +68,15 @@ def train(config: Pretraining, watch: Watch) -> bool:
 
     wanted = abstract_state(config, optimizer, rows.spec, mesh)
     check_hosts_agree(identity(config, rows.fingerprint))
-    changed = write_run(config.run, config, rows)
-    checkpoints = Checkpoints(config.run, config.keep)
-    state = checkpoints.restore_latest(wanted) or begin(config, optimizer, rows, mesh)
-    start = int(state.step)
-    train_step = make_step(config, optimizer, rows.spec, mesh)
+    changed = check_resume(config.run, config, rows)
     evaluate_batch = make_evaluation(objective, rows.spec, mesh, seed=config.seed)
     probe = make_online_probe(config)
+    check_best(config, evaluate_batch, wanted, abstract_batch(rows.spec, mesh))
+    checkpoints = Checkpoints(config.run, config.keep, verify=config.verify)
+    state = resume(checkpoints, wanted, changed) or begin(config, optimizer, rows, mesh)
+    start = int(state.step)
+    train_step = make_step(config, optimizer, rows.spec, mesh)
+    write_run(config.run, config, rows)  # only what was accepted
     announce(config, state, rows, held_out, mesh, changed)
 
     sharding = batch_sharding(mesh)
@@ -85,8 +95,10 @@ def train(config: Pretraining, watch: Watch) -> bool:
                 report.tell()
                 sums = evaluate(state, held_out, evaluate_batch, mesh, config.evaluate_batches)
                 scores = report.evaluation(done, sums, probe(state), of=held_out.batches)
-            if done % config.save_every == 0 or is_last or stopping:
+            is_due = done % config.save_every == 0 or is_last or stopping
+            if is_due or checkpoints.is_best(scores):
                 report.tell()  # a step that is no number is found before it is saved
+                check_finite(state, checkpoints.folder)
                 checkpoints.save(state, scores)
             if stopping:
                 break

@@ -124,15 +124,15 @@ MUTANTS = [
     Mutant(
         "checkpoint: the latest is taken for the best",
         "jaxssl/runs/checkpoint.py",
-        "return self.manager.latest_step() if best is None else best",
-        "return self.manager.latest_step()",
+        "            return self.latest_step()\n        return best\n",
+        "            return self.latest_step()\n        return self.latest_step()\n",
         "tests/runs/test_checkpoint.py",
     ),
     Mutant(
         "checkpoint: the worst is kept for the best",
         "jaxssl/runs/checkpoint.py",
-        "reverse=not keep.highest",
-        "reverse=keep.highest",
+        "float(value if self.highest else -value)",
+        "float(-value if self.highest else value)",
         "tests/runs/test_checkpoint.py",
     ),
     Mutant(

@@ -19,7 +19,8 @@ import train
 from jaxssl.errors import InputError
 from jaxssl.planning.assumed_rows import assumed_rows
 from jaxssl.pretrained.load import load_pretrained
-from jaxssl.runs.checkpoint import Checkpoints, Keep, digest, write_run
+from jaxssl.runs.checkpoint import Checkpoints, Keep, digest
+from jaxssl.runs.resume import check_resume
 from jaxssl.training.config import Pretraining, load_config
 from jaxssl.training.flops import step_flops
 from jaxssl.training.loss_picture import read_metrics
@@ -174,21 +175,78 @@ def test_a_loss_that_is_no_number_names_step_and_rows(rows, tmp_path):
     assert load_pretrained(tmp_path / "run").step == 2
 
 
-def test_another_model_or_other_rows_are_refused(rows, tmp_path):
+def test_what_a_resume_refuses_leaves_the_run_as_it_was(rows, tmp_path):
     config = shrink(QUICK, rows, tmp_path / "run")
     train.run(config)
     wider = dataclasses.replace(config.objective.encoder, width=64)
     other = dataclasses.replace(
         config, objective=dataclasses.replace(config.objective, encoder=wider)
     )
-    with pytest.raises(InputError, match=r"another model \(objective.encoder.width: 32 -> 64\)"):
-        train.run(other)
-    with pytest.raises(InputError, match="other rows"):
-        train.run(dataclasses.replace(config, seed=7))
-    record = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    for changed, message in (
+        (other, "objective.encoder.width=64, was 32"),
+        (dataclasses.replace(config, seed=7), "seed=7, was 0"),
+        (dataclasses.replace(config, average=0.9), "average=0.9, was None"),
+        (
+            dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, clip=0.0)),
+            r"another shape: .*; changed since the run began: optimizer.clip: 1.0 -> 0.0",
+        ),
+        (dataclasses.replace(config, keep=Keep(best="accurracy")), "keep.best='accurracy' is no"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train.run(changed)
+        assert (tmp_path / "run" / "config.json").read_bytes() == before
+    record = json.loads(before)
     del record["config"]["objective"]["span_limit"]  # as an older version would have written it
     (tmp_path / "run" / "config.json").write_text(json.dumps(record), encoding="utf-8")
-    assert write_run(config.run, config, SimpleNamespace(fingerprint=record["data"])) == []
+    assert check_resume(config.run, config, SimpleNamespace(fingerprint=record["data"])) == []
+
+
+def test_a_refused_start_leaves_no_folder(rows, tmp_path):
+    config = shrink(QUICK, rows, tmp_path / "run", start=str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="gone is no run"):
+        train.run(config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_state_that_is_not_finite_is_never_saved(rows, tmp_path):
+    """The metrics of the last step before a checkpoint are finite, and its update is not."""
+    config = shrink(QUICK, rows, tmp_path / "run", steps=4, save_every=1, evaluate_every=4)
+    train.run(dataclasses.replace(config, steps=2))
+    broken = dataclasses.replace(
+        config, optimizer=dataclasses.replace(config.optimizer, peak=1e38, decay=1e38, warmup=0)
+    )
+    with pytest.raises(InputError, match="is not finite after step 3, which is not saved") as told:
+        train.run(broken)
+    assert "the last checkpoint, of step 2, is from before" in str(told.value)
+    assert state_digest(tmp_path / "run")[0] == 2
+
+
+@pytest.mark.slow
+def test_a_saved_step_that_is_not_finite_names_the_one_before(rows, tmp_path):
+    """As an earlier version may have saved it; the proposed command works."""
+    config = shrink(QUICK, rows, tmp_path / "run", steps=2, save_every=1)
+    train.run(config)
+    with Checkpoints(config.run, config.keep) as checkpoints:
+        wanted = abstract_state(
+            config,
+            config.optimizer.make(2),
+            config.data.open("train", seed=0).spec,
+            OneDevice().make(),
+        )
+        state = checkpoints.restore_latest(wanted)
+        model = jax.tree.map(lambda leaf: leaf * np.nan, state.model)
+        checkpoints.save(dataclasses.replace(state, step=state.step + 1, model=model))
+    more = dataclasses.replace(config, steps=4)
+    with pytest.raises(
+        InputError, match=r"checkpoints/3 cannot be gone on from: model/.* is not"
+    ) as told:
+        train.run(more)
+    _, source, target = str(told.value).partition("move the other away: ")[2].split()
+    Path(source).rename(target)
+    train.run(more)
+    assert state_digest(tmp_path / "run")[0] == 4
 
 
 def test_rows_longer_than_the_model(rows, tmp_path):

@@ -1,7 +1,6 @@
 """Loads the model of a pretraining run, with its configuration, tokenizer and description of the data."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,14 @@ import jax
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.runs.checkpoint import Checkpoints
+from jaxssl.runs.checkpoint_folders import complete_steps
 from jaxssl.runs.description import rebuild
 from jaxssl.runs.modules import load_code
+from jaxssl.runs.resume import CONFIG, read_record
 from jaxssl.runs.stored_runs import opened
 
 Tree = Any
+PRETRAINING = "jaxssl.training.config:Pretraining"  # class of the configuration of a run
 
 
 @dataclass(frozen=True)
@@ -49,43 +51,40 @@ class Pretrained:
 def load_pretrained(
     run: str | Path,
     *,
-    which: Literal["best", "latest"] = "best",
+    which: Literal["best", "latest"] | int = "best",
     sharding: Any = None,
     averaged: bool = True,
     carried: bool = False,
     code: Sequence[str | Path] = (),
+    verify: bool = True,
 ) -> Pretrained:
     """Loads the model of a run's best or latest checkpoint: the parameters, without optimizer state.
 
     Args:
       run: Folder of a pretraining run, or its URL on an object store.
       which: "best" takes the checkpoint with the best evaluation, by the metric that the run names in
-        `keep`, "latest" the latest one.
+        `keep`, "latest" the latest one, and a number the checkpoint of that step.
       sharding: Sharding of every array; None puts all arrays on the first device of this host.
       averaged: Whether to load the moving average of the parameters, if the run kept one.
       carried: Whether to load the state that the objective carries, such as running statistics.
       code: Python files, or names of modules, that define classes which the run's configuration uses.
+      verify: Whether the files of the checkpoint are compared with their hashes.
 
     Returns:
       The model with everything that is needed to use it.
 
     Raises:
-      InputError: There is no run or no checkpoint, the checkpoint has other shapes, or the run uses a
-        class that no loaded module defines.
+      InputError: There is no run or no checkpoint, a file of the run is damaged, the checkpoint has other
+        shapes, or the run uses a class that no loaded module defines.
     """
     load_code(code)
     with opened(run) as (folder, download_arrays):
-        path = folder / "config.json"
-        if not path.exists():
-            raise InputError(f"{run} is no run: it has no config.json")
-        config = rebuild(json.loads(path.read_text(encoding="utf8"))["config"])
+        config = _read_config(run, folder)
         # Whoever wrote the run decides nothing here: a set that is missing is not prepared as it says.
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, prepare=None))
         spec, tokenizer = config.data.read_spec(folder)
-        with Checkpoints(folder, config.keep, read_only=True) as checkpoints:
-            step = checkpoints.best_step() if which == "best" else checkpoints.manager.latest_step()
-            if step is None:
-                raise InputError(f"{run} holds no checkpoint yet; train it first")
+        with Checkpoints(folder, config.keep, read_only=True, verify=verify) as checkpoints:
+            step = _step(run, checkpoints, which)
             download_arrays(f"checkpoints/{step}")
             key = jax.random.key(0)
             name = "average" if averaged and config.average is not None else "model"
@@ -96,3 +95,28 @@ def load_pretrained(
     return Pretrained(
         config, config.objective, spec, tokenizer, found[name], step, found.get("carried", ())
     )
+
+
+def _read_config(run: str | Path, folder: Path) -> Any:
+    """Returns the configuration of a pretraining run, which is in the local `folder`."""
+    if not (folder / CONFIG).exists():
+        raise InputError(f"{run} is no run: it has no {CONFIG}")
+    described = read_record(folder).config
+    if described.get("class") != PRETRAINING:
+        raise InputError(f"{run} is no run of a pretraining: {CONFIG} describes something else")
+    return rebuild(described)
+
+
+def _step(run: str | Path, checkpoints: Checkpoints, which: str | int) -> int:
+    """Returns the step of the checkpoint to load."""
+    steps = complete_steps(checkpoints.folder)
+    if not steps:
+        raise InputError(f"{run} holds no checkpoint yet; train it first")
+    if isinstance(which, int):
+        if which not in steps:
+            listed = ", ".join(map(str, steps))
+            raise InputError(f"{run} has no checkpoint of step {which}; it has those of {listed}")
+        return which
+    step = checkpoints.best_step() if which == "best" else checkpoints.latest_step()
+    assert step is not None
+    return step

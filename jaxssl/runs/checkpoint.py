@@ -5,13 +5,14 @@ The folder of a run holds everything that is needed to resume it, or to rebuild 
     config.json    every field of the configuration, the version of the code, a fingerprint of the data
     tokenizer/     tokenizer of the text rows or captions
     images.json    shape and labels of the images
-    checkpoints/   STEP/state: step, model, optimizer, average, carried (the fields of `TrainState`)
+    checkpoints/   STEP/state: step, model, optimizer, average, carried (the fields of `TrainState`);
+                   STEP/metrics: the evaluation; STEP/sha256.json: hashes of all files
 """
 
 import contextlib
 import hashlib
-import json
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,13 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as managers
 
-import jaxssl
-from jaxssl.data.stores.descriptions import changes
-from jaxssl.data.stores.json_files import write_json
-from jaxssl.errors import InputError, is_full_disk
+from jaxssl.errors import InputError, check_at_least, is_full_disk
 from jaxssl.models.plain import to_dict
-from jaxssl.runs.description import describe, rebuild
+from jaxssl.runs.checkpoint_folders import check_folder, complete_steps, way_back
+from jaxssl.runs.checkpoint_hashes import HashingHandler, damage, write_list
 from jaxssl.runs.paths import differences, from_nested
 from jaxssl.runs.stored_runs import run_folder
 
@@ -50,6 +50,23 @@ class Keep:
     every: int = 0
     """Checkpoints whose step is a multiple of this number are never deleted; 0 exempts none."""
 
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "latest")
+        check_at_least(self, 0, "every")
+        if not self.best:
+            raise InputError("best='' must name a metric of the evaluation, such as loss")
+
+    def score(self, metrics: Any) -> float:
+        """Returns how good metrics are, more is better; -inf where they lack a finite value of `best`."""
+        value = metrics.get(self.best) if isinstance(metrics, dict) else None
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            return -math.inf
+        return float(value if self.highest else -value)
+
+
+class OtherShapes(InputError):
+    """The arrays of a checkpoint have other names or shapes than those that are wanted."""
+
 
 class Checkpoints:
     """Saves, keeps and restores the checkpoints of one run; a context manager that closes them.
@@ -62,16 +79,29 @@ class Checkpoints:
       keep: Which checkpoints are kept when new ones are saved.
       read_only: Whether the checkpoints are only read, possibly while another process is training the
         run. Unfinished checkpoints are then left on disk; otherwise they are deleted.
+      verify: Whether the files of a checkpoint are compared with their hashes before it is restored.
+
+    Raises:
+      InputError: The folder holds a checkpoint whose metrics or name cannot be read.
     """
 
-    def __init__(self, run: str | Path, keep: Keep = Keep(), *, read_only: bool = False):
+    def __init__(
+        self,
+        run: str | Path,
+        keep: Keep = Keep(),
+        *,
+        read_only: bool = False,
+        verify: bool = True,
+    ):
         self.folder = run_folder(run).absolute() / "checkpoints"
-        self.keep = keep
+        self.keep, self.read_only, self.verify = keep, read_only, verify
+        self._saving = -1  # the step that is being written
+        check_folder(self.folder)
         policies: list[Any] = [
             managers.LatestN(n=keep.latest),
             managers.BestN(
-                get_metric_fn=lambda metrics: metrics[keep.best],
-                reverse=not keep.highest,  # Orbax preserves the end of the sorted list
+                get_metric_fn=keep.score,
+                reverse=False,  # Orbax preserves the end of the sorted list
                 n=1,
                 keep_checkpoints_without_metrics=False,
             ),
@@ -80,12 +110,19 @@ class Checkpoints:
             policies.append(managers.EveryNSteps(interval_steps=keep.every))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=managers.AnyPreservationPolicy(policies),
-            best_fn=lambda metrics: metrics[keep.best],  # makes Orbax write the metrics down
-            best_mode="max" if keep.highest else "min",
+            best_fn=keep.score,  # makes Orbax write the metrics down
             cleanup_tmp_directories=not read_only,
             read_only=read_only,
+            create=False,  # a start that is refused leaves no folder
+            async_options=ocp.AsyncOptions(
+                post_finalization_callback=lambda: write_list(self.folder, self._saving)
+            ),
         )
-        self.manager = ocp.CheckpointManager(self.folder, options=options, item_names=("state",))
+        self.manager = ocp.CheckpointManager(
+            self.folder, options=options, handler_registry=_handlers()
+        )
+        best = self.manager.best_step()
+        self._best = -math.inf if best is None else keep.score(self.manager.metrics(best))
 
     def save(self, state: Tree, metrics: dict[str, float] | None = None) -> None:
         """Starts to save a training state, and returns as soon as its arrays have been copied.
@@ -105,8 +142,22 @@ class Checkpoints:
         if step in self.manager.all_steps():
             return
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(to_dict(state)))
+        score = self.keep.score(metrics)
+        if metrics is not None:  # JSON has no other numbers
+            metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self._best = max(self._best, score)
         with self._full_disk_named():
+            self.manager.wait_until_finished()
+            self._saving = step
+            self.folder.mkdir(parents=True, exist_ok=True)
             self.manager.save(step, args=arguments, metrics=metrics)
+
+    def is_best(self, metrics: dict[str, float] | None) -> bool:
+        """Returns whether the `metrics` of an evaluation are better than those of every checkpoint.
+
+        It is False where there is no evaluation, None.
+        """
+        return self.keep.score(metrics) > self._best
 
     def wait(self) -> None:
         """Waits until everything is on disk. Raises InputError if the disk is full."""
@@ -121,7 +172,7 @@ class Checkpoints:
         except Exception as error:
             if not is_full_disk(error):
                 raise
-            complete = [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
+            complete = complete_steps(self.folder)
             left = f"that of step {max(complete):,} is complete" if complete else "none is complete"
             raise InputError(
                 f"the disk is full: a checkpoint in {self.folder} could not be written, {left}; "
@@ -134,7 +185,14 @@ class Checkpoints:
         None is returned if there is no checkpoint.
         """
         best = self.manager.best_step()
-        return self.manager.latest_step() if best is None else best
+        metrics = None if best is None else self.manager.metrics(best)
+        if best is None or (metrics is not None and self.keep.score(metrics) == -math.inf):
+            return self.latest_step()
+        return best
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the latest checkpoint, or None if there is none."""
+        return self.manager.latest_step()
 
     def restore_latest(self, state: Tree) -> Tree | None:
         """Restores the latest training state.
@@ -149,10 +207,10 @@ class Checkpoints:
         Raises:
           InputError: The checkpoint cannot be read, or its arrays have other names or shapes.
         """
-        step = self.manager.latest_step()
+        step = self.latest_step()
         if step is None:
             return None
-        nested = _read(self.manager, step, to_dict(jax.tree.map(_abstract, state)))
+        nested = self._read(step, to_dict(jax.tree.map(_abstract, state)))
         return from_nested(state, nested)
 
     def restore_best_model(self, model: Tree, sharding: Any = None) -> tuple[int, Tree]:
@@ -202,8 +260,59 @@ class Checkpoints:
             for part, tree in template.items()
             if jax.tree.leaves(tree)
         }
-        nested = _read(self.manager, step, wanted, partial=True)
+        nested = self._read(step, wanted, partial=True)
         return {part: from_nested(tree, nested.get(part, {})) for part, tree in template.items()}
+
+    def _read(self, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:
+        """Reads the arrays of `wanted`, nested shapes by name; `partial` allows more in the checkpoint."""
+        folder = self.folder / str(step)
+        if problem := self._problem(step):
+            raise self._damaged(step, problem)
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            with self._named(step):
+                held = reader.metadata(folder / "state").item_metadata.tree
+                held = {name: held[name] for name in wanted if name in held} if partial else held
+                lines = differences(wanted, held)
+            if lines:
+                more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+                raise OtherShapes(f"checkpoint {folder} has another shape: {lines[0]}{more}")
+            restore_args = ocp.checkpoint_utils.construct_restore_args(wanted)
+            arguments = ocp.args.PyTreeRestore(
+                item=wanted, restore_args=restore_args, partial_restore=partial
+            )
+            with self._named(step):
+                nested: dict[str, Any] = reader.restore(folder / "state", args=arguments)
+        if "step" in nested and int(nested["step"]) != step:
+            raise self._damaged(step, f"it holds step {int(nested['step'])}")
+        return nested
+
+    def _problem(self, step: int) -> str | None:
+        """Returns what is wrong with the files of a checkpoint; hosts that resume share the hashing."""
+        folder = self.folder / str(step)
+        if not self.verify:
+            return None if folder.is_dir() else "there is no such checkpoint"
+        part, parts = (0, 1) if self.read_only else (jax.process_index(), jax.process_count())
+        problem = damage(folder, part=part, parts=parts)
+        if parts > 1:
+            everyone = np.ravel(multihost_utils.process_allgather(np.int32(problem is not None)))
+            if everyone.any() and problem is None:
+                problem = f"host {int(everyone.argmax())} says what is wrong"
+        return problem
+
+    @contextlib.contextmanager
+    def _named(self, step: int) -> Iterator[None]:
+        """Turns any error of Orbax in reading a checkpoint into an InputError that names the checkpoint."""
+        try:
+            yield
+        except Exception as error:
+            if "RESOURCE_EXHAUSTED" in str(error):  # of memory, not of the file
+                raise
+            text = str(error).strip().partition("\n")[0][:200]
+            raise self._damaged(step, f"{type(error).__name__}: {text}") from error
+
+    def _damaged(self, step: int, problem: str) -> InputError:
+        back = way_back(self.folder, step)
+        return InputError(f"checkpoint {self.folder / str(step)} is damaged: {problem}; {back}")
 
     def close(self) -> None:
         """Waits until everything is on disk, and ends the threads of Orbax."""
@@ -217,87 +326,13 @@ class Checkpoints:
         self.close()
 
 
-def identity(config: Any, data: str) -> dict[str, str]:
-    """Returns what must be equal on all hosts of a run, by name, for `check_hosts_agree`.
-
-    `data` is the fingerprint of the rows, and `config` the configuration of the run.
-    """
-    return {
-        "the version of the code": jaxssl.__version__,
-        "the data": data,
-        "the configuration": json.dumps(_described(config)),
-    }
-
-
-def _described(config: Any) -> dict[str, Any]:
-    """Describes the configuration without the fields that do not change what is computed."""
-    return {k: v for k, v in describe(config).items() if k not in ("hosts", "restarts", "profile")}
-
-
-def write_run(run: str | Path, config: Any, rows: Any) -> list[str]:
-    """Writes `config.json` of a run and, for a new run, the description of its rows.
-
-    Of several hosts only the first one writes.
-
-    Args:
-      run: Folder of the run, or its URL on an object store.
-      config: Configuration, a dataclass; its fields `hosts`, `restarts` and `profile` are not written.
-      rows: Reader of the rows, with a `fingerprint` and a method `save_spec(folder)`.
-
-    Returns:
-      For a run that was begun before, the fields of the configuration that have changed since, as lines
-      like `optimizer.peak: 0.001 -> 0.0005`; no lines for a new run.
-
-    Raises:
-      InputError: The run was begun with other rows, or with another objective.
-    """
-    folder, data = run_folder(run), rows.fingerprint
-    described = {"version": jaxssl.__version__, "data": data, "config": _described(config)}
-    path = folder / "config.json"
-    if path.exists():
-        old = json.loads(path.read_text(encoding="utf8"))
-        if old["data"] != data:
-            raise InputError(
-                f"{folder} was trained on other rows (fingerprint {old['data'][:12]}, now "
-                f"{data[:12]}); set run to another folder, or data to the rows that it began with"
-            )
-        # The old configuration is rebuilt, so that fields which a later version added have their defaults.
-        lines = changes(_described(rebuild(old["config"])), described["config"])
-        if fatal := [line for line in lines if line.startswith("objective.")]:
-            raise InputError(
-                f"{folder} holds another model ({fatal[0]}); set run to another folder"
-            )
-    else:
-        lines = []
-    if jax.process_index():
-        return lines
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        rows.save_spec(folder)
-    write_json(path, described)
-    return lines
-
-
-def _read(manager: Any, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:
-    """Reads the arrays of `wanted`, nested shapes by name; `partial` allows the checkpoint to hold more."""
-    folder = Path(manager.directory) / str(step) / "state"
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        try:
-            metadata = reader.metadata(folder).item_metadata
-            if metadata is None:
-                raise FileNotFoundError("it is incomplete or missing")
-            held = metadata.tree
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise InputError(f"checkpoint {folder} cannot be read: {error}") from error
-        held = {name: held[name] for name in wanted if name in held} if partial else held
-        if lines := differences(wanted, held):
-            more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-            raise InputError(f"checkpoint {folder} has another shape: {lines[0]}{more}")
-        restore_args = ocp.checkpoint_utils.construct_restore_args(wanted)
-        arguments = ocp.args.PyTreeRestore(
-            item=wanted, restore_args=restore_args, partial_restore=partial
-        )
-        return reader.restore(folder, args=arguments)
+def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
+    """Returns who writes and reads the parts of a checkpoint."""
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    states = HashingHandler()
+    registry.add("state", ocp.args.StandardSave, states)
+    registry.add("state", ocp.args.StandardRestore, states)
+    return registry
 
 
 def _abstract(leaf: Any, sharding: Any = None) -> Any:

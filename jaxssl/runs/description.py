@@ -5,8 +5,12 @@
 """
 
 import dataclasses
-from typing import Any
+import math
+import types
+import typing
+from typing import Annotated, Any, Literal, Union
 
+from jaxssl.data.stores.json_types import in_words, short
 from jaxssl.errors import InputError
 from jaxssl.runs.modules import file_of, find_class
 
@@ -25,7 +29,7 @@ def describe(value: Any) -> Any:
       a list.
 
     Raises:
-      InputError: The configuration contains a value of another type.
+      InputError: The configuration contains a value of another type, or a number that is not finite.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
@@ -37,6 +41,8 @@ def describe(value: Any) -> Any:
         return [describe(part) for part in value]
     if isinstance(value, dict):
         return {str(name): describe(part) for name, part in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"a configuration cannot hold {value}; set a finite number")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise InputError(f"a configuration cannot hold {value!r} of type {type(value).__name__}")
@@ -52,21 +58,88 @@ def rebuild(described: Any) -> Any:
       described: What `describe` has returned, possibly after a round trip through JSON.
 
     Raises:
-      InputError: A class is not known, or does not have one of the fields.
+      InputError: A class is not known, a field is missing, unknown or of another type than the class
+        declares, or the class refuses its fields.
     """
     if isinstance(described, list):
         return tuple(rebuild(part) for part in described)
     if isinstance(described, dict) and "class" in described:
         parts = {n: part for n, part in described.items() if n not in ("class", DEFINED_IN)}
-        kind = find_class(described["class"], described.get(DEFINED_IN))
-        fields = {name: rebuild(part) for name, part in parts.items()}
-        known = {f.name for f in dataclasses.fields(kind)}
-        if unknown := fields.keys() - known:
-            raise InputError(
-                f"{kind.__name__} has no field {sorted(unknown)[0]!r}: the run was written by "
-                "another version of the code"
-            )
-        return kind(**fields)
+        name, file = described["class"], described.get(DEFINED_IN)
+        if not isinstance(name, str) or not isinstance(file, str | None):
+            raise InputError(f"{short(name)} is no name of a class, such as module:Class")
+        kind = find_class(name, file)
+        return _make(kind, {name: rebuild(part) for name, part in parts.items()})
     if isinstance(described, dict):
         return {name: rebuild(part) for name, part in described.items()}
     return described
+
+
+def _make(kind: type, fields: dict[str, Any]) -> Any:
+    """Returns an instance of the dataclass `kind`, whose fields are checked first."""
+    known = {entry.name: entry for entry in dataclasses.fields(kind) if entry.init}
+    if unknown := fields.keys() - known.keys():
+        raise InputError(
+            f"{kind.__name__} has no field {sorted(unknown)[0]!r}: the run was written by "
+            "another version of the code"
+        )
+    none = dataclasses.MISSING
+    for name, entry in known.items():
+        if name not in fields and entry.default is none and entry.default_factory is none:
+            raise InputError(
+                f"the field {name!r} of {kind.__name__} is missing in the configuration"
+            )
+    for name, hint in _hints(kind).items():
+        if name in fields and not fits(fields[name], hint):
+            raise InputError(
+                f"{name}={short(fields[name])} of {kind.__name__} is not what is expected: "
+                f"{in_words(hint)}"
+            )
+    try:
+        return kind(**fields)
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{kind.__name__} cannot be made of its fields: {error}") from error
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """Returns the declared types of the fields; none where a name in them cannot be resolved."""
+    try:
+        return typing.get_type_hints(kind, include_extras=True)
+    except NameError:
+        return {}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Returns whether a rebuilt value is of a declared type.
+
+    Args:
+      value: The value of a field. A dataclass of the user's may stand for one of jaxssl.
+      hint: The declared type. What cannot be decided, such as the type of a function, fits.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return fits(value, arguments[0])
+    if origin in (Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and _parts_fit(value, arguments)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(v, arguments[1]) for v in value.values())
+    if hint is None:
+        return value is None
+    if hint is Any or not isinstance(hint, type) or getattr(hint, "_is_protocol", False):
+        return True
+    if hint in (int, float) and not isinstance(value, bool):
+        return isinstance(value, (int, hint))
+    own = dataclasses.is_dataclass(value) and file_of(type(value)) is not None
+    return isinstance(value, hint) and (hint is bool) == isinstance(value, bool) or own
+
+
+def _parts_fit(value: tuple[Any, ...], hints: tuple[Any, ...]) -> bool:
+    if hints[-1:] == (...,):
+        hints = (hints[0],) * len(value)
+    return len(hints) == len(value) and all(map(fits, value, hints))

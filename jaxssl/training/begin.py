@@ -1,5 +1,9 @@
-"""Makes the state that a new run begins with: random, or with parameters that another run has learned."""
+"""The state that a run begins with: that of its latest checkpoint, or a new one.
 
+A new state is random, or has parameters that another run has learned.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,12 +12,42 @@ import optax
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.pretrained.load import load_pretrained
+from jaxssl.runs.checkpoint import Checkpoints, OtherShapes
+from jaxssl.runs.checkpoint_folders import way_back
 from jaxssl.runs.hosts import print_once
 from jaxssl.sharding.layout import path_of
 from jaxssl.training.config import Pretraining
+from jaxssl.training.finite import not_finite
 from jaxssl.training.step import TrainState, create_state
 
 Tree = Any
+
+
+def resume(
+    checkpoints: Checkpoints, wanted: TrainState, changed: Sequence[str]
+) -> TrainState | None:
+    """Restores the latest state of a run, or returns None if nothing is saved.
+
+    Args:
+      checkpoints: Checkpoints of the run.
+      wanted: Shapes and shardings of the state.
+      changed: Fields of the configuration that have changed since the run began, for error messages.
+
+    Raises:
+      InputError: The checkpoint is damaged, has other shapes, or holds numbers that are not finite.
+    """
+    try:
+        state: TrainState | None = checkpoints.restore_latest(wanted)
+    except OtherShapes as error:
+        lines = f"; changed since the run began: {', '.join(changed)}" if changed else ""
+        raise InputError(f"{error}{lines}") from error
+    if state is not None and (path := not_finite(state)):
+        step = int(state.step)
+        raise InputError(
+            f"checkpoint {checkpoints.folder / str(step)} cannot be gone on from: {path} is not finite; "
+            f"{way_back(checkpoints.folder, step)}"
+        )
+    return state
 
 
 def begin(

@@ -88,11 +88,15 @@ class Pretraining:
     """Which checkpoints are kept."""
     profile: str = ""
     """Steps whose trace is written to the run's folder, as START:STOP, e.g. 20:25. Empty for none."""
+    verify: bool = True
+    """Whether a checkpoint is compared with its hashes before the run goes on from it."""
+    change_batch: bool = False
+    """Whether a resumed run may go on with another `data.batch`; the rows that follow are then others."""
 
     def __post_init__(self) -> None:
         check_objective(self.objective)
-        positive = ("steps", "microbatches", "report_every", "evaluate_every", "save_every")
-        check_at_least(self, 1, *positive)
+        every = ("report_every", "evaluate_every", "save_every")
+        check_at_least(self, 1, "steps", "microbatches", "evaluate_batches", *every)
         check_at_least(self, 0, "restarts", "probe_images", "seed")
         if self.seed > LARGEST_SEED:
             raise InputError(f"seed={self.seed} must be at most {LARGEST_SEED}")

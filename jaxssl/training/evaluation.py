@@ -3,12 +3,38 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
+from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Metric
 from jaxssl.sharding.mesh import batch_sharding
-from jaxssl.training.config import Reader
+from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.step import TrainState, place_batch
+
+
+def check_best(
+    config: Pretraining, evaluate_batch: Any, wanted: TrainState, batch: dict[str, Any]
+) -> None:
+    """Checks before the first step that `keep.best` is a metric which an evaluation has.
+
+    Args:
+      config: Configuration of the run.
+      evaluate_batch: What `make_evaluation` has compiled; it is only traced here.
+      wanted: Shapes of the state.
+      batch: Shapes of a batch, by name.
+
+    Raises:
+      InputError: The evaluation has no metric of that name.
+    """
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    shapes = jax.eval_shape(evaluate_batch, wanted.evaluated, wanted.carried, batch, number)
+    names = [*shapes, *(["probe_accuracy"] if config.probe_images else [])]
+    if config.keep.best not in names:
+        raise InputError(
+            f"keep.best={config.keep.best!r} is no metric of the evaluation; "
+            f"set keep.best to {', '.join(names[:-1])}{' or ' if names[1:] else ''}{names[-1]}"
+        )
 
 
 def evaluate(

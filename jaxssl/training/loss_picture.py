@@ -1,6 +1,5 @@
 """Draws the loss of a run over its steps, as a picture and as a line of text."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from jaxssl.data.images import ImageSpec
 from jaxssl.objectives import CausalLM, ImageText, MaskedLM, Rotation, SimCLR
 from jaxssl.objectives.rotation import ROTATIONS
+from jaxssl.training.metrics_file import read_records
 
 SPARKS = "▁▂▃▄▅▆▇█"
 
@@ -24,22 +24,17 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
       a loss are left out. The mean of nothing is NaN.
     """
     by_step = {}
-    with (run / "metrics.jsonl").open(encoding="utf8", errors="replace") as lines:
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):  # a killed run may have left half a line
-                continue
-            if isinstance(record, dict) and record.get("kind") == kind and _is_whole(record):
-                by_step[record["step"]] = {
-                    name: math.nan if value is None else value for name, value in record.items()
-                }
+    for record in read_records(run / "metrics.jsonl"):
+        if record["kind"] == kind and _is_whole(record):
+            by_step[record["step"]] = {
+                name: math.nan if value is None else value for name, value in record.items()
+            }
     return [by_step[step] for step in sorted(by_step)]
 
 
 def _is_whole(record: dict[str, Any]) -> bool:
-    step, loss = record.get("step"), record.get("loss", "")
-    return type(step) is int and (loss is None or type(loss) in (int, float))
+    loss = record.get("loss", "")
+    return loss is None or type(loss) in (int, float)
 
 
 def chance_loss(objective: Any, spec: Any) -> float | None:

@@ -5,18 +5,16 @@ steps ahead of the device and no further, since a request to stop waits for all 
 """
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from jaxssl.errors import InputError
 from jaxssl.objectives.batches.batch import Metric, Separation
 from jaxssl.optimizers.recipes import Recipe
 from jaxssl.runs.hosts import print_once
@@ -24,7 +22,9 @@ from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.chips import device_peak
 from jaxssl.training.collapse import CollapseAlarm, CollapseWatch
 from jaxssl.training.config import Pretraining, Reader
+from jaxssl.training.finite import NotFinite, advice
 from jaxssl.training.flops import step_flops
+from jaxssl.training.metrics_file import MetricsFile
 
 NOT_SHOWN = (
     "share_of_peak",
@@ -33,10 +33,6 @@ NOT_SHOWN = (
     "learning_rate",
 )  # as the others are
 RUN_AHEAD = 4  # steps; enough that the device never waits for the host
-
-
-class NotFinite(InputError):
-    """The loss or the norm of the gradient of a step is infinite or not a number."""
 
 
 class Report:
@@ -80,10 +76,10 @@ class Report:
         self.collapse = CollapseWatch(collapse or CollapseAlarm())
         self.first_step = start
         self.clock = self.began = time.perf_counter()
-        self.lines: IO[str] | None = None
+        self.lines: MetricsFile | None = None
         self.board: SummaryWriter | None = None
         if jax.process_index() == 0:
-            self.lines = (folder / "metrics.jsonl").open("a", encoding="utf8")
+            self.lines = MetricsFile(folder / "metrics.jsonl", start)
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
 
     def __enter__(self) -> "Report":
@@ -173,10 +169,7 @@ class Report:
         known = {name: value for name, value in means.items() if not math.isnan(value)}
         if self.lines is None or self.board is None:
             return known
-        nothing = dict.fromkeys(means.keys() - known.keys())  # null: JSON has no NaN
-        record = {"kind": kind, "step": step, "time": time.time(), **known, **nothing}
-        self.lines.write(json.dumps(record) + "\n")
-        self.lines.flush()
+        self.lines.write({"kind": kind, "step": step, "time": time.time(), **means})
         for name, value in known.items():
             self.board.add_scalar(f"{kind}/{name}", value, step)
         return known
@@ -187,9 +180,8 @@ class Report:
             value = float(np.sum(metric[0]))
             if not math.isfinite(value):
                 raise NotFinite(
-                    f"{name} is {value} at step {step}, of {self.rows_of_step(step)}; the last checkpoint "
-                    f"in {self.folder} is from before: lower the optimizer's peak or clip harder, and "
-                    "start again to go on from it"
+                    f"{name} is {value} at step {step}, of {self.rows_of_step(step)}; "
+                    f"{advice(self.folder / 'checkpoints')}"
                 )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxssl.runs.checkpoint import Checkpoints, write_run
+from jaxssl.runs.checkpoint import Checkpoints
+from jaxssl.runs.resume import write_run
 from jaxssl.training.config import Pretraining
 from jaxssl.training.step import TrainState
 

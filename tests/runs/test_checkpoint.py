@@ -1,29 +1,16 @@
-"""Checkpoints: which are kept and restored, a full disk, and what may change between two starts of a run."""
+"""Checkpoints: which are kept and restored, a full disk, and the metric that chooses the best."""
 
 import errno
 import json
 import os
-from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from jaxssl.errors import InputError, is_full_disk
-from jaxssl.models.recipes import bert
-from jaxssl.runs.checkpoint import Checkpoints, Keep, digest, identity, write_run
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class State:
-    step: jax.Array
-    model: dict[str, jax.Array]
-
-
-def state(step: int) -> State:
-    return State(jnp.int32(step), {"kernel": jnp.full((4,), float(step))})
+from jaxssl.runs.checkpoint import Checkpoints, Keep, digest
+from tests.runs.small_states import state
 
 
 def fill_the_disk(*_: object, **__: object) -> None:
@@ -75,6 +62,52 @@ def test_the_latest_and_the_best_are_kept(tmp_path, keep, best, left):
         assert int(checkpoints.restore_latest(state(0)).step) == 5
 
 
+def test_the_best_needs_a_finite_value_of_its_metric(tmp_path):
+    """A checkpoint without the metric, or with a value that is no number, is never the best."""
+    keep = Keep(latest=1, best="accuracy", highest=True)
+    with Checkpoints(tmp_path, keep) as checkpoints:
+        checkpoints.save(state(1), {"loss": 0.1})
+        checkpoints.save(state(2), {"loss": 0.1, "accuracy": float("nan")})
+        checkpoints.wait()
+        assert checkpoints.best_step() == 2  # the latest
+        checkpoints.save(state(3), {"accuracy": 0.25})
+        checkpoints.save(state(4), {"accuracy": float("inf")})
+        checkpoints.wait()
+        assert checkpoints.best_step() == 3
+        assert [checkpoints.is_best({"accuracy": value}) for value in (0.2, 0.25, 0.3)] == [
+            False,
+            False,
+            True,
+        ]
+        assert not checkpoints.is_best(None)
+        assert not checkpoints.is_best({"accuracy": float("nan")})
+    with Checkpoints(tmp_path, keep) as checkpoints:  # the best is known after a resume
+        assert not checkpoints.is_best({"accuracy": 0.2})
+        assert checkpoints.is_best({"accuracy": 0.3})
+    text = (tmp_path / "checkpoints/4/metrics/metrics").read_text()
+    assert json.loads(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"latest": 0}, "latest=0 must be at least 1"),
+        ({"latest": -1}, "latest=-1 must be at least 1"),
+        ({"every": -1}, "every=-1 must be at least 0"),
+        ({"best": ""}, "best='' must name a metric"),
+    ],
+)
+def test_values_of_keep_that_mean_nothing(fields, message):
+    with pytest.raises(InputError, match=message):
+        Keep(**fields)
+
+
+def test_opening_leaves_no_folder(tmp_path):
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.latest_step() is None
+    assert not (tmp_path / "run").exists()
+
+
 def test_parts_are_restored_and_other_shapes_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.best_step() is None
@@ -91,7 +124,9 @@ def test_parts_are_restored_and_other_shapes_refused(tmp_path):
             InputError, match=r"model/kernel has shape \(4,\), the model has \(5,\)"
         ):
             checkpoints.restore_parts(3, {"model": {"kernel": jnp.zeros(5)}})
-        with pytest.raises(InputError, match="checkpoint .*/7/state cannot be read"):
+        with pytest.raises(
+            InputError, match="checkpoint .*/7 is damaged: state/_METADATA is missing"
+        ):
             checkpoints.restore_parts(7, {"model": shape})
 
 
@@ -103,53 +138,6 @@ def test_reading_leaves_unfinished_checkpoints_alone(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state(10))  # after the unfinished ones are deleted in the background
     assert not unfinished.exists()
-
-
-@dataclass(frozen=True)
-class Config:
-    """A configuration with the fields that `write_run` treats in a way of their own."""
-
-    objective: Any = field(default_factory=lambda: bert(2, 32, 2))
-    peak: float = 0.5
-    hosts: int = 1
-    restarts: int = 0
-
-
-class FakeRows:
-    """Rows that are known by a fingerprint."""
-
-    def __init__(self, fingerprint: str):
-        self.fingerprint = fingerprint
-
-    def save_spec(self, folder):
-        (folder / "spec").write_text(self.fingerprint)
-
-
-def test_what_may_change_between_two_starts(tmp_path):
-    run, rows = tmp_path / "run", FakeRows("a" * 64)
-    assert write_run(run, Config(), rows) == []
-    assert (run / "spec").read_text() == rows.fingerprint
-    assert write_run(run, Config(peak=0.25, hosts=2, restarts=3), rows) == ["peak: 0.5 -> 0.25"]
-    written = json.loads((run / "config.json").read_text())
-    assert written["config"]["peak"] == 0.25
-    assert not {"hosts", "restarts"} & written["config"].keys()
-    with pytest.raises(InputError, match="was trained on other rows .*set run to another folder"):
-        write_run(run, Config(), FakeRows("b" * 64))
-    wider = Config(objective=bert(2, 64, 2))
-    with pytest.raises(InputError, match=r"another model \(objective.width: 32 -> 64\); set run"):
-        write_run(run, wider, rows)
-
-
-def test_only_host_0_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr(jax, "process_index", lambda: 1)
-    assert write_run(tmp_path / "run", Config(), FakeRows("a" * 64)) == []
-    assert not (tmp_path / "run").exists()
-
-
-def test_hosts_may_differ_in_what_changes_nothing():
-    assert identity(Config(hosts=2), "data") == identity(Config(restarts=3), "data")
-    assert identity(Config(peak=1.0), "data") != identity(Config(), "data")
-    assert identity(Config(), "data") != identity(Config(), "other data")
 
 
 def test_a_digest_shows_every_bit_and_every_name():

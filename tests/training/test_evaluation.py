@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import jaxssl.objectives
+from jaxssl.errors import InputError
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import BYOL, DINO, Objective
 from jaxssl.objectives.batches.batch import Ratio, share_evenly
+from jaxssl.runs.checkpoint import Keep
 from jaxssl.sharding.mesh import Mesh
-from jaxssl.training.evaluation import evaluate
+from jaxssl.training.evaluation import check_best, evaluate
 from jaxssl.training.metrics import averages
 from jaxssl.training.step import TrainState, make_evaluation
 from tests.objectives.tiny_views import CROPS, tiny_captions
@@ -156,3 +158,28 @@ def test_what_is_drawn_for_a_row_does_not_depend_on_its_batch(key):
         found.append(averages(jax.device_get(sums))["loss"])
     np.testing.assert_allclose(found, found[0], rtol=1e-6)
     assert 26 / 5 < found[0] < 26 / 5 + 1
+
+
+@pytest.mark.parametrize(
+    ("best", "probe_images", "is_known"),
+    [
+        ("loss", 0, True),
+        ("accuracy", 0, True),
+        ("accurracy", 0, False),
+        ("probe_accuracy", 0, False),
+        ("probe_accuracy", 8, True),
+    ],
+)
+def test_the_metric_of_the_best_must_exist(best, probe_images, is_known):
+    """It is checked before the first step, without computing anything."""
+
+    def evaluate_batch(model, carried, arrays, number):
+        return {name: Ratio(model, jnp.ones(())) for name in ("accuracy", "loss")}
+
+    config = SimpleNamespace(keep=Keep(best=best), probe_images=probe_images)
+    arguments = (config, evaluate_batch, state(1.0, ()), {"tokens": np.zeros((2, 2), np.int32)})
+    if is_known:
+        check_best(*arguments)
+        return
+    with pytest.raises(InputError, match=f"keep.best='{best}' is no metric .* accuracy or loss"):
+        check_best(*arguments)

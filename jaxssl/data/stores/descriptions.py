@@ -32,11 +32,22 @@ def changes(old: Any, new: Any, path: str = "") -> list[str]:
       new: The later description. A field that only one of the two has counts as None in the other.
       path: Name of the field that both are the value of; the names in the lines begin with it.
     """
+    return [f"{field}: {before} -> {now}" for field, before, now in differing(old, new, path)]
+
+
+def differing(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """Returns the fields in which two descriptions differ, each with its earlier and its later value.
+
+    Args:
+      old: The earlier description.
+      new: The later description. A field that only one of the two has counts as None in the other.
+      path: Name of the field that both are the value of; the names of the fields begin with it.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         names = list(old) + [name for name in new if name not in old]
-        lines = []
-        for name in names:
-            inner = f"{path}.{name}" if path else name
-            lines += changes(old.get(name), new.get(name), inner)
-        return lines
-    return [] if old == new else [f"{path}: {old} -> {new}"]
+        return [
+            entry
+            for name in names
+            for entry in differing(old.get(name), new.get(name), f"{path}.{name}" if path else name)
+        ]
+    return [] if old == new else [(path, old, new)]

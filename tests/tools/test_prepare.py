@@ -21,7 +21,7 @@ def corpus(tmp_path):
 
 def call(folder, *options, source="text.txt"):
     arguments = ["prepare", str(folder / source), "--into", str(folder / "set")]
-    vocabulary = ["--tokenizer", str(folder / "vocab.txt")]
+    vocabulary = ["--tokenizer", str(folder / "vocab.txt")] * ("--tokenizer" not in options)
     main([*arguments, "--documents", "blank_line", "--workers", "1", *vocabulary, *options])
 
 

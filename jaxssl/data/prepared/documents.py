@@ -13,6 +13,18 @@ import numpy as np
 from jaxssl.errors import InputError
 
 LARGEST = 1 << 30  # bytes of all arrays of a file; the texts of a shard are some megabytes
+# What a damaged archive raises: NotImplementedError for a compression that there is not, RuntimeError for
+# one that is encrypted, MemoryError for the shape of an array.
+BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 DTYPES = {"names": np.uint8, "offsets": np.int64, "documents": np.int32}
 
 
@@ -43,7 +55,7 @@ def read_documents(path: Path, rows: int | None = None) -> tuple[list[str], np.n
             raise ValueError("its offsets fall")
         if len(documents) and not 0 <= documents.min() <= documents.max() < len(names):
             raise ValueError("it names documents that are not listed")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except BROKEN as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path} cannot be read ({reason}); restore it or prepare the set anew"

@@ -1,5 +1,7 @@
 """The documents of a shard's rows: there and back, whatever the names, and always the same bytes."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,15 @@ def test_rows_are_counted_and_files_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxssl.data.prepared.documents.LARGEST", 100)
     with pytest.raises(InputError, match=r"its arrays would have [0-9,]+ bytes"):
         read_documents(tmp_path / "a.npz", 3)
+
+
+def test_every_damage_is_one_line(tmp_path):
+    write_documents(tmp_path / "a.npz", ["a", "b"], OFFSETS, DOCUMENTS)
+    whole = (tmp_path / "a.npz").read_bytes()
+    random = np.random.default_rng(0)
+    for flips in range(60):
+        content = np.frombuffer(whole, np.uint8).copy()
+        content[random.integers(len(content), size=1 + flips % 20)] = random.integers(256)
+        (tmp_path / "a.npz").write_bytes(content.tobytes())
+        with contextlib.suppress(InputError):
+            read_documents(tmp_path / "a.npz", 3)

@@ -111,6 +111,7 @@ def hold_lock(
 
     Raises:
       Locked: Another process holds the lock, and `waiting` is None.
+      InputError: Something else than a file of a lock is there.
     """
     was_told = False
     while (descriptor := _take(path)) is None:
@@ -139,7 +140,10 @@ def hold_lock(
 
 def _take(path: Path) -> int | None:
     """Locks the file, writes the holder into it, and returns its descriptor; None if it is locked."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    # A link is not followed: what it names would be overwritten.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise InputError(f"{path} is not the file of a lock; remove it")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         is_mine = _is_at(path, descriptor)  # else it was removed, and is perhaps another's by now

@@ -14,6 +14,7 @@ import pytest
 
 from jaxssl.data.stores import locks
 from jaxssl.data.stores.locks import Holder, Locked, hold_lock, holder_of
+from jaxssl.errors import InputError
 
 HOLDS = """
 import sys, time
@@ -138,3 +139,13 @@ def test_who_is_dead():
     assert dataclasses.replace(here, process=2**22 + 1).is_dead
     for other in ({"process": 2**70}, {"host": "elsewhere"}, {"machine": "a container"}):
         assert not dataclasses.replace(here, **{"process": 2**22 + 1, **other}).is_dead
+
+
+def test_what_is_no_lock_is_left_alone(path, tmp_path):
+    (tmp_path / "thesis").write_text("mine")
+    for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to(tmp_path / "thesis")):
+        make()
+        with pytest.raises(InputError, match=r"jaxssl\.lock is not the file of a lock; remove it"):
+            hold_lock(path).__enter__()
+        path.rmdir() if path.is_dir() else path.unlink()
+    assert (tmp_path / "thesis").read_text() == "mine"

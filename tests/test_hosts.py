@@ -91,7 +91,9 @@ def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",), var
         }
         told = [Path(f"{run}-{host}.{name}") for name in ("out", "error")]
         with told[0].open("w") as out, told[1].open("w") as error:
-            process = subprocess.Popen(command, env=environment, stdout=out, stderr=error)
+            process = subprocess.Popen(
+                command, env=environment, stdout=out, stderr=error, start_new_session=True
+            )
         processes.append((process, *told))
     return processes
 
@@ -163,6 +165,21 @@ def test_asked_to_stop_all_hosts_save_at_the_same_step(recipe, tmp_path):
     (told, _), _ = finish(processes, ExitCode.SAVED_NOT_FINISHED)
     step = load_pretrained(tmp_path / "run", which="latest").step
     assert f"SIGTERM: saved step {step};" in told
+
+
+@pytest.mark.slow
+def test_a_supervised_run_is_asked_through_its_group(recipe, tmp_path):
+    """As Slurm asks, and Ctrl-C in a terminal: saved once, not restarted; then the same command goes on."""
+    flags = ("--mesh.fsdp", "1", "--restarts", "9", "--steps")
+    processes = start(recipe, tmp_path / "run", 1, 1, *flags, "100000")
+    wait_for_steps(tmp_path / "run", 3)
+    os.killpg(processes[0][0].pid, signal.SIGTERM)
+    ((told, error),) = finish(processes, ExitCode.SAVED_NOT_FINISHED)
+    step = load_pretrained(tmp_path / "run", which="latest").step
+    assert f"SIGTERM: saved step {step};" in told
+    assert error == "SIGTERM: the run ends when the state after this step is saved\n"
+    ((told, _),) = finish(start(recipe, tmp_path / "run", 1, 1, *flags, str(step + 1)))
+    assert f"going on after step {step:,}" in told
 
 
 @pytest.mark.slow

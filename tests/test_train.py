@@ -132,14 +132,14 @@ def stop_after(step, config):
 
     train.place_batch = counted
     try:
-        train.run(config)
+        return train.run(config)
     finally:
         train.place_batch = before
 
 
 def test_sigterm_saves_and_leaves(rows, tmp_path, capsys):
     config = shrink(QUICK, rows, tmp_path / "run", steps=50, save_every=50)
-    stop_after(4, config)
+    assert not stop_after(4, config)  # steps are left
     assert "SIGTERM: saved step 4" in capsys.readouterr().out
     assert state_digest(tmp_path / "run")[0] == 4
 

@@ -79,7 +79,8 @@ def start(recipe, run, hosts, devices, *flags, own=(), script=("train.py",), var
     """The processes of a run; `own` are flags of single hosts, `variables` of their environments."""
     port, processes = free_port(), []
     for host in range(hosts):
-        command = [sys.executable, *script, "--config", recipe, "--run", str(run), *flags]
+        command = [sys.executable, *script, "--config", recipe, *flags]
+        command += [] if "--run" in flags else ["--run", str(run)]
         if hosts > 1:
             command += ["--hosts.coordinator", f"127.0.0.1:{port}", "--hosts.count", str(hosts)]
             command += ["--hosts.index", str(host), *(own[host] if own else ())]

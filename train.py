@@ -59,10 +59,9 @@ def train(config: Pretraining, watch: Watch) -> bool:
     with together():
         mesh = config.mesh.make()
         mine = rows_of_hosts(mesh, config.data.batch)[jax.process_index()]
-        rows = config.data.open("train", seed=config.seed, parts=mine)
-        held_out = config.data.open(
-            "valid", seed=config.seed, shuffle=False, sampled=True, parts=mine
-        )
+        order = {"seed": config.seed, "parts": mine}
+        rows = config.data.open("train", **order)
+        held_out = config.data.open("valid", **order, shuffle=False, sampled=True)
     objective = config.objective.for_run(config.steps)
     optimizer = config.optimizer.make(config.steps)
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import random
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import MaskedLM, SentenceOrder
 from jaxssl.runs.description import describe, fits, rebuild
+from jaxssl.training.config import Pretraining, load_config
 
 
 def test_there_and_back():
@@ -112,3 +114,36 @@ class Mine:
 )
 def test_values_fit_their_declared_types(value, hint, does_fit):
     assert fits(value, hint) is does_fit
+
+
+def described_paths(value, path=()):
+    """The paths of all values inside a description."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, part in items:
+        yield (*path, name)
+        if isinstance(part, (dict, list)):
+            yield from described_paths(part, (*path, name))
+
+
+def test_seeded_mutations_are_one_line():
+    """A description with a field removed or replaced is refused in one line, or is right by chance."""
+    config = load_config("configs/quickstart.py", Pretraining)
+    original = json.dumps(describe(config))
+    paths, chosen = list(described_paths(json.loads(original))), random.Random(0)
+    strange = [None, -1, "x", [], {}, 10**9, True, 1e308, {"class": "jaxssl.sharding.mesh:Mesh"}]
+    refused = 0
+    for _ in range(400):
+        mutated = json.loads(original)
+        *outer, last = chosen.choice(paths)
+        inner = mutated
+        for name in outer:
+            inner = inner[name]
+        if chosen.random() < 0.3:
+            del inner[last]
+        else:
+            inner[last] = chosen.choice(strange)
+        try:
+            rebuild(mutated)
+        except InputError as error:
+            refused += "\n" not in str(error)
+    assert refused > 200

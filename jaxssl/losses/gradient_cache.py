@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxssl.losses.arguments import check_count
+from jaxssl.losses.precision import softmax_type
 
 
 def cached_gradients(
@@ -99,10 +100,14 @@ def cached_gradients(
         """Embeds one microbatch again, and adds its part of the gradient to the total."""
         rows, number, cotangent = part
         _, transpose = jax.vjp(lambda params: embed_part(params, rows, number), params)
-        return jax.tree.map(jnp.add, total, transpose(cotangent)[0]), None
+        return jax.tree.map(
+            lambda sum, g: sum + g.astype(sum.dtype), total, transpose(cotangent)[0]
+        ), None
 
-    gradient, _ = jax.lax.scan(replay, gradient, (parts, numbers, split(cotangents)))
-    return value, gradient
+    # Summed in float32: in bfloat16 a sum of more than 256 equal parts does not grow any more.
+    wide = jax.tree.map(lambda g: g.astype(softmax_type(g)), gradient)
+    wide, _ = jax.lax.scan(replay, wide, (parts, numbers, split(cotangents)))
+    return value, jax.tree.map(lambda sum, g: sum.astype(g.dtype), wide, gradient)
 
 
 def _split(array: Array, count: int, interleave: bool) -> Array:

@@ -11,6 +11,12 @@ The longest document of every row is rewritten; everything else of the row stays
 
 Labels: 0 where the texts follow each other, 1 where they do not.
 
+Deviations from the papers, with the reason for each:
+  - A pair is made of one document of a packed row, split at a word; theirs are runs of whole sentences that
+    fill a row (rows hold several documents, and sentences are not marked).
+  - A random B is of another row of the batch, not of any document of the corpus (it is made on the device).
+  - B is as long as the shorter of the two candidates, so that its size does not reveal which it is.
+
 References:
   Devlin et al. 2019, "BERT", section 3.1; Lan et al. 2020, "ALBERT", section 3.1 (sentence order).
 

@@ -85,3 +85,13 @@ def test_uneven_cuts_are_refused(example, key):
     params, rows = example
     with pytest.raises(ValueError, match=r"12 rows.*\(12, 5\).*5 equal"):
         losses.cached_gradients(embed, contrast, params, rows, key, microbatches=5)
+
+
+def test_half_precision_gradients_are_summed_in_float32():
+    """512 parts of 1: a sum in bfloat16 stays at 256."""
+    params, rows = jnp.ones((), jnp.bfloat16), jnp.ones((512, 1), jnp.bfloat16)
+    embed = lambda p, rows, key: p * rows  # noqa: E731
+    contrast = lambda p, z: z.astype(jnp.float32).sum()  # noqa: E731
+    _, gradient = losses.cached_gradients(embed, contrast, params, rows, microbatches=512)
+    assert gradient.dtype == jnp.bfloat16
+    assert gradient == 512

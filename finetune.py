@@ -34,6 +34,7 @@ from jaxssl.tasks.classify import network_and_pooler
 from jaxssl.tools.errors import one_line_errors
 from jaxssl.tools.output_files import check_output_folder
 from jaxssl.training.config import read_config
+from jaxssl.training.finite import check_finite
 
 
 def run(config: Finetuning) -> dict[str, Any]:
@@ -98,6 +99,8 @@ def run_seed(config: Finetuning, setup: Setup, seed: int, pretrained: Any) -> Re
                 report.evaluation(done, as_sums(scores))
             stopping = stop.after(done)
             if is_due or stopping:
+                report.tell()
+                check_finite(state, checkpoints.folder)
                 checkpoints.save(state, scores)
             if stopping:
                 print(f"{stop.reason}: saved step {done}; the same command goes on from there")

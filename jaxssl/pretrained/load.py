@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import jax
 
+from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.runs.checkpoint import Checkpoints
@@ -83,7 +84,9 @@ def load_pretrained(
         # Whoever wrote the run decides nothing here: a set that is missing is not prepared as it says.
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, prepare=None))
         spec, tokenizer = config.data.read_spec(folder)
-        with Checkpoints(folder, config.keep, read_only=True, verify=verify) as checkpoints:
+        url = str(run) if is_url(run) else ""
+        opening = Checkpoints(folder, config.keep, read_only=True, verify=verify, copy_of=url)
+        with opening as checkpoints:
             step = _step(run, checkpoints, which)
             download_arrays(f"checkpoints/{step}")
             key = jax.random.key(0)

@@ -80,6 +80,8 @@ class Checkpoints:
       read_only: Whether the checkpoints are only read, possibly while another process is training the
         run. Unfinished checkpoints are then left on disk; otherwise they are deleted.
       verify: Whether the files of a checkpoint are compared with their hashes before it is restored.
+      copy_of: URL of the run that `run` is a temporary copy of; errors name it, and propose no command
+        for the copy.
 
     Raises:
       InputError: The folder holds a checkpoint whose metrics or name cannot be read.
@@ -92,9 +94,11 @@ class Checkpoints:
         *,
         read_only: bool = False,
         verify: bool = True,
+        copy_of: str = "",
     ):
         self.folder = run_folder(run).absolute() / "checkpoints"
         self.keep, self.read_only, self.verify = keep, read_only, verify
+        self.copy_of = copy_of
         self._saving = -1  # the step that is being written
         check_folder(self.folder)
         policies: list[Any] = [
@@ -311,6 +315,14 @@ class Checkpoints:
             raise self._damaged(step, f"{type(error).__name__}: {text}") from error
 
     def _damaged(self, step: int, problem: str) -> InputError:
+        if self.copy_of:
+            others = [str(other) for other in complete_steps(self.folder) if other != step]
+            back = (
+                f"load another one with which={' or '.join(others)}"
+                if others
+                else "it is the only one"
+            )
+            return InputError(f"checkpoint {step} of {self.copy_of} is damaged: {problem}; {back}")
         back = way_back(self.folder, step)
         return InputError(f"checkpoint {self.folder / str(step)} is damaged: {problem}; {back}")
 

@@ -104,6 +104,21 @@ def test_verification_can_be_turned_off(run):
         assert int(checkpoints.restore_latest(state(0)).step) == 9
 
 
+def test_a_temporary_copy_is_named_by_its_address(run):
+    """A command that moved folders of the copy would change nothing in the store."""
+    (run / "checkpoints/9/state/_METADATA").unlink()
+    url = "s3://bucket/run"
+    with (
+        Checkpoints(run, Keep(latest=3), read_only=True, copy_of=url) as checkpoints,
+        pytest.raises(InputError) as told,
+    ):
+        checkpoints.restore_latest(state(0))
+    assert str(told.value) == (
+        f"checkpoint 9 of {url} is damaged: state/_METADATA is missing; "
+        "load another one with which=3 or 6"
+    )
+
+
 def write(name, content):
     def change(run):
         (run / name).parent.mkdir(parents=True, exist_ok=True)

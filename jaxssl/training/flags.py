@@ -160,7 +160,8 @@ def check_values(config: Any, before: Any) -> None:
     """
     allowed = {field: value for field, value, _ in fields_of(before)}
     for field, value, default in fields_of(config):
-        if allowed.get(field) == value:
+        old = allowed.get(field)
+        if old is value or old == value:  # NaN is not equal to itself
             continue
         for part in value if isinstance(value, tuple) else (value,):
             if reason := "must not be empty" if part == "" != default else _reason(part):

@@ -149,13 +149,36 @@ def test_an_empty_run_is_named_for_the_recipe():
         read_config(Pretraining, "", ["--config", QUICK, "--data.path", ""])
 
 
-def test_values_that_no_field_can_mean(quick):
-    for odd in (math.nan, math.inf, -math.inf):
-        collapse = dataclasses.replace(quick.collapse)
-        object.__setattr__(collapse, "spread", odd)  # whatever the class itself refuses
-        with pytest.raises(InputError, match=f"--collapse.spread {odd} must be a finite number"):
-            check_values(dataclasses.replace(quick, collapse=collapse), quick)
-    check_values(quick, quick)
+@dataclasses.dataclass(frozen=True)
+class Part:
+    rate: float = 0.5
+    count: int = 3
+    name: str = "a"
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    part: Part = Part()
+    rates: tuple[float, ...] = ()
+    note: str = ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"part": Part(rate=math.nan)}, "--part.rate nan must be a finite number"),
+        ({"rates": (0.5, -math.inf)}, "--rates -inf must be a finite number"),
+        ({"part": Part(count=2**31)}, "--part.count 2147483648 is beyond the largest number"),
+        ({"part": Part(name="")}, "--part.name '' must not be empty"),
+        ({"note": "a\nb"}, r"--note 'a\\nb' holds characters"),
+    ],
+)
+def test_values_that_no_field_can_mean(changes, line):
+    changed = dataclasses.replace(Whole(), **changes)
+    with pytest.raises(InputError, match=line):
+        check_values(changed, Whole())
+    check_values(changed, changed)  # the recipe itself says so
+    check_values(dataclasses.replace(Whole(), note=""), Whole(note="a"))  # empty by default
 
 
 @pytest.mark.parametrize("arguments", [["--config"], ["--config", QUICK, "--code"]])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import jax
 
+from jaxssl.data.prepared.manifest import TOKENIZER
 from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
@@ -15,7 +16,7 @@ from jaxssl.runs.checkpoint import Checkpoints
 from jaxssl.runs.checkpoint_folders import complete_steps
 from jaxssl.runs.description import rebuild
 from jaxssl.runs.modules import load_code
-from jaxssl.runs.resume import CONFIG, read_record
+from jaxssl.runs.resume import CONFIG, RunRecord, read_record
 from jaxssl.runs.stored_runs import opened
 
 Tree = Any
@@ -80,10 +81,16 @@ def load_pretrained(
     """
     load_code(code)
     with opened(run) as (folder, download_arrays):
-        config = _read_config(run, folder)
+        record = _read_record(run, folder)
+        config = rebuild(record.config)
         # Whoever wrote the run decides nothing here: a set that is missing is not prepared as it says.
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, prepare=None))
         spec, tokenizer = config.data.read_spec(folder)
+        if record.tokenizer and tokenizer and tokenizer.fingerprint != record.tokenizer:
+            raise InputError(
+                f"the tokenizer in {run}/{TOKENIZER} is not the one that the run was trained with "
+                f"({tokenizer.fingerprint[:12]}…, not {record.tokenizer[:12]}…); restore it"
+            )
         url = str(run) if is_url(run) else ""
         opening = Checkpoints(folder, config.keep, read_only=True, verify=verify, copy_of=url)
         with opening as checkpoints:
@@ -100,14 +107,14 @@ def load_pretrained(
     )
 
 
-def _read_config(run: str | Path, folder: Path) -> Any:
-    """Returns the configuration of a pretraining run, which is in the local `folder`."""
+def _read_record(run: str | Path, folder: Path) -> RunRecord:
+    """Returns what the `config.json` of a pretraining run, which is in the local `folder`, holds."""
     if not (folder / CONFIG).exists():
         raise InputError(f"{run} is no run: it has no {CONFIG}")
-    described = read_record(folder).config
-    if described.get("class") != PRETRAINING:
+    record = read_record(folder)
+    if record.config.get("class") != PRETRAINING:
         raise InputError(f"{run} is no run of a pretraining: {CONFIG} describes something else")
-    return rebuild(described)
+    return record
 
 
 def _step(run: str | Path, checkpoints: Checkpoints, which: str | int) -> int:

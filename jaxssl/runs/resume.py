@@ -69,6 +69,8 @@ class RunRecord:
     """Fingerprint of the rows."""
     config: dict[str, Any]
     """Description of the configuration."""
+    tokenizer: str = ""
+    """Fingerprint of the run's tokenizer; empty without one, and in runs of earlier versions."""
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -147,7 +149,7 @@ def write_run(run: str | Path, config: Any, rows: Any) -> None:
     Args:
       run: Folder of the run, or its URL on an object store.
       config: Configuration, a dataclass; the fields in `OF_COMMAND` are not written.
-      rows: Reader of the rows, with a `fingerprint` and a method `save_spec(folder)`.
+      rows: Reader of the rows, with a `fingerprint`, a `tokenizer` and a method `save_spec(folder)`.
     """
     if jax.process_index():
         return
@@ -156,6 +158,7 @@ def write_run(run: str | Path, config: Any, rows: Any) -> None:
         "version": jaxssl.__version__,
         "data": rows.fingerprint,
         "config": _described(config),
+        "tokenizer": rows.tokenizer.fingerprint if rows.tokenizer else "",
     }
     if not (folder / CONFIG).exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -134,3 +134,46 @@ def test_reading_a_run_prepares_nothing(averaged_run, tmp_path):
     with pytest.raises(InputError, match="elsewhere does not exist; make it with: jaxssl prepare"):
         data.open("valid", seed=0)
     assert list(tmp_path.iterdir()) == [run]
+
+
+def test_another_tokenizer_in_the_folder_is_refused(averaged_run, tmp_path):
+    run = shutil.copytree(averaged_run, tmp_path / "run")
+    record = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**record, "tokenizer": "0" * 64}))
+    with pytest.raises(
+        InputError, match="run/tokenizer is not the one that the run was trained with"
+    ):
+        load_pretrained(run)
+    del record["tokenizer"]  # as an earlier version wrote it
+    (run / "config.json").write_text(json.dumps(record))
+    assert load_pretrained(run).step == 2
+
+
+def test_a_certain_step_is_loaded(averaged_run):
+    assert load_pretrained(averaged_run, which=4).step == 4
+    with pytest.raises(InputError, match="has no checkpoint of step 3; it has those of 2, 4"):
+        load_pretrained(averaged_run, which=3)
+
+
+def test_a_flipped_bit_is_found(averaged_run, tmp_path):
+    run = shutil.copytree(averaged_run, tmp_path / "run")
+    file = max((run / "checkpoints/2").rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(
+        InputError, match="checkpoints/2 is damaged: .* another sha256 .* step 4 is"
+    ):
+        load_pretrained(run)
+    assert load_pretrained(run, which="latest").step == 4
+
+
+@pytest.mark.parametrize(
+    "described", [{}, {"class": "jaxssl.finetuning.setup:Finetuning"}, {"class": 5}]
+)
+def test_a_config_of_something_else_is_refused(averaged_run, tmp_path, described):
+    run = shutil.copytree(averaged_run, tmp_path / "run")
+    record = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**record, "config": described}))
+    with pytest.raises(InputError, match="is no run of a pretraining"):
+        load_pretrained(run)

@@ -55,6 +55,8 @@ class Config:
 class FakeRows:
     """Rows that are known by a fingerprint."""
 
+    tokenizer = None
+
     def __init__(self, fingerprint: str = ROWS):
         self.fingerprint = fingerprint
 

@@ -139,8 +139,17 @@ class ShardCache:
         path, end = self.folder / wanted.sha256, time.monotonic() + PATIENCE
         while True:
             if (lock := _lock(path, fcntl.LOCK_SH)) is not None:
-                os.utime(lock)
-                return lock
+                if os.fstat(lock).st_size == wanted.size:
+                    os.utime(lock)
+                    return lock
+                os.close(lock)  # something has changed it since: it is downloaded again
+                if not _remove(path):
+                    if time.monotonic() > end:
+                        raise InputError(
+                            f"{path} has changed since it was downloaded, and other processes read it; end "
+                            "them, and remove it"
+                        )
+                    time.sleep(0.1)
             try:
                 self._fetch(wanted)
             except _Full as error:
@@ -258,6 +267,11 @@ def _sizes(folder: Path) -> dict[Path, int]:
         elif _WHOLE.fullmatch(path.name):
             with contextlib.suppress(FileNotFoundError):
                 sizes[path] = path.stat().st_size
+    for (
+        path
+    ) in sizes:  # the reservation of a file that has just become whole is not counted as well
+        if path.suffix == PARTIAL and path.with_name(path.name[:64]) in sizes:
+            sizes[path] = 0
     return sizes
 
 

@@ -158,6 +158,34 @@ def test_a_hash_that_is_none_becomes_no_path(sha256, tmp_path):
         Wanted(Store("memory://cached"), "../file", "0" * 64, 1)
 
 
+def test_a_file_that_has_just_arrived_counts_once(wanted, tmp_path):
+    """Its reservation is removed a moment after it has its name; nothing is removed for that moment."""
+    cache = ShardCache(tmp_path / "cache", 200)
+    with cache.file(wanted[0]) as path:
+        pass
+    path.with_name(f"{path.name}.100.partial").touch()
+    with cache.file(wanted[1]):
+        assert path.exists()
+
+
+def test_a_file_that_was_cut_is_fetched_again(wanted, tmp_path):
+    cache = ShardCache(tmp_path / "cache", 250)
+    with cache.file(wanted[0]):
+        pass
+    (tmp_path / "cache" / wanted[0].sha256).write_bytes(b"cut")
+    with cache.file(wanted[0]) as path:
+        assert file_sha256(path) == wanted[0].sha256
+
+
+def test_a_file_that_was_cut_and_is_in_use(wanted, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "PATIENCE", 0.0)
+    cache = ShardCache(tmp_path / "cache", 250)
+    with cache.file(wanted[0]) as path:
+        path.write_bytes(b"cut")
+        with pytest.raises(InputError, match="has changed since it was downloaded"):
+            cache.file(wanted[0]).__enter__()
+
+
 def test_all_are_fetched_at_once_or_none(wanted, tmp_path):
     cache = ShardCache(tmp_path / "cache", 300)
     cache.fetch_all(wanted)

@@ -91,8 +91,7 @@ def draw_losses(run: Path, chance: float | None = None) -> Path:
 
 
 def spark_line(values: list[float], width: int = 60) -> str:
-    """Draws `values`, but for NaN, as at most `width` characters between the first and the last value."""
-    values = [value for value in values if not math.isnan(value)]
+    """Draws finite `values` as at most `width` characters between the first and the last value."""
     values = [value for value in values if math.isfinite(value)]
     if not values:
         return ""

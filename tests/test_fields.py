@@ -115,7 +115,7 @@ def test_a_copy_is_checked_as_well():
 def test_augmentations_are_checked_through_what_holds_them():
     for views, field in (
         (Augmentation(crop=None, flip=True), r"views\.flip=True must be a number"),
-        (Augmentation(crop=RandomResizedCrop((0.5, 1.0, 2.0))), r"views\.crop\.scale"),
+        (Augmentation(crop=RandomResizedCrop((0.5, True))), r"views\.crop\.scale"),
     ):
 
         @dataclass(frozen=True)

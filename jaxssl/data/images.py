@@ -23,7 +23,7 @@ from jaxssl.data.reader import (
     matching_tokenizer,
     open_split,
 )
-from jaxssl.data.rows import TextSpec
+from jaxssl.data.rows import TextSpec, check_tokens
 from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.stores.json_types import Limits
 from jaxssl.data.tokenizers.load import load_tokenizer
@@ -155,6 +155,7 @@ class ImageReader(BatchReader[ImageSpec, Tokenizer | None]):
             batch[LABELS] = np.where(again, NO_LABEL, records["label"]).astype(np.int32)
         if self.spec.captions is not None:
             batch[TOKENS] = records["tokens"].astype(np.int32)
+            check_tokens(batch[TOKENS], self.spec.captions.vocab_size, step)
         if not self._order.endless:
             batch[REAL] = ~np.array(again, bool)
         return batch

@@ -178,6 +178,25 @@ def count_tokens(files: RowFiles, special: np.ndarray) -> np.ndarray:
     return counts / max(counts.sum(), 1.0)
 
 
+def check_tokens(tokens: np.ndarray, vocab_size: int, step: int) -> None:
+    """Checks that a network with `vocab_size` token ids can read the rows of a batch.
+
+    Args:
+      tokens: Rows, int32 `[rows, length]`.
+      vocab_size: Number of token ids.
+      step: Number of the batch, for the message.
+
+    Raises:
+      InputError: An id is negative or not below `vocab_size`.
+    """
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocab_size):
+        wrong = int(tokens[(tokens < 0) | (tokens >= vocab_size)][0])
+        raise InputError(
+            f"batch {step} holds the token id {wrong}, and the tokenizer of the set has the ids 0 to "
+            f"{vocab_size - 1}; prepare the set anew"
+        )
+
+
 @final
 class RowReader(BatchReader[TextSpec, Tokenizer]):
     """Reads batches of rows of text; `open_rows` makes it."""
@@ -195,6 +214,7 @@ class RowReader(BatchReader[TextSpec, Tokenizer]):
             ids = self._ids(step, part.start, part.stop)
             tokens[start : start + len(ids)] = self._files.read(ids)
             start += len(part)
+        check_tokens(tokens, self.spec.vocab_size, step)
         return {"tokens": tokens}
 
     def save_spec(self, run: str | Path) -> None:

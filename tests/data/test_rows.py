@@ -11,7 +11,7 @@ import jaxssl.data.prepared.shards
 from jaxssl.data.prepared.manifest import read_manifest
 from jaxssl.data.preparing.texts import Prepare, prepare
 from jaxssl.data.progress import TextProgress
-from jaxssl.data.rows import Rows, TextSpec, open_rows
+from jaxssl.data.rows import Rows, TextSpec, check_tokens, open_rows
 from jaxssl.errors import InputError
 from tests.data.tiny_corpus import Words, write_vocabulary
 
@@ -246,3 +246,11 @@ def test_a_manifest_with_another_vocabulary_is_refused(sets, tmp_path):
     (folder / "manifest.json").write_text(text)
     with pytest.raises(InputError, match=r"says vocab_size \d+, its tokenizer has \d+ ids"):
         open_rows(Rows(str(folder)), seed=0)
+
+
+def test_ids_beyond_the_vocabulary_are_refused():
+    check_tokens(np.array([[0, 9]], np.int32), 10, 3)
+    check_tokens(np.zeros((0, 8), np.int32), 10, 3)
+    for wrong in (10, -1):
+        with pytest.raises(InputError, match=rf"batch 3 holds the token id {wrong}.* 0 to 9"):
+            check_tokens(np.array([[0, 9], [5, wrong]], np.int32), 10, 3)

@@ -90,13 +90,14 @@ class Embedding(nnx.Module):
             device gathers.
 
         Returns:
-          Rows, float32 `[batch, length, width]`.
+          Rows, float32 `[batch, length, width]`; NaN for an id that no row has, on every mesh.
         """
         table = self.embedding[...]
         found = look_up(table, ids) if axis == "vocab" else None
-        if found is not None:
-            return found
-        return constrain(constrain(table, axis, None)[ids], "batch", None, None)
+        if found is None:
+            found = constrain(constrain(table, axis, None)[ids], "batch", None, None)
+        is_known = (ids >= 0) & (ids < table.shape[0])
+        return jnp.where(is_known[:, :, None], found, jnp.nan)
 
 
 def standardize(x: Float[Array, "... width"], epsilon: float) -> Float[Array, "... width"]:

@@ -18,6 +18,7 @@ from jaxssl.models.layers.dense import (
     make_norm,
     standardize,
 )
+from jaxssl.sharding.mesh import Mesh, batch_sharding
 
 X = np.array([[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 2.0, -2.0]], np.float32)
 
@@ -112,3 +113,14 @@ def test_an_activation_keeps_one_array_for_the_backward_pass():
         _, transpose = jax.vjp(ACTIVATIONS[name][0], x)
         kept = [leaf for leaf in jax.tree.leaves(transpose) if jnp.size(leaf) > 1]
         assert [leaf.dtype for leaf in kept] == [jnp.bfloat16]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 8, 1), (2, 2, 2)])
+def test_an_id_that_no_row_has_is_nan_on_every_mesh(shape, key):
+    table = Embedding(key, 12, 8, stddev=1.0)
+    ids = jnp.tile(jnp.array([[0, 11, 12, -1, 99]]), (8, 1))
+    mesh = Mesh(*shape).make(jax.devices()[: math.prod(shape)])
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        found = jax.jit(lambda: table(ids, "vocab"), out_shardings=batch_sharding(mesh))()
+    assert np.isnan(np.asarray(found)).all(axis=(0, 2)).tolist() == [False, False, True, True, True]
+    np.testing.assert_array_equal(found[:, :2], np.asarray(table.embedding[...])[[[0, 11]] * 8])

@@ -86,7 +86,11 @@ def _call(coordinator: str, port: int, own: Present, wait: float) -> Answer:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(_listen(coordinator, port))
         links: list[socket.socket] = []
-        while len(there) + 1 < own.count and (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0:
+            # A host that has died meanwhile is not there; it may come again.
+            there = {index: known for index, known in there.items() if _is_open(known[1])}
+            if len(there) + 1 == own.count:
+                break
             server.settimeout(left)
             with contextlib.suppress(OSError, InputError):  # late, or no host of a run
                 link = stack.enter_context(server.accept()[0])
@@ -173,7 +177,7 @@ def _missing(own: Present, there: set[int], wait: float) -> Answer:
 
 
 def _is_open(link: socket.socket) -> bool:
-    """Returns whether the other end is still there; a host that has died and come again is not two."""
+    """Returns whether the other end is still there."""
     link.setblocking(False)
     try:
         return link.recv(1, socket.MSG_PEEK) != b""

@@ -19,7 +19,8 @@ from jaxssl.data.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer, fingerprint_of
 from jaxssl.errors import InputError
 
-SECONDS = 120.0  # a vocabulary of a million pieces takes about ten
+SECONDS = 20.0
+SECONDS_A_MIB = 5.0  # of the definition; reading it twice takes about one
 MEMORY = 6 * 2**30  # bytes of address space
 ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}  # each takes memory
 NAME = "the tokenizer"  # of the definition in the process of its own
@@ -77,17 +78,18 @@ def check_tokenizer(tokenizer: Tokenizer, texts: Sequence[str] = PROBES) -> str:
 
 def _problem(definition: str) -> str:
     """Returns what is wrong with a definition, to be read after its name; "" if nothing is."""
+    limit = SECONDS + SECONDS_A_MIB * len(definition) / 2**20
     paths = [str(Path(jaxssl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     try:
         done = subprocess.run(
             [sys.executable, "-m", __name__],
             input=definition.encode("utf-8", "surrogatepass"),
             capture_output=True,
-            timeout=SECONDS,
+            timeout=limit,
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
     except subprocess.TimeoutExpired:
-        return f" takes more than {SECONDS:g} seconds to encode a few texts"
+        return f" takes more than {limit:.3g} seconds to encode a few texts"
     if done.returncode == 0:
         return ""
     if done.returncode == REFUSED:

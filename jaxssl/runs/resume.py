@@ -51,6 +51,7 @@ MAY_CHANGE = {
     "objective.*attention": YES,
     "objective.*sequence_parallel": YES,
     "objective.*momentum.steps": YES,
+    "objective.momentum_steps": YES,
     "seed": NO,
     "data.batch": BY_CHOICE,
     "data.weights": NO,

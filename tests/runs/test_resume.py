@@ -165,6 +165,7 @@ def test_every_field_of_a_run_has_a_rule():
         ("objective.encoder.blocks.attention", "yes"),
         ("objective.encoder.attention_dropout", "no"),
         ("objective.momentum.steps", "yes"),
+        ("objective.momentum_steps", "yes"),
         ("objective.momentum.start", "no"),
         ("optimizer.peak", "yes"),
         ("optimizer.class", "no"),

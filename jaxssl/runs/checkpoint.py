@@ -122,10 +122,16 @@ class Checkpoints:
                 post_finalization_callback=lambda: write_list(self.folder, self._saving)
             ),
         )
-        self.manager = ocp.CheckpointManager(
-            self.folder, options=options, handler_registry=_handlers()
-        )
-        best = self.manager.best_step()
+        try:
+            self.manager = ocp.CheckpointManager(
+                self.folder, options=options, handler_registry=_handlers()
+            )
+            best = self.manager.best_step()
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"the notes of a checkpoint in {self.folder} cannot be used ({error}); move the folder of "
+                "that step out of the way, and an earlier one is taken"
+            ) from error
         self._best = -math.inf if best is None else keep.score(self.manager.metrics(best))
 
     def save(self, state: Tree, metrics: dict[str, float] | None = None) -> None:

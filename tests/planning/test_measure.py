@@ -68,7 +68,6 @@ def test_predicted_memory_is_that_of_the_run(mesh):
     check_memory(config, plan_on(config).measured.memory)
 
 
-@pytest.mark.slow
 @dataclasses.dataclass(frozen=True)
 class Deadly(CausalLM):
     """Ends the process that traces its loss, unless that is the one that runs the tests."""

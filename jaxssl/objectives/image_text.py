@@ -11,7 +11,6 @@ Deviations from the papers, with the reason for each:
     the end token of a causal network, SigLIP the last state (`mean` serves both kinds of networks).
   - An image's embedding is what the encoder gives; CLIP's ResNets and SigLIP's networks pool by attention.
   - The factor 1 / t is limited to 100 for both kinds; SigLIP does not limit it.
-  - The temperature starts at `temperature` for both kinds, 0.07 in CLIP; SigLIP starts at 0.1.
 
 References:
   Radford et al. 2021, "Learning transferable visual models from natural language supervision" (CLIP),

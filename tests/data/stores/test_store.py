@@ -143,8 +143,8 @@ def test_an_address_without_a_bucket(url):
 
 @pytest.fixture
 def stalled(monkeypatch, tmp_path):
-    """A store on which every call waits, until the test is over; an attempt may take 0.05 s."""
-    monkeypatch.setenv("JAXSSL_STORE_TIMEOUT", "0.05")
+    """A store on which every call waits, until the test is over; an attempt may take 0.02 s."""
+    monkeypatch.setenv("JAXSSL_STORE_TIMEOUT", "0.02")
     monkeypatch.setattr(stores, "PAUSE", 0.001)
     leave, store = threading.Event(), Store("memory://stalled/folder")
     store.write_json("file", 1)

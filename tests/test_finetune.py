@@ -90,7 +90,14 @@ def small(checkpoint, folder, **changes):
     return Finetuning(**{**fields, **changes})
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=() if path.stem == "finetune_quickstart" else pytest.mark.slow)
+        for path in RECIPES
+    ],
+    ids=lambda path: path.stem,
+)
 def test_every_recipe_takes_two_steps(path, checkpoint, tmp_path, capsys):
     config = load_config(path, Finetuning)
     data = config.data

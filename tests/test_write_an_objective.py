@@ -26,6 +26,8 @@ from tests.data.tiny_corpus import ENVIRONMENT
 from tests.shrink import OneDevice, prepare_words, shrink_objective
 from tests.test_finetune import small
 
+pytestmark = pytest.mark.slow  # whole runs, each compiled
+
 GUIDE = Path("docs/write_an_objective.md").read_text(encoding="utf-8")
 CODE = GUIDE.split("```python\n")[1].split("```")[0]
 

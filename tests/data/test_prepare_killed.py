@@ -66,7 +66,8 @@ def is_gone(group):
     return False
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [10])
 def test_killed_at_random_moments(tmp_path, kills):
     text = write_text(tmp_path / "text.txt", count=3_000)
     began = time.monotonic()

@@ -31,7 +31,7 @@ QUICK = ("shard_map",)
 @pytest.mark.parametrize(
     ("topology", "count"),
     [
-        pytest.param(name, count, marks=() if name in QUICK and count == 8 else pytest.mark.slow)
+        pytest.param(name, count, marks=() if name in QUICK and count == 2 else pytest.mark.slow)
         for name in TOPOLOGIES
         for count in (1, 2, 4, 8)
     ],

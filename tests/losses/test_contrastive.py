@@ -89,6 +89,7 @@ def test_blocks_have_the_gradients_of_the_whole():
             assert jnp.linalg.norm(ours - reference) < 1e-5 * jnp.linalg.norm(reference)
 
 
+@pytest.mark.slow
 def test_weight_zero_is_as_if_the_pair_were_not_there():
     first, second, weights = example(7, 4)
     used = weights > 0

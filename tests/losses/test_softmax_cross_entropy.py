@@ -58,6 +58,7 @@ def test_numerical_gradient(options):
     )
 
 
+@pytest.mark.slow
 def test_scaled_weights_give_the_same_mean_and_parts_add_up():
     logits, targets, weights = example((4, 6, 5))
     mean = losses.cross_entropy(logits, targets, weights)

@@ -107,6 +107,7 @@ def test_by_hand():
     assert share == 0.75
 
 
+@pytest.mark.slow
 def test_scaled_weights_give_the_same_mean_and_parts_add_up():
     hidden, kernel, targets, weights, bias = example(40, 3, 11)
     mean = blocked(hidden, kernel, targets, weights, bias, block_size=8)
@@ -192,6 +193,7 @@ def test_bfloat16_products_with_float32_sums():
         assert error < 0.01 * jnp.linalg.norm(reference)
 
 
+@pytest.mark.slow
 def test_float64_stays():
     with jax.enable_x64(True):
         arrays = example(13, 4, 7, jnp.float64)

@@ -45,7 +45,7 @@ def test_prepared_rows(scratch, word_rows, capfd, no_training):
     words = [["train", "tiny_recipe.py", "--run", "out"]]
     endings = {}
     for name in _files(word_rows):
-        count = 40 if name.endswith(".json") else 12
+        count = 30 if name.endswith(".json") else 6
         endings |= _mutate(word_rows, scratch / "set", name, count, words, scratch, capfd)
     check_all(endings)
 
@@ -64,7 +64,7 @@ def test_prepared_images(scratch, picture_set, capfd, no_training):
     words = [["train", "images.py", "--run", "out"]]
     endings = {}
     for name in _files(picture_set):
-        count = 40 if name.endswith(".json") else 12
+        count = 30 if name.endswith(".json") else 6
         endings |= _mutate(picture_set, scratch / "set", name, count, words, scratch, capfd)
     check_all(endings)
 
@@ -78,7 +78,7 @@ def test_runs(scratch, masked_run, capfd, part):
         for name in _files(masked_run)
         if (part == "checkpoint") == name.startswith("checkpoints") and name.startswith(part[:10])
     ]
-    count = {"config.json": 60, "checkpoint": 11}.get(part, 12)
+    count = {"config.json": 60, "checkpoint": 5}.get(part, 12)
     words = [["embed", str(run), "texts", "--into", "vectors.npy"]]
     endings = {}
     for name in names:

@@ -46,6 +46,7 @@ def test_features_are_those_of_patches_in_any_order(changes, key):
     assert np.abs(shifted - features).max() > 1e-3  # positions matter
 
 
+@pytest.mark.slow
 def test_learned_positions_are_added_and_interpolated_for_other_sizes(key):
     model = moved(small(**LEARNED).make(key, 3))
     bias = jnp.asarray(model.embedding.bias[...])

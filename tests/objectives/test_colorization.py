@@ -74,6 +74,7 @@ def test_loss_and_the_prior_that_it_counts():
     jax.tree.map(np.testing.assert_array_equal, unseen, state)
 
 
+@pytest.mark.slow
 def test_colours_are_told_from_the_lightness():
     """What is coloured keeps its lightness where a screen shows it, and does not know its own colours."""
     model = OBJECTIVE.init(jax.random.key(0), SPEC)

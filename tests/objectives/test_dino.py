@@ -60,6 +60,7 @@ def test_dino_pairs_every_crop_with_the_other_large_ones(key):
     assert moved["step"] == 1
 
 
+@pytest.mark.slow
 def test_dino_begins_with_a_low_temperature_and_prototypes_that_stay(key):
     objective = dataclasses.replace(OBJECTIVES["dino"], first_temperature=0.02, warmup=10, frozen=3)
     temperatures = [float(objective.temperature_at(step)) for step in (0, 5, 10, 99)]

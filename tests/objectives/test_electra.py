@@ -69,6 +69,7 @@ def discriminated(model, inputs, examples):
     return model.replaced_head(model.discriminator(inputs, examples.segments))
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_logits(learned):
     model, examples, (loss, metrics, _), _ = learned
     tokens, positions = np.asarray(examples.tokens), np.asarray(examples.positions)
@@ -94,6 +95,7 @@ def test_the_loss_is_that_of_the_logits(learned):
     assert shown["auc"] == pytest.approx((np.sign(pairs) / 2 + 0.5).mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_discriminator_teaches_the_generator_by_the_embeddings_alone(learned):
     """No gradient by what is the generator's own; by the tables that of both parts."""
     model, examples, (_, _, both), (_, _, first) = learned
@@ -147,6 +149,7 @@ def test_what_is_hidden_and_what_is_drawn():
     assert len(np.unique(words, axis=0)) == len(words)  # no two places share a key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disallow", [False, True])
 def test_the_generator_may_be_right_unless_it_must_not(disallow, learned):
     model, examples, *_ = learned
@@ -223,6 +226,7 @@ def test_what_cannot_be_built():
         ELECTRA.init(jax.random.key(0), tiny_spec(length=64))
 
 
+@pytest.mark.slow
 def test_rows_of_padding_alone_give_no_gradient_and_no_nan(learned):
     model, examples, *_ = learned
     empty = jax.tree.map(np.zeros_like, examples)

@@ -74,6 +74,7 @@ def test_one_documents_loss_has_no_gradient_by_another(objective, key, monkeypat
     assert not gradient.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "last"), [(None, 0.1), (NextSentence(), 0.2)])
 def test_one_batch_is_learned_by_heart(task, last):
     network = bert(depth=1, width=32, heads=2, max_length=32, dropout=0.0)

@@ -104,6 +104,7 @@ def test_the_second_text_has_the_second_type():
     assert jnp.isfinite(TASKS["mean"][1].logits(typeless, batch["tokens"], batch["sizes"])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_parts_of_a_batch_add_up(name):
     """Loss and gradient of a batch that is not full are the sums over its halves."""

@@ -173,6 +173,7 @@ def test_data_parallel_steps_exchange_sums_alone():
         assert {kind for kind, _ in collectives(name, MESHES["8x1x1"])} == {"all-reduce"}, name
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_is_cut_is_never_gathered():
     vocab, width, rows = SPEC.vocab_size, SHAPE["width"], SPEC.batch
     for shape in ("1x1x8", "2x2x2"):
@@ -202,6 +203,7 @@ def test_sequence_parallel_keeps_an_eighth_of_every_layers_input():
     assert peak(False) - peak(True) > 4 << 20
 
 
+@pytest.mark.slow
 def test_fsdp_gathers_the_heads_kernel_and_scatters_its_gradient():
     """Once each: for the lookup the table does not move, and no gradient of it is ever whole elsewhere."""
     found = collectives("causal", MESHES["1x8x1"])

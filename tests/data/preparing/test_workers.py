@@ -74,6 +74,7 @@ def test_cores():
 
 def test_an_interrupt_waits_for_the_end_of_the_block():
     reached = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
 
     def interrupted():
         with workers_module._without_interrupts():
@@ -81,11 +82,14 @@ def test_an_interrupt_waits_for_the_end_of_the_block():
                 signal.raise_signal(signal.SIGINT)
                 reached.append(1)
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert len(reached) == 3
-    with pytest.raises(KeyboardInterrupt):  # as before
-        signal.raise_signal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert len(reached) == 3
+        with pytest.raises(KeyboardInterrupt):  # as before
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxssl.data.labelled.example_batches import ExampleBatches, LabelledSpec
-from jaxssl.data.labelled.labels import positive_class
 from jaxssl.data.labelled.tables import Labelled
 from jaxssl.data.labelled.texts import LabelledData
+from jaxssl.data.labels import positive_class
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError, check_at_least
 from jaxssl.models.transformer_config import TransformerConfig

@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxssl.data.labelled.labels import label_name, missing_markers
 from jaxssl.data.labelled.records import read_records
+from jaxssl.data.labels import label_name, missing_markers
 from jaxssl.data.sources.compressed import STANDARD, ReadLimits
 from jaxssl.data.sources.readers import Decoder, OnBadText
 from jaxssl.data.sources.standard_library import labelled_docstrings

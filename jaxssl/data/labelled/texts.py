@@ -16,8 +16,8 @@ from jaxssl.data.labelled.example_batches import (
     encode,
     truncate,
 )
-from jaxssl.data.labelled.labels import look, sorted_labels
 from jaxssl.data.labelled.tables import Labelled, Table, read_table
+from jaxssl.data.labels import look, sorted_labels
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 

@@ -1,20 +1,15 @@
-"""Decides what a label of an image may be, whatever the format of the file that it comes from."""
+"""Reads labels of images, as `labels.py` decides for every file format; numbers may stand for names."""
 
-import math
-import numbers
-import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxssl.data.labels import DOUBTFUL, NEVER_CLASSES, label_name
 from jaxssl.errors import InputError
 
-MARKERS = {"", "-", "?", "na", "n/a", "none", "null"}
-NUMBER = re.compile(
-    r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[1-9][0-9]{0,15}|0|nan|inf)", re.I
-)  # no code like 007
+MISSING = NEVER_CLASSES | DOUBTFUL | {"none"}  # markers in lower case
 
 
 def label_of(value: Any, where: str, names: Sequence[str] | None = None) -> str | None:
@@ -22,15 +17,15 @@ def label_of(value: Any, where: str, names: Sequence[str] | None = None) -> str 
 
     Args:
       value: Name or number of the class. None, NaN, negative numbers, which TFDS and others write for
-        unknown labels, and the texts "", "-", "?", "NA", "none" and "null" mean that there is no label.
+        unknown labels, and texts such as "", "-", "?", "NA" and "null" mean that there is no label.
       where: Name of the image, for the error message.
       names: Names of the classes by number; None if numbers are the names.
 
     Returns:
-      The name in Unicode's composed form (NFC), so that names that look the same are the same.
+      The name, as `label_name` returns it.
 
     Raises:
-      InputError: The value is a list, an object or a fraction, a name that is not UTF-8, or a number
+      InputError: The value is a list, an object or a measurement, a name that is not UTF-8, or a number
         without a name.
     """
     if isinstance(value, np.ndarray) and value.shape == ():
@@ -38,23 +33,18 @@ def label_of(value: Any, where: str, names: Sequence[str] | None = None) -> str 
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     if isinstance(value, str):
-        if value.strip().casefold() in MARKERS:
-            return None
-        if not NUMBER.fullmatch(value.strip()):
-            return folder_label(value, where)
-        value = float(value)
-    if value is None:
+        _check_utf8(value, where)
+    name = label_name(value, where)
+    if name is None or name.casefold() in MISSING:
         return None
-    number = isinstance(value, (numbers.Real, np.bool_))
-    if number and (math.isnan(value) or value < 0):
+    number = int(name) if name.removeprefix("-").isdecimal() and str(int(name)) == name else None
+    if number is not None and number < 0:
         return None
-    if not number or not math.isfinite(value) or value != int(value):
-        raise InputError(f"{where}: the label {_brief(value)} is no name or number of a class")
-    if names is None:
-        return str(int(value))
-    if value >= len(names):
-        raise InputError(f"{where}: the label {value} exceeds the {len(names)} names of classes")
-    return names[int(value)]
+    if number is None or names is None:
+        return name
+    if number >= len(names):
+        raise InputError(f"{where}: the label {number} exceeds the {len(names)} names of classes")
+    return names[number]
 
 
 def folder_label(name: str, where: str) -> str | None:
@@ -67,13 +57,12 @@ def folder_label(name: str, where: str) -> str | None:
     Raises:
       InputError: The name is not UTF-8.
     """
+    _check_utf8(name, where)
+    return unicodedata.normalize("NFC", name.strip()) or None
+
+
+def _check_utf8(name: str, where: str) -> None:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(f"{where}: the label {name!a} is not UTF-8; rename it") from error
-    return unicodedata.normalize("NFC", name.strip()) or None
-
-
-def _brief(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 40 else f"{text[:40]}…"

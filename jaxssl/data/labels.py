@@ -46,13 +46,15 @@ LOOKS_LIKE = str.maketrans(
 )
 
 
-def label_name(value: Any, where: str, column: str, *, as_written: bool = False) -> str | None:
+def label_name(
+    value: Any, where: str, column: str | None = None, *, as_written: bool = False
+) -> str | None:
     """Returns the name of the class that a value stands for.
 
     Args:
       value: Text, a number or a boolean, as a file format has given it. Bytes must be decoded before.
       where: File and row, for the error message.
-      column: Name of the column, for the error message.
+      column: Name of the column, for the error message; None where there are no columns, as in images.
       as_written: Whether numbers are names: 3.10 and 3.0 stay what they are, instead of a measurement
         that is refused and the class "3".
 
@@ -68,7 +70,7 @@ def label_name(value: Any, where: str, column: str, *, as_written: bool = False)
         return None
     if not isinstance(value, str | bool | int | float | Decimal):
         raise InputError(
-            f"{where}: label {_brief(value)} of column {column!r} is a {type(value).__name__}, not the "
+            f"{where}: label {_brief(value)}{_of(column)} is a {type(value).__name__}, not the "
             "name of a class; write one text or one whole number for each example"
         )
     if value != value:  # NaN is not equal to itself
@@ -82,7 +84,7 @@ def label_name(value: Any, where: str, column: str, *, as_written: bool = False)
         return None
     if name[0] in "[{(" and _is_structure(name):
         raise InputError(
-            f"{where}: label {_brief(name)} of column {column!r} is a list or an object written as text, not "
+            f"{where}: label {_brief(name)}{_of(column)} is a list or an object written as text, not "
             "the name of a class; write one name for each example"
         )
     if as_written or not NUMBER.fullmatch(name):
@@ -98,7 +100,7 @@ def _is_structure(text: str) -> bool:
     return False
 
 
-def _whole_number(name: str, where: str, column: str) -> str:
+def _whole_number(name: str, where: str, column: str | None) -> str:
     """Returns the name of a number, which is the same for 1, 1.0 and +1; refuses fractions."""
     if INTEGER.fullmatch(name):
         return str(int(name.partition(".")[0]))
@@ -107,17 +109,25 @@ def _whole_number(name: str, where: str, column: str) -> str:
     number = float(name) if "," not in name else 0.5
     if number.is_integer() and abs(number) < 1e15:  # 1e+00, as numpy writes it
         return str(int(number))
-    raise InputError(
-        f"{where}: label {name} of column {column!r} is a measurement, not a class; set label to the "
-        "name of another column, or numbers_as_written to True if such numbers are names of classes"
+    way_out = (
+        "give each example the name of a class"
+        if column is None
+        else "set label to the name of another column, or numbers_as_written to True if such numbers are "
+        "names of classes"
     )
+    raise InputError(f"{where}: label {name}{_of(column)} is a measurement, not a class; {way_out}")
 
 
-def _too_long(what: str, where: str, column: str) -> str:
+def _too_long(what: str, where: str, column: str | None) -> str:
+    way_out = "shorten it" if column is None else "set label to the name of another column"
     return (
-        f"{where}: label {what} of column {column!r} is longer than {LONGEST} characters, which no "
-        "name of a class is; set label to the name of another column"
+        f"{where}: label {what}{_of(column)} is longer than {LONGEST} characters, which no "
+        f"name of a class is; {way_out}"
     )
+
+
+def _of(column: str | None) -> str:
+    return "" if column is None else f" of column {column!r}"
 
 
 def plain_label(text: str) -> str:

@@ -8,7 +8,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from jaxssl.data.labelled.labels import (
+from jaxssl.data.labelled.tables import Labelled, read_table
+from jaxssl.data.labelled.texts import label_names, read_splits
+from jaxssl.data.labels import (
     DOUBTFUL,
     NEVER_CLASSES,
     label_name,
@@ -16,8 +18,6 @@ from jaxssl.data.labelled.labels import (
     positive_class,
     sorted_labels,
 )
-from jaxssl.data.labelled.tables import Labelled, read_table
-from jaxssl.data.labelled.texts import label_names, read_splits
 from jaxssl.errors import InputError
 
 

@@ -10,6 +10,7 @@ from jaxssl.data.labelled.example_batches import ExampleBatches
 from jaxssl.data.labelled.texts import class_shares
 from jaxssl.finetuning.setup import Setup
 from jaxssl.objectives.batches.batch import Ratio
+from jaxssl.optimizers.recipe import Recipe
 from jaxssl.pretrained.load import Pretrained
 from jaxssl.training.flops import forward_flops
 from jaxssl.training.loss_picture import draw_losses, read_metrics, spark_line
@@ -35,7 +36,10 @@ def announce(setup: Setup, pretrained: Pretrained) -> None:
         used = len(data.train_ids(config.seeds[0])) if split == "train" else len(table)
         of = f" of {len(table):,}" if used < len(table) else ""
         cut = data.truncated[split]
-        lost = f"; {cut:,} cut to {setup.spec.longest} tokens ({cut / len(table):.1%})" * bool(cut)
+        lost = (
+            f"; {cut:,} truncated to {setup.spec.longest} tokens ({cut / len(table):.1%})"
+            * bool(cut)
+        )
         print(f"{split:<5} {used:,}{of} {text}s of {table.name}{lost}")
         if table.left_out:
             way = "; data.missing says which labels mean none" * ("label" in table.left_out)
@@ -50,6 +54,9 @@ def announce(setup: Setup, pretrained: Pretrained) -> None:
         f"{', '.join(map(str, config.seeds))}; run: {config.folder}",
         flush=True,
     )
+    if isinstance(config.optimizer, Recipe):
+        for line in config.optimizer.cautions(plan.steps, pretrained.model):
+            print(f"warning: optimizer.{line}", flush=True)
 
 
 def seed_report(setup: Setup, train: ExampleBatches, folder: Path, start: int) -> Report:

@@ -124,9 +124,9 @@ def causal_lm(
     tokens: Int[Array, "... length"],
     weights: Float[Array, "... length"] | Bool[Array, "... length"] | None = None,
     *,
+    ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
-    ignore_index: int | None = None,
     axis_name: AxisName = None,
     normalize: bool = True,
 ) -> Float[Array, ""]:
@@ -142,10 +142,10 @@ def causal_lm(
       tokens: Tokens that the model read, `[..., length]`.
       weights: Weight of every token as a target, `[..., length]`, or a mask. That of the first
         token is not used, because nothing predicts it. `None` weights all tokens by 1.
+      ignore_index: Token that is no target, for instance -100 in labels, as in `masked_lm`.
       label_smoothing: Share of the target distribution, 0 to 1, that is spread evenly over the
         vocabulary.
       z_loss: Factor of the squared logarithm of the softmax normaliser. 0 leaves the term out.
-      ignore_index: Token that is no target, for instance -100 in labels, as in `masked_lm`.
       axis_name: Mapped axis over which the batch is sharded, as in `masked_lm`.
       normalize: Whether the sum is divided by the sum of the weights.
 

@@ -141,12 +141,13 @@ class Electra(Objective):
         choice_key, replacement_key, draw_key = jax.random.split(key, 3)
         tokens, vocabulary = batch
         hidden = choose_tokens(choice_key, tokens, vocabulary, rate=self.rate, masking=self.masking)
+        inputs = replace_tokens(
+            replacement_key, tokens, hidden, vocabulary, self.shares, masking=self.masking
+        )
         weights, total = share_evenly(hidden.real)
         real = tokens != vocabulary.pad
         return Examples(
-            inputs=replace_tokens(
-                replacement_key, tokens, hidden, vocabulary, self.shares, masking=self.masking
-            ),
+            inputs=inputs,
             tokens=tokens,
             segments=segments_of(tokens, vocabulary.begin, vocabulary.pad),
             positions=hidden.positions,

@@ -8,7 +8,7 @@ belongs to the training or the evaluation part is decided from it. Blank documen
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, Protocol
+from typing import IO, Any, Literal, NamedTuple, Protocol
 
 from jaxssl.data.sources.archives import SUFFIXES, archive_kind
 from jaxssl.data.sources.compressed import (
@@ -115,55 +115,50 @@ class TextFiles:
 
 
 @dataclass(frozen=True)
-class JsonLines:
-    """Files with one JSON object per line, one document each."""
+class RecordFiles:
+    """Files of records, one document each; a subclass for each format reads the values of a column."""
 
     path: str
-    """A .jsonl or .json file, also compressed, a folder, or a glob pattern."""
+    """A file of the format, a folder, or a glob pattern."""
     column: str = "text"
-    """Key of the text in each object."""
+    """Name of the column, or key of each record, that holds the text."""
     on_bad_text: OnBadText = "stop"
     """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
     document out."""
     limits: ReadLimits = STANDARD
     """Upper limits of what is read from a file."""
 
-    def documents(self, report: Skipped | None = None) -> Iterator[Document]:
-        """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
-        decoder, found = Decoder(self.on_bad_text, report), False
-        for name, record in read_json_lines(self.path, self.on_bad_text, report, self.limits):
-            found = True
-            text = decoder.value(value_of(record, self.column, name), name, self.column)
-            if text and text.strip():
-                yield Document(name, text)
-        if not found:
-            raise InputError(f"{self.path} contains no JSON object")
-
-
-@dataclass(frozen=True)
-class Parquet:
-    """Parquet files, one document per row."""
-
-    path: str
-    """A .parquet file, a folder, or a glob pattern."""
-    column: str = "text"
-    """Name of the column with the text."""
-    on_bad_text: OnBadText = "stop"
-    """Treatment of a document that is not valid text: "stop" raises InputError, "skip" leaves the
-    document out."""
-    limits: ReadLimits = STANDARD
-    """Upper limits of what is read from a file."""
+    def values(self, report: Skipped | None) -> Iterator[tuple[str, Any]]:
+        """Yields the name of each record and the value of its column; `report` is as in `documents`."""
+        raise NotImplementedError
 
     def documents(self, report: Skipped | None = None) -> Iterator[Document]:
         """Yields all documents; those that `on_bad_text` leaves out are counted in `report`."""
         decoder, found = Decoder(self.on_bad_text, report), False
-        for name, value in read_parquet_column(self.path, self.column, self.limits):
+        for name, value in self.values(report):
             found = True
             text = decoder.value(value, name, self.column)
             if text and text.strip():
                 yield Document(name, text)
         if not found:
-            raise InputError(f"{self.path} contains no row")
+            raise InputError(f"{self.path} contains no record")
+
+
+class JsonLines(RecordFiles):
+    """Files with one JSON object per line (.jsonl or .json, also compressed), one document each."""
+
+    def values(self, report: Skipped | None) -> Iterator[tuple[str, Any]]:
+        """Yields the name of each object and the value of its key; `report` is as in `documents`."""
+        for name, record in read_json_lines(self.path, self.on_bad_text, report, self.limits):
+            yield name, value_of(record, self.column, name)
+
+
+class Parquet(RecordFiles):
+    """Parquet files, one document per row."""
+
+    def values(self, report: Skipped | None) -> Iterator[tuple[str, Any]]:
+        """Yields the name of each row and the value of its column; `report` is not used."""
+        return read_parquet_column(self.path, self.column, self.limits)
 
 
 @dataclass(frozen=True)

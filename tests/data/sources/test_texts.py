@@ -121,7 +121,7 @@ def test_names_are_unique_and_do_not_depend_on_blank_documents(tmp_path):
         ("folder", "without any file"),
         ("empty.txt", "is empty"),
         ("blank.txt", "contains no text"),
-        ("blank.jsonl", "contains no JSON object"),
+        ("blank.jsonl", "contains no record"),
     ],
 )
 def test_missing_and_empty_input_is_refused(tmp_path, path, message):

@@ -43,14 +43,9 @@ SIZES = [  # devices, and whether they have different numbers of tokens and exam
 ]
 
 
-QUICK = ("shard_map",)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "uneven"), SIZES)
-@pytest.mark.parametrize(
-    "topology",
-    [pytest.param(t, marks=() if t in QUICK else pytest.mark.slow) for t in TOPOLOGIES],
-)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_value_and_gradient(topology: str, count: int, uneven: bool) -> None:
     params, reference = on_one_device(all_losses, uneven)
     for result in programs(topology, all_losses, count)(params, cases.make_batch(uneven)):

@@ -87,6 +87,7 @@ def test_those_of_images_are_a_loop_over_blocks():
     np.testing.assert_allclose(model.blocks.final_norm(states[-1])[:, 0], features, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jax.device_count() < 8, reason="needs eight (simulated) devices")
 @pytest.mark.parametrize("kind", ["modernbert", "stream", "images"])
 def test_the_same_on_eight_devices(kind):

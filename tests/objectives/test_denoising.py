@@ -136,7 +136,10 @@ def test_infilling_is_told_by_its_spans():
         np.testing.assert_array_equal(made[row], expected)
 
 
-@pytest.mark.parametrize("mean_span", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "mean_span",
+    [0.1, pytest.param(0.5, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)],
+)
 def test_short_spans_drop_no_token(mean_span):
     """Most spans have no token and insert a mask: full rows have no room for all of them."""
     tokens = tiny_rows(3, batch=16)
@@ -176,6 +179,7 @@ def test_the_whole_text_is_written(changes):
     assert (segments.max(axis=1) == np.asarray(examples.written_segments).max(axis=1)).all()
 
 
+@pytest.mark.slow
 def test_the_bottleneck_is_all_that_the_decoder_sees(key):
     """The loss has no gradient by the encoder's states behind the first four of a document."""
     tokens = np.full((1, 32), PAD, np.int32)

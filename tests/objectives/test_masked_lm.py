@@ -65,8 +65,9 @@ def test_weights_add_up_to_one(second_task):
 
 @pytest.mark.parametrize(
     "objective",
-    [pytest.param(MASKED, id="bert", marks=pytest.mark.slow), pytest.param(LOCAL, id="modernbert")],
+    [pytest.param(MASKED, id="bert"), pytest.param(LOCAL, id="modernbert")],
 )
+@pytest.mark.slow
 def test_one_documents_loss_has_no_gradient_by_another(objective, key, monkeypatch):
     """The Jacobian of the first document's loss by the second one's embeddings is exactly zero."""
     loss, gradient = gradient_by_another_document(objective, key, monkeypatch)

@@ -128,6 +128,7 @@ def test_rows_without_text_have_nothing_to_write():
     np.testing.assert_array_equal(np.asarray(examples.inputs)[:, :3], tokens[:, :3])
 
 
+@pytest.mark.slow
 def test_rows_do_not_depend_on_devices():
     from jax.sharding import NamedSharding, PartitionSpec
 

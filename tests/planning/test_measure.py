@@ -49,6 +49,7 @@ def check_memory(config: Pretraining, predicted: Memory) -> None:
     assert predicted.total == pytest.approx(whole, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_plan_is_that_of_the_run():
     """Memory; and parameters cut eight ways reach every device at least once a step."""
     config = dataclasses.replace(CAUSAL, mesh=Mesh(1, 8, 1))

@@ -27,11 +27,14 @@ def target_of(folder: str | Path) -> Path:
             f"the name {longest[:20]}… is longer than {LONGEST_NAME} bytes; choose another folder"
         )
     try:
-        return path.resolve() if path.is_symlink() else path
-    except (OSError, RuntimeError) as error:  # a loop of links
+        target = path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError):  # a loop of links, before Python 3.13
+        target = path
+    if target.is_symlink():
         raise InputError(
-            f"{shown!r} cannot be followed ({error}); choose another folder"
-        ) from error
+            f"{shown!r} is a loop of links, which cannot be followed; choose another folder"
+        )
+    return target
 
 
 def check_can_be_made(folder: Path) -> None:

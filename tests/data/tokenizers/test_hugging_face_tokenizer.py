@@ -170,6 +170,7 @@ def test_published_word_pieces(file, size):
     assert len(tokenizer.encode(["word " * 300])[0]) == 300
 
 
+@pytest.mark.slow
 @published
 def test_published_byte_pairs(tmp_path):
     files = (VOCABULARIES / "gpt2-encoder.json", VOCABULARIES / "gpt2-vocab.bpe")

@@ -92,6 +92,7 @@ def test_every_word_is_equally_likely():
     assert np.abs(shares - expected).max() < 4.5 * deviation
 
 
+@pytest.mark.slow
 def test_spans_start_at_words_and_have_geometric_lengths():
     spec = tiny_spec(length=512)
     row = np.full((256, 512), FIRST + 2, np.int32)  # every token is a word
@@ -138,6 +139,7 @@ def test_shares_of_replacement():
     assert (drawn[drawn != MASK] >= FIRST).all()
 
 
+@pytest.mark.slow
 def test_masks_do_not_depend_on_devices():
     from jax.sharding import NamedSharding, PartitionSpec
 

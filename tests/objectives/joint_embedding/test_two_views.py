@@ -25,7 +25,6 @@ from tests.objectives.two_views_by_hand import SPEC, VOCABULARY, batch_of
 from tests.tiny import tiny_images
 
 KEY = jax.random.key(3)
-SLOW = pytest.mark.slow
 # SimCLR, and what has batch norm in a head that another follows, which `test_meshes.py` leaves out
 ON_DEVICES = ("simclr", "byol", "simsiam")
 
@@ -54,9 +53,8 @@ def relative_difference(first, second):
     return float(optax.tree.norm(difference) / optax.tree.norm(first))
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=SLOW if name != "simclr" else ()) for name in OBJECTIVES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_microbatches_and_devices_do_not_change_the_gradient(name):
     """Every row still meets all others, in batch norms of heads, too; the state is carried alike.
 

@@ -22,7 +22,7 @@ config = Pretraining(
         views=(simclr_views(24, strength=0.5, blurred=False, smallest=0.2),) * 2,
         projector=(256, 256),
     ),
-    optimizer=AdamW(peak=2e-3, warmup=50, schedule="cosine"),
+    optimizer=AdamW(peak=2e-3, warmup=35, schedule="cosine"),
     steps=350,
     report_every=10,
     evaluate_every=250,

@@ -15,7 +15,7 @@ from jaxssl.tasks.classify import Classify
 config = Finetuning(
     data=Labelled("stdlib", dev=0.15, test=0.15),
     task=Classify("runs/quickstart"),
-    optimizer=AdamW(peak=5e-4, warmup=100),
+    optimizer=AdamW(peak=5e-4, warmup=28),
     batch=32,
     epochs=6,
     seeds=(0, 1, 2),

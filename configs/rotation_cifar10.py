@@ -21,7 +21,7 @@ config = Pretraining(
         encoder=ResNetConfig(10, width=16),
         views=Augmentation(crop=RandomResizedCrop((0.5, 1.0))),
     ),
-    optimizer=AdamW(peak=2e-3, warmup=100, decay=0.05, schedule="cosine"),
+    optimizer=AdamW(peak=2e-3, warmup=70, decay=0.05, schedule="cosine"),
     steps=700,
     evaluate_every=350,
     evaluate_batches=20,

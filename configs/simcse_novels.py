@@ -21,7 +21,7 @@ config = Pretraining(
         pooling="mean",
         deletion=0.5,
     ),
-    optimizer=AdamW(peak=2e-4, warmup=20),
+    optimizer=AdamW(peak=2e-4, warmup=15),
     start="runs/novels_encoder",
     steps=150,
     report_every=10,

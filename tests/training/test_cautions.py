@@ -1,6 +1,7 @@
 """What a run says of fields that do not fit each other."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import pytest
@@ -10,6 +11,7 @@ from jaxssl.models.resnet import ResNetConfig
 from jaxssl.objectives import BYOL, SimCLR
 from jaxssl.objectives.joint_embedding.teacher import Momentum
 from jaxssl.optimizers import AdamW
+from jaxssl.runs.modules import load_module
 from jaxssl.training.cautions import cautions
 from jaxssl.training.config import Pretraining
 from tests.objectives.tiny_views import OBJECTIVES, WIDTHS
@@ -51,3 +53,10 @@ def test_schedules_that_are_longer_than_the_run():
 @pytest.mark.parametrize("name", ["simclr", "byol", "dino"])
 def test_nothing_is_said_of_a_run_that_fits(name):
     assert said(OBJECTIVES[name]) == []
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.py")), ids=lambda path: path.stem)
+def test_no_recipe_for_pretraining_cuts_its_own_warm_up(path):
+    config = load_module(path).config
+    if isinstance(config, Pretraining):
+        assert config.optimizer.warmup_of(config.steps) == config.optimizer.warmup

@@ -115,6 +115,11 @@ def test_workers_end_with_their_parent(tmp_path):
     pytest.fail("a worker is still there")
 
 
+def heed_interrupts():
+    """Takes back that the shell which has started the tests lets programs ignore Ctrl-C, where it does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("between", [0.01, 0.05, 0.1])
 def test_a_second_interrupt_does_not_hang(tmp_path, between):
@@ -124,6 +129,7 @@ def test_a_second_interrupt_does_not_hang(tmp_path, between):
         process = subprocess.Popen(
             command(text, tmp_path / "set"),
             start_new_session=True,
+            preexec_fn=heed_interrupts,
             env=ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ from tests.tiny import tiny_image_spec
 @pytest.mark.slow
 def test_dino_pairs_every_crop_with_the_other_large_ones(key):
     """Against a loop over pairs of crops; the center is what the teacher gave on average."""
-    objective = OBJECTIVES["dino"]
+    objective = OBJECTIVES["dino"].for_run(100_000)
     model, other = objective.init(key, SPEC), objective.init(jax.random.key(8), SPEC)
     center = jnp.linspace(-0.5, 0.5, 24)
     state = {**objective.init_state(other), "center": center}
@@ -86,9 +86,9 @@ def test_dino_begins_with_a_low_temperature_and_prototypes_that_stay(key):
 
 @pytest.mark.slow
 def test_one_batch_is_learned_by_heart():
-    """What is left is the entropy of the teacher's softmax, 0.08 at this temperature."""
-    objective = dataclasses.replace(OBJECTIVES["dino"], teacher_temperature=0.01)
-    check_learned(objective, tiny_image_spec(batch=8), 80, 0.8, 0.25)
+    """What is left is mostly the entropy of the teacher's softmax at this temperature."""
+    objective = dataclasses.replace(OBJECTIVES["dino"], teacher_temperature=0.0025)
+    check_learned(objective, tiny_image_spec(batch=8), 80, 0.8, 0.15)
 
 
 @pytest.mark.parametrize(

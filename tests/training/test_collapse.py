@@ -85,10 +85,11 @@ def alarms(objective, seeds, reports=16, every=10):
 
 @pytest.mark.slow
 def test_simsiam_without_its_stop_gradient_raises_the_alarm():
-    """Five healthy seeds do not."""
+    """Healthy runs do not. Without batch norms: one on the projections keeps them spread for a while."""
     healthy = dataclasses.replace(OBJECTIVES["simsiam"], projector=(32, 32), predictor=(16, 32))
-    for text, means in alarms(healthy, seeds=5):
+    plain = dataclasses.replace(healthy, norm="layer")
+    for text, means in alarms(healthy, seeds=5) + alarms(plain, seeds=1):
         assert not text, means
-    ((text, means),) = alarms(dataclasses.replace(healthy, stop_gradient=False), seeds=1)
+    ((text, means),) = alarms(dataclasses.replace(plain, stop_gradient=False), seeds=1)
     assert "embeddings have collapsed: spread" in text, means
     assert means["loss"] < -0.99

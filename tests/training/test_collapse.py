@@ -84,12 +84,15 @@ def alarms(objective, seeds, reports=16, every=10):
 
 
 @pytest.mark.slow
-def test_simsiam_without_its_stop_gradient_raises_the_alarm():
-    """Healthy runs do not. Without batch norms: one on the projections keeps them spread for a while."""
+def test_simsiam_raises_the_alarm_where_it_collapses():
+    """Five healthy seeds do not; without batch norms and without the stop gradient all becomes one point.
+
+    A batch norm on the projections keeps their spread up, even without the stop gradient.
+    """
     healthy = dataclasses.replace(OBJECTIVES["simsiam"], projector=(32, 32), predictor=(16, 32))
-    plain = dataclasses.replace(healthy, norm="layer")
-    for text, means in alarms(healthy, seeds=5) + alarms(plain, seeds=1):
+    for text, means in alarms(healthy, seeds=5):
         assert not text, means
-    ((text, means),) = alarms(dataclasses.replace(plain, stop_gradient=False), seeds=1)
+    plain = dataclasses.replace(healthy, norm="layer", stop_gradient=False)
+    ((text, means),) = alarms(plain, seeds=1)
     assert "embeddings have collapsed: spread" in text, means
     assert means["loss"] < -0.99

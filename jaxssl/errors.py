@@ -8,8 +8,8 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 Class = TypeVar("Class", bound=type)
 PLAIN = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
@@ -37,6 +37,12 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
+def brief(value: Any) -> str:
+    """Returns the representation of a `value` for a message, shortened to 40 characters."""
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}…"
+
+
 def is_full_disk(error: BaseException) -> bool:
     """Returns whether `error`, or what it was raised from, says that a disk is full."""
     return any(
@@ -54,10 +60,7 @@ def check_at_least(instance: Any, minimum: float, *names: str) -> None:
       minimum: The smallest allowed value.
       names: Names of the fields.
     """
-    for name in names:
-        value = getattr(instance, name)
-        if value is not None and not value >= minimum:  # refuses NaN, too
-            raise InputError(f"{name}={value} must be at least {minimum}")
+    _check_each(instance, names, lambda value: value >= minimum, f"at least {minimum}")
 
 
 def check_at_most(instance: Any, maximum: float, *names: str) -> None:
@@ -68,10 +71,7 @@ def check_at_most(instance: Any, maximum: float, *names: str) -> None:
       maximum: The largest allowed value.
       names: Names of the fields.
     """
-    for name in names:
-        value = getattr(instance, name)
-        if value is not None and not value <= maximum:
-            raise InputError(f"{name}={value} must be at most {maximum}")
+    _check_each(instance, names, lambda value: value <= maximum, f"at most {maximum}")
 
 
 def check_above(instance: Any, limit: float, *names: str) -> None:
@@ -82,10 +82,7 @@ def check_above(instance: Any, limit: float, *names: str) -> None:
       limit: The largest number that is refused.
       names: Names of the fields.
     """
-    for name in names:
-        value = getattr(instance, name)
-        if value is not None and not value > limit:
-            raise InputError(f"{name}={value} must be above {limit}")
+    _check_each(instance, names, lambda value: value > limit, f"above {limit}")
 
 
 def check_share(instance: Any, *names: str, zero: bool = True, one: bool = False) -> None:
@@ -98,11 +95,21 @@ def check_share(instance: Any, *names: str, zero: bool = True, one: bool = False
       one: Whether 1 is allowed.
     """
     limits = f"{'at least' if zero else 'above'} 0 and {'at most' if one else 'below'} 1"
+
+    def is_share(value: Any) -> bool:
+        return 0 < value < 1 or (zero and value == 0) or (one and value == 1)
+
+    _check_each(instance, names, is_share, limits)
+
+
+def _check_each(
+    instance: Any, names: Iterable[str], allows: Callable[[Any], bool], limits: str
+) -> None:
+    """Raises `InputError` for a field that is not None and not allowed; NaN is allowed by no comparison."""
     for name in names:
         value = getattr(instance, name)
-        if value is None or 0 < value < 1 or (zero and value == 0) or (one and value == 1):
-            continue
-        raise InputError(f"{name}={value} must be {limits}")
+        if value is not None and not allows(value):
+            raise InputError(f"{name}={value} must be {limits}")
 
 
 def check_choice(instance: Any, name: str, choices: Iterable[str]) -> None:
@@ -147,7 +154,7 @@ def check_types(instance: Any, prefix: str = "") -> None:
     cls: Any = type(instance)
     for name, kind in _annotations(cls).items():
         value = getattr(instance, name)
-        if not _fits(value, kind):
+        if not fits(value, kind):
             raise InputError(f"{prefix}{name}={value!r} {_refusal(kind)}")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             check_types(value, f"{prefix}{name}.")
@@ -163,38 +170,56 @@ def _annotations(cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether an annotation allows a value; of other classes only plain values are known not to fit."""
+def _is_no_plain_value(value: Any, kind: Any) -> bool:
+    """Whether a value may stand for a class: another object may have its methods, a plain value has not."""
+    is_plain = value is None or isinstance(value, (str, numbers.Number))
+    return not is_plain or (kind in type(value).__mro__)
+
+
+def fits(value: Any, kind: Any, may_be: Callable[[Any, Any], bool] = _is_no_plain_value) -> bool:
+    """Returns whether an annotation allows a value.
+
+    Args:
+      value: The value of a field.
+      kind: Its annotation: a class, `Any`, None, a `Literal`, a union, a tuple, a `dict`, or `Annotated`.
+      may_be: Whether a value may stand for a class, or for another annotation that is not looked into. By
+        default all objects but plain values do.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return fits(value, arguments[0], may_be)
     if origin in UNIONS:
-        return any(_fits(value, part) for part in arguments)
+        return any(fits(value, part, may_be) for part in arguments)
     if origin is Literal:
         return any(type(value) is type(one) and value == one for one in arguments)
-    if kind is tuple or origin is tuple:
-        return isinstance(value, (tuple, list)) and _all_fit(value, arguments)
-    if kind is bool:
-        return isinstance(value, bool)
+    if origin is tuple or kind is tuple:
+        return isinstance(value, (tuple, list)) and _all_fit(value, arguments, may_be)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            fits(part, arguments[1], may_be) for part in value.values()
+        )
     if kind in (int, float) and isinstance(value, bool):
         return False
     if kind is int:
         return isinstance(value, numbers.Integral)
     if kind is float:
         return isinstance(value, numbers.Real) and not math.isnan(value)
+    if kind is bool:
+        return isinstance(value, bool)
     if kind is types.NoneType or kind is None:
         return value is None
-    if kind is Any or isinstance(kind, TypeVar):
-        return True
-    is_plain = value is None or isinstance(value, (str, numbers.Number))
-    return not is_plain or (kind in type(value).__mro__)
+    return kind is Any or isinstance(kind, TypeVar) or may_be(value, kind)
 
 
-def _all_fit(values: Any, kinds: tuple[Any, ...]) -> bool:
+def _all_fit(values: Any, kinds: tuple[Any, ...], may_be: Callable[[Any, Any], bool]) -> bool:
     """Whether the parts of a tuple fit `tuple[kinds]`."""
     if not kinds:
         return True
     if kinds[-1] is Ellipsis:
-        return all(_fits(value, kinds[0]) for value in values)
-    return len(values) == len(kinds) and all(map(_fits, values, kinds))
+        return all(fits(value, kinds[0], may_be) for value in values)
+    return len(values) == len(kinds) and all(
+        fits(value, kind, may_be) for value, kind in zip(values, kinds, strict=True)
+    )
 
 
 def _refusal(kind: Any) -> str:

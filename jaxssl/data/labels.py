@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, brief
 
 MOST_CLASSES = 1_000  # more different labels are refused: the column is likely a text or a number
 LONGEST = 256  # characters; a longer label is likely a text
@@ -70,7 +70,7 @@ def label_name(
         return None
     if not isinstance(value, str | bool | int | float | Decimal):
         raise InputError(
-            f"{where}: label {_brief(value)}{_of(column)} is a {type(value).__name__}, not the "
+            f"{where}: label {brief(value)}{_of(column)} is a {type(value).__name__}, not the "
             "name of a class; write one text or one whole number for each example"
         )
     if value != value:  # NaN is not equal to itself
@@ -84,7 +84,7 @@ def label_name(
         return None
     if name[0] in "[{(" and _is_structure(name):
         raise InputError(
-            f"{where}: label {_brief(name)}{_of(column)} is a list or an object written as text, not "
+            f"{where}: label {brief(name)}{_of(column)} is a list or an object written as text, not "
             "the name of a class; write one name for each example"
         )
     if as_written or not NUMBER.fullmatch(name):
@@ -238,8 +238,3 @@ def positive_class(
     if len(likely) == 1:
         return likely[0]
     return min(reversed(names), key=lambda name: counts[name])
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"

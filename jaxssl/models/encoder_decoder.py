@@ -99,9 +99,10 @@ class DecoderLayer(nnx.Module):
         def cross(x: Rows) -> Rows:
             return self.cross.across(x, shared.segments, *memory, of_weights)
 
-        x = add_part(self.config, x, attend, self.attention_norm, after_attention)
-        x = add_part(self.config, x, cross, self.cross_norm, after_cross)
-        return add_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
+        x, _ = add_part(self.config, x, attend, self.attention_norm, after_attention)
+        x, _ = add_part(self.config, x, cross, self.cross_norm, after_cross)
+        x, _ = add_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
+        return x
 
 
 class Decoder(nnx.Module):

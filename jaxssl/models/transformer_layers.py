@@ -257,8 +257,8 @@ class Layer(nnx.Module):
         def attend(x: Rows) -> Rows:
             return self.attention(x, own, shared)
 
-        x = add_part(self.config, x, attend, norm, after_attention)
-        return run_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
+        x, _ = add_part(self.config, x, attend, norm, after_attention)
+        return add_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
 
 
 def add_part(
@@ -267,30 +267,8 @@ def add_part(
     part: Callable[[Rows], Rows],
     norm: Callable[[Rows], Rows],
     key: Array | None,
-) -> Rows:
-    """Adds a part of a layer to the stream: x + part(norm(x)) with `norm_first`, else norm(x + part(x)).
-
-    Args:
-      config: Configuration of the network.
-      x: States, `[batch, length, width]`.
-      part: Attention or feed-forward.
-      norm: The norm of that part.
-      key: Random key of the dropout behind the part. `None`: no dropout.
-
-    Returns:
-      States, `[batch, length, width]`.
-    """
-    return run_part(config, x, part, norm, key)[0]
-
-
-def run_part(
-    config: TransformerConfig,
-    x: Rows,
-    part: Callable[[Rows], Rows],
-    norm: Callable[[Rows], Rows],
-    key: Array | None,
 ) -> tuple[Rows, Rows]:
-    """Computes what `add_part` does, and beside it the output of the part itself.
+    """Adds a part of a layer to the stream: x + part(norm(x)) with `norm_first`, else norm(x + part(x)).
 
     Args:
       config: Configuration of the network.

@@ -6,12 +6,11 @@
 
 import dataclasses
 import math
-import types
 import typing
-from typing import Annotated, Any, Literal, Union
+from typing import Any
 
 from jaxssl.data.stores.json_types import in_words, short
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, fits
 from jaxssl.runs.modules import file_of, find_class
 
 DEFINED_IN = "defined_in"  # key of the file in which a class outside of jaxssl was defined
@@ -90,7 +89,7 @@ def _make(kind: type, fields: dict[str, Any]) -> Any:
                 f"the field {name!r} of {kind.__name__} is missing in the configuration"
             )
     for name, hint in _hints(kind).items():
-        if name in fields and not fits(fields[name], hint):
+        if name in fields and not fits(fields[name], hint, is_instance):
             raise InputError(
                 f"{name}={short(fields[name])} of {kind.__name__} is not what is expected: "
                 f"{in_words(hint)}"
@@ -111,35 +110,14 @@ def _hints(kind: type) -> dict[str, Any]:
         return {}
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Returns whether a rebuilt value is of a declared type.
+def is_instance(value: Any, hint: Any) -> bool:
+    """Returns whether a rebuilt value is an instance of a declared class.
 
     Args:
       value: The value of a field. A dataclass of the user's may stand for one of jaxssl.
-      hint: The declared type. What cannot be decided, such as the type of a function, fits.
+      hint: The declared class. What cannot be decided, such as the type of a function, is one.
     """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        return fits(value, arguments[0])
-    if origin in (Union, types.UnionType):
-        return any(fits(value, argument) for argument in arguments)
-    if origin is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and _parts_fit(value, arguments)
-    if origin is dict:
-        return isinstance(value, dict) and all(fits(v, arguments[1]) for v in value.values())
-    if hint is None:
-        return value is None
-    if hint is Any or not isinstance(hint, type) or getattr(hint, "_is_protocol", False):
+    if not isinstance(hint, type) or getattr(hint, "_is_protocol", False):
         return True
-    if hint in (int, float) and not isinstance(value, bool):
-        return isinstance(value, (int, hint))
     own = dataclasses.is_dataclass(value) and file_of(type(value)) is not None
-    return isinstance(value, hint) and (hint is bool) == isinstance(value, bool) or own
-
-
-def _parts_fit(value: tuple[Any, ...], hints: tuple[Any, ...]) -> bool:
-    if hints[-1:] == (...,):
-        hints = (hints[0],) * len(value)
-    return len(hints) == len(value) and all(map(fits, value, hints))
+    return isinstance(value, hint) or own

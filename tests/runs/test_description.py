@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import pytest
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, fits
 from jaxssl.models.recipes import bert
 from jaxssl.objectives import MaskedLM, SentenceOrder
-from jaxssl.runs.description import describe, fits, rebuild
+from jaxssl.runs.description import describe, is_instance, rebuild
 from jaxssl.training.config import Pretraining, load_config
 
 
@@ -113,7 +113,7 @@ class Mine:
     ],
 )
 def test_values_fit_their_declared_types(value, hint, does_fit):
-    assert fits(value, hint) is does_fit
+    assert fits(value, hint, is_instance) is does_fit
 
 
 def described_paths(value, path=()):

@@ -18,7 +18,7 @@ from jaxssl.data.sources.compressed import (
     open_bytes,
     plain_suffix,
 )
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, brief
 
 OnBadText = Literal["stop", "skip"]  # what to do with a document that is not valid text
 JSON = (".jsonl", ".json")
@@ -98,7 +98,7 @@ class Decoder:
                 self.refuse(where, f": {byte} is not UTF-8; convert it")
                 return None
         if not isinstance(value, str):
-            raise InputError(f"{where}: {column!r} contains {_brief(value)}, which is not text")
+            raise InputError(f"{where}: {column!r} contains {brief(value)}, which is not text")
         if not value.isascii():
             try:
                 value.encode("utf-8")  # JSON can contain lone surrogates, which UTF-8 cannot
@@ -305,7 +305,7 @@ def _json_object(line: str, where: str, once: Collection[str] = ()) -> dict[str,
     except ValueError as error:  # Python parses integers of up to 4,300 digits
         raise InputError(f"{where} contains a number of too many digits ({error})") from error
     if not isinstance(record, dict):
-        raise InputError(f"{where} is not a JSON object but {_brief(record)}")
+        raise InputError(f"{where} is not a JSON object but {brief(record)}")
     return record
 
 
@@ -329,9 +329,3 @@ def _fixed_part(pattern: Path) -> Path:
     parts = pattern.parts
     wild = next((i for i, part in enumerate(parts) if GLOB & set(part)), len(parts) - 1)
     return Path(*parts[:wild])
-
-
-def _brief(value: Any) -> str:
-    """Returns the representation of a value, shortened to 40 characters."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxssl.errors import InputError
+from jaxssl.errors import InputError, brief
 
 MOST_IDS = 2**22  # ids are below this number; the largest vocabularies in use have about a million
 MOST_GROWTH = 100  # characters that a normaliser may make of one
@@ -52,7 +52,7 @@ def parse_definition(definition: str | dict[str, Any], origin: str) -> dict[str,
     needs_unknown = model.get("type") in ("WordPiece", "WordLevel")
     is_known = isinstance(unknown, str) and isinstance(vocabulary, dict) and unknown in vocabulary
     if needs_unknown and not is_known:
-        raise InputError(f"{origin}: unk_token {_brief(unknown)} is not in the vocabulary")
+        raise InputError(f"{origin}: unk_token {brief(unknown)} is not in the vocabulary")
     return parts | {"padding": None, "truncation": None, "post_processor": None}
 
 
@@ -71,15 +71,15 @@ def check_ids(vocabulary: Mapping[str, int], parts: Mapping[str, Any], origin: s
     pieces: dict[int, str] = {}
     for piece, id in vocabulary.items():
         if not 0 <= id < MOST_IDS:
-            raise InputError(f"{origin}: {_brief(piece)} has id {id}, not from 0 to {MOST_IDS - 1}")
+            raise InputError(f"{origin}: {brief(piece)} has id {id}, not from 0 to {MOST_IDS - 1}")
         if pieces.setdefault(id, piece) != piece:
             raise InputError(
-                f"{origin}: {_brief(piece)} and {_brief(pieces[id])} have the same id {id}"
+                f"{origin}: {brief(piece)} and {brief(pieces[id])} have the same id {id}"
             )
     for token in parts.get("added_tokens") or ():
         if token["content"] and vocabulary.get(token["content"]) != token["id"]:
             raise InputError(
-                f"{origin}: the added token {_brief(token['content'])} has id {token['id']}, and in the "
+                f"{origin}: the added token {brief(token['content'])} has id {token['id']}, and in the "
                 f"vocabulary {vocabulary.get(token['content'])}"
             )
 
@@ -114,9 +114,3 @@ def _growth(normalizer: dict[str, Any]) -> int:
     found = pattern.get("String") if isinstance(pattern, dict) else None
     shortest = len(found) if isinstance(found, str) and found else 1
     return max(1, -(-len(content) // shortest))
-
-
-def _brief(value: Any) -> str:
-    """Returns the representation of a value, shortened to 40 characters."""
-    shown = repr(value)
-    return shown if len(shown) <= 40 else f"{shown[:40]}…"

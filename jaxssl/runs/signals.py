@@ -5,6 +5,7 @@ With several hosts, the host that receives the signal informs the others, and al
 same step, a few steps later. JAX makes the hosts agree on that step.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -124,4 +125,6 @@ class StopRequest:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    """Writes one line to stderr; where nobody can read it, the thread still counts the signals."""
+    with contextlib.suppress(OSError, ValueError):  # a closed pipe, a closed stream
+        print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """A signal asks for a stop; the third Ctrl-C ends the process; with several hosts JAX decides on the step."""
 
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -41,26 +42,39 @@ def test_a_signal_asks_for_a_stop_and_may_be_repeated(number, tmp_path, capfd):
         (("8", "12"), "nothing is lost: step 12 is saved"),
     ],
 )
-def test_the_second_ctrl_c_says_what_a_third_one_loses(tmp_path, capfd, monkeypatch, steps, lost):
-    ended = []
+def test_the_second_ctrl_c_says_what_a_third_one_loses(tmp_path, monkeypatch, steps, lost):
+    ended, told = [], queue.Queue()
     monkeypatch.setattr(signals, "SAME", 0.0)
+    monkeypatch.setattr(signals, "_tell", told.put)  # a thread tells; captured output would lose lines
     monkeypatch.setattr(signals.os, "_exit", ended.append)
     for step in steps:
         (tmp_path / step).mkdir()
-    told = ""
+    lines = []
     with StopRequest(tmp_path) as stop:
         stop.after(12)
-        for number in range(3):
+        for _ in range(3):
             os.kill(os.getpid(), signal.SIGINT)
-            while told.count("\n") <= number:
-                told += capfd.readouterr().err
-    first, second, third = told.splitlines()
+            lines.append(told.get(timeout=60))
+    first, second, third = lines
     assert first == "SIGINT: the run ends when the state after this step is saved"
     assert re.fullmatch(
         f"SIGINT again: .* At the third Ctrl-C .* ends at once, and then {lost}", second
     )
     assert re.fullmatch(f"SIGINT for the third time: ended at once; {lost}", third)
     assert ended == [ExitCode.INTERRUPTED]
+
+
+def test_the_third_ctrl_c_ends_a_process_whose_stderr_is_a_broken_pipe(tmp_path, monkeypatch):
+    ended = queue.Queue()
+    monkeypatch.setattr(signals, "SAME", 0.0)
+    monkeypatch.setattr(signals.os, "_exit", ended.put)
+    with StopRequest(tmp_path), monkeypatch.context() as broken:
+        reading, writing = os.pipe()
+        os.close(reading)
+        broken.setattr(sys, "stderr", open(writing, "w"))  # noqa: SIM115 - it cannot be flushed
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert ended.get(timeout=60) == ExitCode.INTERRUPTED
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_a_signal_asks_for_a_stop_and_may_be_repeated(number, tmp_path, capfd):
 def test_the_second_ctrl_c_says_what_a_third_one_loses(tmp_path, monkeypatch, steps, lost):
     ended, told = [], queue.Queue()
     monkeypatch.setattr(signals, "SAME", 0.0)
-    monkeypatch.setattr(signals, "_tell", told.put)  # a thread tells; captured output would lose lines
+    monkeypatch.setattr(signals, "_tell", told.put)  # captured output would lose a thread's lines
     monkeypatch.setattr(signals.os, "_exit", ended.append)
     for step in steps:
         (tmp_path / step).mkdir()

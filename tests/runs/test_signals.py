@@ -17,6 +17,14 @@ from jaxssl.runs.signals import StopRequest
 from jaxssl.runs.stop_signals import SIGNALS
 
 
+@pytest.fixture(autouse=True)
+def _without_nohup():
+    """Tests may have been started by `nohup`, which ignores SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_asks_for_a_stop_and_may_be_repeated(number, tmp_path, capfd):
     before = signal.getsignal(number)

@@ -7,6 +7,14 @@ import pytest
 from jaxssl.runs.stop_signals import SIGNALS, handled_signals
 
 
+@pytest.fixture(autouse=True)
+def _without_nohup():
+    """Tests may have been started by `nohup`, which ignores SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(("ignored", "left_out"), [("SIGHUP", {"SIGHUP"}), ("SIGINT", set())])
 def test_nohup_is_respected(ignored, left_out):
     """A shell ignores SIGINT for its background processes, which are asked to stop by it all the same."""

@@ -4,7 +4,7 @@
     python train.py --config configs/electra_small.py --data.path prepared/text
 
 Published: batch 128 of 128 tokens, 1 M steps, 4 days on one V100; GLUE dev 79.9, where BERT-small of the same
-compute has 75.1 (table 1).
+compute has 75.1 (table 1). Their Adam does not correct the bias of its moments; AdamW does.
 """
 
 from jaxssl.data import Rows

@@ -3,7 +3,9 @@
     jaxssl prepare TEXT --into prepared/text --length 1024 --tokenizer gpt2/tokenizer.json
     python train.py --config configs/gpt2_small.py --data.path prepared/text
 
-Published: 0.5 M tokens a batch; WikiText-103 perplexity 37.5 without finetuning (table 3).
+Published: 0.5 M tokens a batch; WikiText-103 perplexity 37.5 without finetuning (table 3). Learning rate
+and schedule were not: these are those of the smallest GPT-3 (Brown et al. 2020, table 2.1 and appendix B),
+for 315 G tokens. There is no dropout.
 """
 
 from jaxssl.data import Rows

@@ -6,7 +6,8 @@
 
 Published (section 6 and appendix A): a million sentences of Wikipedia, one epoch, batch 64, learning rate
 3e-5, at most 32 tokens. Spearman x 100, table 5: STS-B 76.9, SICK-R 72.2, seven sets 76.3; the mean of BERT's
-own first and last layers 53.9, 62.1, 56.7.
+own first and last layers 53.9, 62.1, 56.7. Here a row of 32 tokens may hold several short sentences, so that
+a batch contrasts more than 64.
 """
 
 from jaxssl.data import Rows
@@ -20,7 +21,7 @@ config = Pretraining(
     objective=SimCSE(
         encoder=bert(depth=12, width=768, heads=12, compute_dtype="bfloat16"), pooling="projector"
     ),
-    optimizer=AdamW(peak=3e-5, warmup=0),
+    optimizer=AdamW(peak=3e-5, warmup=0, decay=0.0, epsilon=1e-8),
     start="runs/bert_base",
     steps=15_625,
     evaluate_every=500,

@@ -93,6 +93,9 @@ def modernbert(
 ) -> TransformerConfig:
     """Returns ModernBERT's shape: every third layer is global, the others see 64 positions on either side.
 
+    The rotary base of the global layers is that of rows of 8,192 tokens; for the first phase of training,
+    rows of 1,024, it was 10,000.
+
     Args:
       depth: Number of layers; 22 for ModernBERT-base.
       width: Width of the states; 768.

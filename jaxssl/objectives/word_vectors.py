@@ -1,7 +1,9 @@
 """Word vectors: distinguish the words around a word from random words (word2vec: skip-gram and CBOW).
 
-    skip-gram  mean over pairs (word, neighbour) of - log s(v_word . u_neighbour) - sum_k log s(-v_word .
-    u_k) CBOW       mean over words of                   - log s(m . u_word) - sum_k log s(-m . u_k)
+    skip-gram  mean over pairs (word, neighbour) of
+                   - log s(v_word . u_neighbour) - sum_k log s(-v_word . u_k)
+    CBOW       mean over words of
+                   - log s(m . u_word) - sum_k log s(-m . u_k)
 
 s is the logistic function, m the mean of the neighbours' v. The negatives u_k are words drawn with
 probabilities proportional to their frequency to the power 0.75.
@@ -16,8 +18,14 @@ Deviations from the papers and from word2vec's code, with the reason for each:
     updates after every pair with a rate that falls linearly (a device wants large batches).
   - Negatives are drawn once for a word and serve all its pairs; word2vec draws for every pair. One that is
     the true word or a neighbour stays; word2vec's code passes over the true word.
+  - Skip-gram: a word's v meets its neighbours' u, as in the paper; in the code a neighbour's v meets the u of
+    the word, for which reach and negatives were drawn (the same pairs on average).
   - A word is kept with probability sqrt(t / f), the formula of the paper; the code keeps it with
-    sqrt(t / f) + t / f.
+    sqrt(t / f) + t / f. By default t is 1e-4, between the paper's 1e-5 and the code's 1e-3 (for smaller texts
+    than the paper's).
+  - Negative sampling alone: the hierarchical softmax of both papers and the phrases of the second are left
+    out (one loss serves both models).
+  - The logistic function is exact; the code reads it from a table of 1,000 values between -6 and 6.
   - CBOW: the gradient of the mean reaches each neighbour divided by their number; word2vec's code adds it to
     each of them undivided.
   - Windows end with a document of a row; word2vec's end with a line or 1,000 words. There is no smallest
@@ -212,7 +220,8 @@ class WordVectors(Objective):
         self, key: Array, shape: tuple[int, ...], vocabulary: Vocabulary
     ) -> Int[Array, "batch length count"]:
         """Draws tokens with probabilities proportional to frequency^power."""
-        below = jnp.cumsum(jnp.power(vocabulary.frequency, self.power))
+        shares = vocabulary.frequency
+        below = jnp.cumsum(jnp.where(shares > 0, jnp.power(shares, self.power), 0.0))  # 0^0 is 1
         drawn = jnp.searchsorted(below, jax.random.uniform(key, shape) * below[-1], side="right")
         return jnp.minimum(drawn, below.shape[0] - 1).astype(jnp.int32)
 

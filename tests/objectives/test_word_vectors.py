@@ -68,6 +68,15 @@ def test_is_the_formula_over_all_pairs(objective, key):
     np.testing.assert_allclose(metrics["kept"].total, metrics["kept"].weight)
 
 
+def test_words_without_frequency_are_never_drawn(key):
+    """Special tokens are no negatives, also where all words are equally likely (power 0)."""
+    objective = dataclasses.replace(SKIP_GRAM, power=0.0)
+    rows = jnp.asarray(tiny_rows(1, batch=16))
+    drawn = np.asarray(jax.jit(objective.corrupt)(Text(rows, VOCABULARY), key).negatives)
+    assert not SPEC.special[drawn].any()
+    assert set(drawn.ravel()) == set(np.flatnonzero(~SPEC.special))
+
+
 def test_words_are_dropped_and_drawn_as_the_paper_says(key):
     """Kept with sqrt(t / f); windows of equally likely reach; negatives as f^0.75."""
     objective = dataclasses.replace(SKIP_GRAM, subsample=0.01)

@@ -11,7 +11,7 @@ Where the method of a paper is, and a recipe in `configs/` that trains it:
     ELECTRA (Clark et al. 2020)              Electra                                electra_base
     data2vec, text (Baevski et al. 2022)     MaskedEmbedding                        data2vec_base
     GPT, GPT-2 (Radford et al. 2018, 2019)   CausalLM                               gpt2_small, gpt_1b3
-    prefix LM, UniLM (Dong et al. 2019)      CausalLM(prefix=True)                  prefix_lm_tiny
+    prefix LM of T5 (Raffel et al. 2020)     CausalLM(prefix=True)                  prefix_lm_tiny
     T5 (Raffel et al. 2020)                  SpanCorruption                         t5_small
     BART (Lewis et al. 2020)                 Denoising                              bart_base
     text autoencoder, TSDAE (Wang 2021)      Denoising(bottleneck=1, ...)           autoencoder_tiny

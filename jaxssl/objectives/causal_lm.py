@@ -11,11 +11,18 @@ Deviations from the papers, with the reason for each:
   - Attention and positions stay within a document; GPT-2 reads rows that run across documents, with an end
     token between them (a token is then predicted from text that has nothing to do with it).
   - The begin token of a document is never predicted (it follows from the end token).
-  - Prefix LM: every document has a prefix of its own, where T5 splits a row once (rows are packed).
+  - Prefix LM: every document has a prefix of its own, its begin token included, where T5 splits a row once
+    (rows are packed). The network is `gpt2()` or another, not T5's.
+  - UniLM has the prefix LM's view, but predicts masked tokens of both parts, in turn with a masked LM and two
+    causal ones; that is not here (it is another objective).
+  - GPT-2's code draws initial positions with a standard deviation of 0.01; here it is 0.02, as for all other
+    parameters (one rule for all networks). The first GPT, with its norms behind each part, is
+    `gpt2(norm_first=False, final_norm=False, scale_residual=False, max_length=512)`.
 
 References:
   Radford et al. 2018, "Improving language understanding by generative pre-training" (GPT), section 3.1;
-  Radford et al. 2019 (GPT-2); Raffel et al. 2020, "T5", sections 3.2.1 and 3.2.3 (prefix LM).
+  Radford et al. 2019 (GPT-2); Raffel et al. 2020, "T5", sections 3.2.1 and 3.2.3 (prefix LM); Dong et al.
+  2019, "Unified language model pre-training" (UniLM).
 
     batch    rows                       vocab    size of the vocabulary
     length   tokens of a row

@@ -22,18 +22,26 @@ states of its first few positions, a fixed number of vectors (a single one in Wa
 Rows are packed: no token leaves its document, and a document is written from its own inputs alone.
 
 Deviations from the paper, with the reason for each:
-  - Rows are packed with several documents, each corrupted by itself; BART fills a row with one text.
-  - Sentences end at tokens that are full stops, exclamation or question marks; BART's data mark the ends
-    that a sentence splitter found (the rows hold no marks).
-  - Its code replaces a tenth of the mask tokens by random tokens (`mask-random`), and draws lengths from
-    Poisson(3.5); here it is Poisson(3) and no random tokens, as in the paper.
+  - Rows are packed with several documents; BART fills a row with one text. The share of hidden tokens is
+    that of the row, and the border of a document splits a span in two.
+  - Sentences end at full stops, exclamation and question marks, in the paper and its code at full stops
+    alone (questions are sentences, too). Of several marks in a row each ends a sentence, in their code the
+    first.
+  - Lengths of spans count tokens, spans do not overlap, and the number of hidden tokens is exact. BART's code
+    counts whole words, rounds up, and lets spans overlap, which then hide less (the paper says "tokens").
+  - Lengths are drawn from Poisson(3), and every span becomes a mask token, as in the paper; the command of
+    fairseq's issue 1899 draws from Poisson(3.5) and replaces a tenth of the mask tokens by random tokens.
   - Mask tokens of spans without tokens for which a row has no room are left out of the inputs (shapes are
     static); no token of the text is.
   - Document rotation, which the paper tries and does not use, is left out.
-  - The decoder begins with the begin token of a document; in BART's code the end token stands before it.
+  - The decoder begins with the begin token of a document; in BART's code the end token stands before it,
+    and the begin token is predicted (it is always the same).
+  - `bottleneck=1` has the decoder's view of TSDAE, which besides deletes 60 % of the tokens (`deletion=0.6`),
+    starts both halves from BERT and ties their parameters (here they are two networks).
 
 References:
-  Lewis et al. 2020, "BART: denoising sequence-to-sequence pre-training", section 2.2.
+  Lewis et al. 2020, "BART: denoising sequence-to-sequence pre-training", section 2.2; Wang et al. 2021,
+  "TSDAE", section 3 (`bottleneck`).
 
     batch    rows                       length   tokens of a row
 """

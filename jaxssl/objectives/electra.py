@@ -9,12 +9,20 @@ the drawn tokens: it reaches G only through the shared embeddings. A token that 
 original.
 
 Deviations from the paper, with the reason for each:
-  - Rows are packed with several documents, and attention stays within a document (as in `masked_lm.py`).
+  - Rows are packed with several documents, and attention stays within a document (as in `masked_lm.py`). In
+    their data nine rows in ten hold two segments with types of their own; here all tokens are of type 0
+    (there is no task on pairs).
+  - 15 % of the hidden tokens stay as they are in the generator's inputs, as in their code; in the paper all
+    become the mask token.
   - The generator is as deep as the discriminator and has a whole number of heads, as in their code; what
     `generator_size` asks for is rounded to heads.
   - Each of the two losses is divided by the number of its tokens in the global batch, as in their code, which
     divides on every device by its own (the mean would depend on the mesh).
-  - What is hidden is drawn anew at every step, as in their code.
+  - What is hidden is drawn anew at every step, as in their code. That draws positions with replacement, so
+    that some count twice, and rounds the share of all tokens, special ones among them; here positions differ
+    and the share is that of the text tokens.
+  - All initial kernels have a standard deviation of 0.02; in their code the last layer of the discriminator
+    and the layer that widens embeddings are drawn by Glorot's rule (one rule for all kernels).
   - The learning rate, decay and batch are those of a recipe, not of this file.
 
 References:

@@ -18,7 +18,8 @@ Deviations from the paper, with the reason for each:
     for text both have the student's (one rule for all parameters).
   - Text alone: there is no version for images or speech here.
   - `frozen` targets are none of the paper's, but a simple peer to compare with.
-  - Tokens are hidden as in `masked_lm.py`, with its deviations from BERT's masking.
+  - Tokens are hidden as in `masked_lm.py`, with its deviations from BERT's masking. The configuration of
+    their code hides runs of four tokens, all of them by the mask token (the paper's text follows BERT).
 
 References:
   Baevski et al. 2022, "data2vec", section 3.

@@ -9,16 +9,26 @@ Deviations from the papers, with the reason for each:
   - Rows are packed with several documents, and attention stays within a document; BERT fills a row with one
     pair of texts (padding costs as much as text).
   - What is hidden is drawn anew at every step, as in RoBERTa; BERT's data hold ten copies of every text.
-  - A random token is never a special one; BERT's code draws from the whole vocabulary (a separator in the
-    middle of a text would end it here).
-  - The number of hidden tokens is a share of each row, rounded, without BERT's limit of predictions a row
-    (shapes are static anyway).
+  - A random token is never a special one, as in RoBERTa's code; BERT's draws from the whole vocabulary (a
+    separator in the middle of a text would end it here).
+  - The number of hidden tokens is the share of a row's text tokens, rounded. BERT's code counts its special
+    tokens, too, and has a limit of predictions a row; RoBERTa's code rounds up or down at random, and may
+    hide a special token (which follows from its position); ModernBERT's code draws for each token by itself
+    (shapes are static here).
+  - The loss is the mean over the hidden tokens of the global batch; BERT's code averages the means of its
+    devices (the loss would depend on their number).
   - Spans: adjacent and overlapping ones are replaced as one, as in SpanBERT's code, but its span boundary
     objective, a second head on the tokens beside a span, is left out (one head serves all kinds of masking).
     A span ends with its document. It begins at a word, all equally likely; in their code at the word of a
-    token, so that long words begin more (a word is the unit here).
-  - Whole words: words that do not fit into the count are passed over, where BERT's code goes on to the next
-    word at once (the same but for rounding).
+    token that is not hidden yet, so that long words begin more (a word is the unit here, and spans are drawn
+    at once).
+  - Whole words: as in BERT's code, words that do not fit into what is left of the count are passed over, but
+    only in four passes (each costs as much). Words of more than 10 tokens, which their code hides as a whole,
+    and words that are longer than the count, which it never hides, are taken token by token (text that is
+    written without spaces would be hidden nowhere).
+  - Initial parameters are normal with a standard deviation of 0.02; BERT and ModernBERT draw again what is
+    beyond two of them. ModernBERT has no bias in the dense layer of the head, and dropout of 0.1 behind
+    attention alone (one rule, one head and one rate serve all networks).
 
 References:
   Devlin et al. 2019, "BERT", section 3.1; Liu et al. 2019, "RoBERTa" (no second task); Joshi et al. 2020,

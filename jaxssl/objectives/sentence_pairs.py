@@ -13,9 +13,16 @@ Labels: 0 where the texts follow each other, 1 where they do not.
 
 Deviations from the papers, with the reason for each:
   - A pair is made of one document of a packed row, split at a word; theirs are runs of whole sentences that
-    fill a row (rows hold several documents, and sentences are not marked).
-  - A random B is of another row of the batch, not of any document of the corpus (it is made on the device).
-  - B is as long as the shorter of the two candidates, so that its size does not reveal which it is.
+    fill a row, one row in ten a shorter one (rows hold several documents of any length, and sentences are
+    not marked). The other documents of the row have no second text.
+  - A random B is the second part of another row's longest document, not any passage of another document of
+    the corpus (it is made on the device). It may be of the same document, where that fills several rows.
+  - B is as long as the shorter of the two candidates, so that its size does not reveal which it is. In their
+    code a text of one sentence always gets a random B, and pairs that are too long lose tokens at either end
+    (here no pair is).
+  - Sentence order goes with any masking of `masked_lm.py`; ALBERT hides runs of one to three words, with
+    probabilities in proportion to 1, 1/2 and 1/3, and shares the parameters of all layers (this file is the
+    second task alone).
 
 References:
   Devlin et al. 2019, "BERT", section 3.1; Lan et al. 2020, "ALBERT", section 3.1 (sentence order).

@@ -14,8 +14,11 @@ Deviations from the paper, with the reason for each:
     documents of a row beyond `texts` are left out of the contrast (shapes are static); the metric
     `embedded` is the share of the documents that take part.
   - A text's embedding is by default the state of its begin token in training, too; the paper trains with a
-    projector and leaves it out afterwards (`pooling="projector"`), which gains little there.
+    projector and leaves it out afterwards (`pooling="projector"`), which gains little there. The paper's
+    projector starts at random, here from the pooler of the run that `--start` names, if that has one.
   - It may be trained from scratch; SimCSE starts from BERT or RoBERTa (`--start` does that).
+  - Masked LM beside it hides tokens of one copy of a row, in their code of both (it costs a third pass
+    instead of two), and their number is that of `masked_lm.py`.
   - `deletion` is theirs of table 1, but deletes an exact share instead of each token by chance.
   - Evaluation has dropout with a fixed key, since without it the two views are one.
 

@@ -24,8 +24,15 @@ Deviations from the paper, with the reason for each:
   - Rows are packed: spans are drawn over the whole row, and a document's border splits a span in two. T5's
     code joins texts to rows of full length and lets attention cross their borders.
   - Without T5's z-loss of 1e-4, which keeps bfloat16 logits small (the softmax is float32 here).
+  - The loss is the mean over the written tokens of the global batch; T5's code divides by all positions of
+    the written rows, padding among them (rows that are filled less would count less).
   - Positions are those of the networks' configurations, learned or rotary, not relative biases (fused
     kernels have none).
+  - The networks of `t5()` have the gated feed-forward part of T5 1.1. Kernels and table begin with a standard
+    deviation of 0.02, and attention is scaled; T5 folds that scale into the initial kernels, begins with a
+    table of standard deviation 1, and scales the logits by 1 / sqrt(width). Dropout inside the feed-forward
+    part and behind the last norm is left out, and each position has dropout of its own, where T5's code draws
+    it once for all positions of a row (initial parameters and dropout are those of all networks here).
 
 References:
   Raffel et al. 2020, "Exploring the limits of transfer learning with a unified text-to-text transformer"

@@ -16,6 +16,7 @@ import pytest
 from jaxssl.exit_codes import ExitCode
 from jaxssl.pretrained.load import load_pretrained
 from jaxssl.runs.checkpoint import digest
+from jaxssl.runs.checkpoint_hashes import LEFT_OUT
 from tests.quick_programs import xla_flags
 from tests.shrink import prepare_words
 
@@ -234,6 +235,34 @@ def wait_until_gone(processes):
 def child_of(run, host):
     """The process of a host, by its sign of life."""
     return int((run / "hosts" / str(host)).read_text(encoding="utf8").split()[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", [0, 1])
+def test_a_flipped_bit_in_what_either_host_has_written_is_found(recipe, tmp_path, host):
+    """Each hashes its own files while they are saved, and its share of all when they are resumed."""
+    run = tmp_path / "run"
+    finish(start(recipe, run, 2, 1, "--steps", "2"))
+    step = run / "checkpoints" / "2"
+    listed = json.loads((step / "sha256.json").read_text(encoding="utf8"))["files"]
+    own = [name for name in listed if name.startswith(f"state/ocdbt.process_{host}/d/")]
+    assert own
+    assert set(listed) == {
+        path.relative_to(step).as_posix()
+        for path in step.rglob("*")
+        if path.is_file() and path.name not in LEFT_OUT
+    }
+    content = bytearray((step / own[0]).read_bytes())
+    content[len(content) // 2] ^= 1
+    (step / own[0]).write_bytes(content)
+    told = finish(start(recipe, run, 2, 1, "--steps", "3"), ExitCode.WRONG_INPUT)
+    errors = [error.strip().splitlines()[-1] for _, error in told]
+    assert all(error.startswith(f"error: checkpoint {step} is damaged: ") for error in errors)
+    assert any(f"{own[0]} has another sha256" in error for error in errors)
+    content[len(content) // 2] ^= 1
+    (step / own[0]).write_bytes(content)
+    ((told, _), _) = finish(start(recipe, run, 2, 1, "--steps", "3"))
+    assert "going on after step 2" in told
 
 
 @pytest.mark.slow

@@ -146,10 +146,11 @@ def test_sigterm_saves_and_leaves(rows, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_latest_and_best_are_kept(rows, tmp_path):
-    config = shrink(
-        QUICK, rows, tmp_path / "run", steps=5, save_every=1, evaluate_every=1, keep=Keep(latest=1)
-    )
+@pytest.mark.parametrize("save_every", [1, 99])
+def test_latest_and_best_are_kept(rows, tmp_path, save_every):
+    """A step that is evaluated counts for the best even where it is none that is saved anyway."""
+    often = {"steps": 5, "evaluate_every": 1, "save_every": save_every}
+    config = shrink(QUICK, rows, tmp_path / "run", keep=Keep(latest=1), **often)
     config = dataclasses.replace(
         config, optimizer=dataclasses.replace(config.optimizer, peak=5.0, warmup=0, clip=0.0)
     )

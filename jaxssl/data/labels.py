@@ -4,8 +4,8 @@
 True, "true", "TRUE"            the class "True"
 " café", "café" in NFC or NFD   one class; characters without width are removed
 None, NaN, ""                   no label
--1, "NA", "nan", "-", "?"       no label, unless `missing` says otherwise
-0.5, "0.5", "0,5"               refused: these are measurements, unless numbers are taken as written
+-1, -100, "NA", "nan", "-", "?" no label, unless `missing` says otherwise
+0.5, "0.5", "0,5", "0.5 %"      refused: these are measurements, unless numbers are taken as written
 lists, objects, dates           refused
 """
 
@@ -26,7 +26,7 @@ MOST_CLASSES = 1_000  # more different labels are refused: the column is likely 
 LONGEST = 256  # characters; a longer label is likely a text
 NEVER_CLASSES = frozenset({"na", "n/a", "n.a.", "#n/a", "<na>", "nan", "-nan", "null"})
 # These are classes where fewer than two others remain, as in +1 and -1.
-DOUBTFUL = frozenset({"-1", "-", "--", "\u2013", "\u2014", "?"})
+DOUBTFUL = frozenset({"-1", "-100", "-", "--", "\u2013", "\u2014", "?"})
 YES = ("true", "yes", "positive", "pos", "+")  # of two words, the one that F1 is meant for
 
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)([.]0*)?")  # not 007, which is a code
@@ -87,9 +87,12 @@ def label_name(
             f"{where}: label {brief(name)}{_of(column)} is a list or an object written as text, not "
             "the name of a class; write one name for each example"
         )
-    if as_written or not NUMBER.fullmatch(name):
+    number = name.rstrip("%\u2030").rstrip()
+    if as_written or not NUMBER.fullmatch(number):
         return {"true": "True", "false": "False"}.get(name.casefold(), name)
-    return _whole_number(name, where, column)
+    if number != name and INTEGER.fullmatch(number):  # 50 % may be a name, 12.5 % is a measurement
+        return name
+    return _whole_number(name, number, where, column)
 
 
 def _is_structure(text: str) -> bool:
@@ -100,15 +103,15 @@ def _is_structure(text: str) -> bool:
     return False
 
 
-def _whole_number(name: str, where: str, column: str | None) -> str:
+def _whole_number(name: str, number: str, where: str, column: str | None) -> str:
     """Returns the name of a number, which is the same for 1, 1.0 and +1; refuses fractions."""
-    if INTEGER.fullmatch(name):
-        return str(int(name.partition(".")[0]))
-    if name.isdigit():  # a code such as 007
+    if INTEGER.fullmatch(number):
+        return str(int(number.partition(".")[0]))
+    if number.isdigit():  # a code such as 007
         return name
-    number = float(name) if "," not in name else 0.5
-    if number.is_integer() and abs(number) < 1e15:  # 1e+00, as numpy writes it
-        return str(int(number))
+    value = float(number) if "," not in number else 0.5
+    if value.is_integer() and abs(value) < 1e15 and number == name:  # 1e+00, as numpy writes it
+        return str(int(value))
     way_out = (
         "give each example the name of a class"
         if column is None

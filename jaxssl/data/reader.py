@@ -133,6 +133,8 @@ class BatchReader(ABC, Generic[Spec, AnyTokenizer]):
     """sha256 of sets, split, seed, batch size and order. A resumed run compares it with its own."""
     rows: int
     """Rows of the split, over all sets."""
+    set_rows: list[int]
+    """Rows of the split in each set."""
     batches: int
     """Batches of one pass. In order: all, the last one filled up. Shuffled: the full ones of an epoch."""
     stored_bytes: int
@@ -149,6 +151,7 @@ class BatchReader(ABC, Generic[Spec, AnyTokenizer]):
         self.spec, self.tokenizer, self.fingerprint = spec, tokenizer, opened.fingerprint
         self._files, self._order = opened.files, opened.order
         self.rows, self.stored_bytes = self._files.rows, self._files.stored_bytes
+        self.set_rows = self._files.set_rows
         self.batches = self._order.batches(spec.batch)
         self._parts = [range(spec.batch)] if parts is None else list(parts)
         self._check_memory()

@@ -44,6 +44,8 @@ class ImageEmbedder:
     """Running statistics of the encoder's batch norms. None: they normalise by the images of each batch."""
     batch: int = 256
     """Number of images that are computed at a time."""
+    channels: int | None = None
+    """Channels that the encoder reads, 1 or 3; None does not check them."""
 
     def __call__(self, pixels: Pixels) -> Float[np.ndarray, "images features"]:
         """Computes the features of every image, without random crops or other changes and without dropout.
@@ -55,13 +57,19 @@ class ImageEmbedder:
           Features in the order of the images, `[images, features]`.
 
         Raises:
-          InputError: The images are not uint8 of that shape; numbers from 0 to 1 would be read as black.
+          InputError: The images are not uint8 of that shape; numbers from 0 to 1 would be read as black. Or
+            the encoder reads another number of channels.
         """
         if getattr(pixels, "dtype", None) != np.uint8 or pixels.ndim != 4:
             kind = getattr(pixels, "dtype", type(pixels).__name__)
             raise InputError(
                 f"the images are {kind} of shape {np.shape(pixels)}; pass uint8 from 0 to 255 of shape "
                 "[images, height, width, channels], for numbers from 0 to 1 (255 * x).round().astype('uint8')"
+            )
+        if self.channels not in (None, pixels.shape[3]):
+            raise InputError(
+                f"the images have channels {pixels.shape[3]} and those of the run {self.channels}; convert "
+                "them"
             )
         parts = []
         for first in range(0, max(len(pixels), 1), self.batch):
@@ -142,7 +150,8 @@ def load_image_embedder(
       InputError: There is no run or no checkpoint, or its model has no encoder of images.
     """
     pretrained = load_pretrained(run, which=which, carried=True)
-    return embedder_of(pretrained.objective, pretrained.model, pretrained.carried, run), pretrained
+    embed = embedder_of(pretrained.objective, pretrained.model, pretrained.carried, run)
+    return dataclasses.replace(embed, channels=pretrained.spec.channels), pretrained
 
 
 def embedder_of(

@@ -165,7 +165,7 @@ def _add_tokens(tokens: argparse._ArgumentGroup) -> None:
 def run(options: argparse.Namespace) -> Manifest | ImageManifest:
     """Prepares a set as `options` say, prints what it holds and what to do next, and returns its manifest."""
     began = time.monotonic()
-    check_kind(options, {**DEFAULT, "documents": "file", "on_bad_text": "stop"})
+    check_kind(options, {**DEFAULT, **vars(STANDARD), "documents": "file", "on_bad_text": "stop"})
     config = config_of(options)
     there_already = is_prepared(options.into if is_url(options.into) else target_of(options.into))
     manifest = config.into(options.into)

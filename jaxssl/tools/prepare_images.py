@@ -14,6 +14,8 @@ IMAGE_OPTIONS = ("channels", "fit", "captions", "on_broken", "shard_bytes")
 TEXT_OPTIONS = (
     "documents",
     "on_bad_text",
+    "document_mib",
+    "expansion",
     "lowercase",
     "engine",
     "beam_options",

@@ -43,12 +43,11 @@ def announce(
     """
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.model))
     spec, start = rows.spec, int(state.step)
-    epochs = config.steps * spec.batch / rows.rows
     devices = jax.devices()
     print_once(
         f"{type(config.objective).__name__}: {parameters / 1e6:.2f} M parameters\n"
         f"rows: {rows.rows:,} of {spec.in_words} ({held_out.rows:,} held out), batch "
-        f"{spec.batch}: {config.steps:,} steps are {epochs:.1f} epochs\n"
+        f"{spec.batch}: {config.steps:,} steps are {epochs_in_words(config, rows)}\n"
         f"devices: {len(devices)} x {devices[0].device_kind}, mesh "
         + "x".join(str(size) for size in mesh.devices.shape)
         + f"; run: {config.run}"
@@ -67,6 +66,24 @@ def announce(
         print_once(f"step {start:,} of {config.steps:,} is saved already; raise --steps to go on")
     elif start:
         print_once(f"going on after step {start:,}")
+
+
+def epochs_in_words(config: Pretraining, rows: Reader) -> str:
+    """Returns how often a run reads its training rows, such as "8.5 epochs".
+
+    In a mixture with weights of its own each set has another number, and the least and the most are named.
+
+    Args:
+      config: Configuration of the run.
+      rows: Reader of the training rows.
+    """
+    read, weights = config.steps * rows.spec.batch, config.data.weights or rows.set_rows
+    epochs = [
+        read * weight / sum(weights) / count
+        for weight, count in zip(weights, rows.set_rows, strict=True)
+    ]
+    least, most = f"{min(epochs):.1f}", f"{max(epochs):.1f}"
+    return f"{least} epochs" if least == most else f"{least} to {most} epochs of the sets"
 
 
 def conclude(config: Pretraining, state: TrainState, held_out: Reader) -> None:

@@ -16,6 +16,11 @@ from jaxssl.runs.stored_runs import opened
 
 CONFIG = "config.json"
 NETWORKS = (TransformerConfig, ResNetConfig, VisionTransformerConfig)
+# Fields of objectives with the sizes of parameters outside of their networks
+HEADS = (
+    *("projector", "predictor", "prototypes", "norm", "hidden", "width"),
+    *("decoder_width", "doublings", "code", "bottleneck", "generator_size"),
+)
 # What a network is trained and computed with, which is no property of its parameters
 KEPT = ("dropout", "attention_dropout", "attention", "remat", "sequence_parallel", "compute_dtype")
 
@@ -23,8 +28,9 @@ KEPT = ("dropout", "attention_dropout", "attention", "remat", "sequence_parallel
 def with_start_network(config: Any, flags: Sequence[str]) -> Any:
     """Returns a configuration whose objective has the networks of the run that it starts from.
 
-    A network is taken over where a field of both objectives has the same name and kind. Dropout and how
-    it is computed stay as they are in the recipe.
+    A network is taken over where a field of both objectives has the same name and kind, and the sizes of
+    heads where the objectives are of the same class. Dropout and how a network is computed stay as they are
+    in the recipe.
 
     Args:
       config: A `Pretraining` as its recipe says.
@@ -46,6 +52,8 @@ def with_start_network(config: Any, flags: Sequence[str]) -> Any:
         own, theirs = getattr(config.objective, field.name), getattr(learned, field.name, None)
         if isinstance(own, NETWORKS) and type(own) is type(theirs):
             changed[field.name] = merged(own, theirs)
+        elif field.name in HEADS and type(learned) is type(config.objective):
+            changed[field.name] = theirs
     objective = dataclasses.replace(config.objective, **changed)
     return dataclasses.replace(config, objective=objective)
 

@@ -43,7 +43,22 @@ def test_what_is_the_same_class_has_one_name(values, name):
 
 
 @pytest.mark.parametrize(
-    "value", ["007", "v1.5", "3.10.2", "1e5", "a,b", "none", "None", "½", "[MASK]", "(other)"]
+    "value",
+    [
+        "007",
+        "v1.5",
+        "3.10.2",
+        "1e5",
+        "a,b",
+        "none",
+        "None",
+        "½",
+        "50%",
+        "50 %",
+        "%",
+        "[MASK]",
+        "(other)",
+    ],
 )
 def test_names_stay_as_they_are(value):
     assert named(value) == value
@@ -54,6 +69,7 @@ def test_no_label():
 
 
 MEASUREMENTS = [0.5, "0.5", "1.250", "0,5", "-.5", "1e-01", "inf", float("inf"), "1,000", 1e300]
+MEASUREMENTS += ["12.5%", "12,5 %", "0.3\u2030", "\u22120.5"]
 
 
 @pytest.mark.parametrize("value", [*MEASUREMENTS, Decimal("2.5")])
@@ -62,7 +78,7 @@ def test_measurements_are_refused_however_they_are_written(value):
         InputError, match=r"f.tsv, line 2: label .* is a measurement, not a class; "
     ):
         named(value)
-    assert named(value, as_written=True) == str(value)
+    assert named(value, as_written=True) == str(value).replace("\u2212", "-")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +107,7 @@ def test_what_is_too_long_for_a_class_is_refused(value):
 def test_markers_are_no_classes_where_two_others_remain():
     every = NEVER_CLASSES | DOUBTFUL
     assert missing_markers({"0", "1", "-1"}, None) == every
+    assert missing_markers({"0", "1", "-100"}, None) == every  # as targets of losses are ignored
     assert missing_markers({"1", "-1"}, None) == NEVER_CLASSES
     assert missing_markers({"+", "-", "NA"}, None) == NEVER_CLASSES
     assert missing_markers({"a", "NA"}, None) == NEVER_CLASSES

@@ -42,6 +42,7 @@ class Spec:
 def numbers(order, rows=7, batch=3, parts=None):
     files = SimpleNamespace(
         rows=rows,
+        set_rows=[rows],
         stored_bytes=12,
         documents=lambda ids: [f"{i}" for i in ids],
         record=np.dtype(np.int64),
@@ -91,6 +92,7 @@ def test_the_bases_are_abstract_and_the_kinds_final():
 def test_in_order_every_row_comes_once():
     reader = numbers(InOrder(7))
     assert (reader.rows, reader.batches, reader.stored_bytes) == (7, 3, 12)
+    assert reader.set_rows == [7]
     assert [reader.row_ids(step).tolist() for step in range(3)] == [[0, 1, 2], [3, 4, 5], [6]]
     for step in (-1, 3):
         with pytest.raises(IndexError, match=f"batch {step} does not exist; there are 3"):

@@ -60,6 +60,16 @@ def test_images_that_are_no_bytes_are_refused(run, pixels):
         embed(pixels)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_images_of_other_channels_are_refused(run, channels):
+    embed, _ = load_image_embedder(run.run)
+    pixels = np.zeros((2, 16, 16, channels), np.uint8)
+    with pytest.raises(
+        InputError, match=f"have channels {channels} and those of the run 3; convert"
+    ):
+        embed(pixels)
+
+
 def test_features_are_those_of_the_checkpoint(run):
     """Image by image by hand, with the running statistics; blocks that are filled up change nothing."""
     embed, pretrained = load_image_embedder(run.run)

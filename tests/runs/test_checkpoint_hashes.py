@@ -2,13 +2,23 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxssl.data.stores.json_files import write_json
 from jaxssl.runs.checkpoint import Checkpoints, Keep
-from jaxssl.runs.checkpoint_hashes import LIST, damage
+from jaxssl.runs.checkpoint_hashes import (
+    LIST,
+    OF_HOST,
+    TEMPORARY,
+    _hashed,
+    _host,
+    damage,
+    write_list,
+)
 from tests.runs.small_states import state
 
 
@@ -90,6 +100,31 @@ def test_the_hashes_are_there_when_the_checkpoint_is(tmp_path):
         listed = (tmp_path / "checkpoints" / "1" / LIST).stat().st_mtime_ns
     committed = json.loads((tmp_path / "checkpoints/1/_CHECKPOINT_METADATA").read_text())
     assert listed <= committed["commit_timestamp_nsecs"]
+
+
+def test_the_first_host_joins_what_every_host_has_hashed(tmp_path):
+    """The files of the others are not read again: on a store of their own they may not be there yet."""
+    folder = tmp_path / f"4{TEMPORARY}-1"
+    names = [f"ocdbt.process_{host}/d/a" for host in range(2)]
+    names += [f"array_metadatas/process_{host}" for host in range(2)] + ["_METADATA", "manifest"]
+    for name in names:
+        (folder / "state" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "state" / name).write_text(name)
+    assert [_host(Path(name)) for name in names] == ["process_0", "process_1"] * 2 + ["", ""]
+    (folder / "_CHECKPOINT_METADATA").touch()
+    for host in range(2):
+        own = {
+            n: _hashed(folder / "state" / n) for n in names if _host(Path(n)) == f"process_{host}"
+        }
+        write_json(folder / "state" / f"process_{host}{OF_HOST}", own)
+    write_list(tmp_path, 4)
+    assert not list(folder.glob(f"state/process_*{OF_HOST}"))
+    whole = folder.rename(tmp_path / "4")
+    assert damage(whole) is None
+    for name in names:
+        (whole / "state" / name).write_text(name[::-1])
+        assert damage(whole) == f"state/{name} has another sha256 than it was saved with"
+        (whole / "state" / name).write_text(name)
 
 
 def test_arrays_over_several_devices_are_hashed(tmp_path):

@@ -50,6 +50,8 @@ def test_images(tmp_path, capsys):
     assert "1 could not be decoded and were left out: dog/03.JPG" in printed
     for options, line in [
         (["--documents", "blank_line"], "--documents is for text"),
+        (["--document-mib", "5"], "--document-mib is for text, and with --size the source is"),
+        (["--expansion", "9"], "--expansion is for text"),
         (["--vocab-size", "500"], "--vocab-size is for text; give --captions"),
         (["--size", "small"], "--size is given twice; give it once"),
     ]:

@@ -49,6 +49,33 @@ def test_an_objective_without_such_a_field_keeps_its_network(learned):
     assert config.objective == load_config(recipe, Pretraining).objective
 
 
+@pytest.mark.parametrize(
+    ("recipe", "sizes"),
+    [
+        ("simclr_cifar10", {"projector": (64, 32), "norm": "batch"}),
+        ("byol_cifar10", {"projector": (64, 32), "predictor": (48, 32)}),
+        ("dino_cifar10", {"projector": (64, 32), "prototypes": 100}),
+        ("rotation_cifar10", {"hidden": (8,)}),
+        ("skip_gram_novels", {"width": 24}),
+        ("autoencoder_cifar10", {"code": 24, "decoder_width": 8}),
+        ("electra_small", {"generator_size": 0.5}),
+    ],
+)
+def test_heads_of_the_same_objective_are_those_of_the_run(tmp_path, recipe, sizes):
+    """They are a part of its parameters; what is learned with them may differ."""
+    path = f"configs/{recipe}.py"
+    own = load_config(path, Pretraining)
+    theirs = dataclasses.replace(own.objective, **sizes)
+    run = dataclasses.replace(own, objective=theirs)
+    (tmp_path / "config.json").write_text(json.dumps({"config": describe(run)}))
+    flags = ["--config", path, "--start", str(tmp_path)]
+    assert read_config(Pretraining, "", flags).objective == theirs
+    if "projector" in sizes:
+        other = "configs/barlow_twins_cifar10.py"
+        found = read_config(Pretraining, "", ["--config", other, *flags[2:]]).objective
+        assert found.projector == load_config(other, Pretraining).objective.projector
+
+
 def test_the_blocks_of_a_vision_transformer_are_its_own():
     own = VisionTransformerConfig(vit(2, 32, 2, dropout=0.1))
     theirs = VisionTransformerConfig(vit(4, 64, 4, dropout=0.3), patch=4)

@@ -46,7 +46,7 @@ class Labelled:
     """Name of the column with the label."""
     missing: tuple[str, ...] | None = None
     """Labels that mean that an example has none; such examples are left out and counted. None takes NA,
-    nan and null, and also -1, - and ? where there are two other labels."""
+    nan and null, and also -1, -100, - and ? where there are two other labels."""
     numbers_as_written: bool = False
     """Whether labels that are numbers are names, such as the versions 3.10 and 3.0. Otherwise 1.0 is the
     class 1, and fractions are refused as measurements."""

@@ -29,7 +29,7 @@ from jaxssl.data.preparing.workers import write_units
 from jaxssl.data.preparing.writing import finish_set, write_shards
 from jaxssl.data.progress import TextProgress
 from jaxssl.data.sources.decode_image import Fit
-from jaxssl.data.sources.image_files import in_words
+from jaxssl.data.sources.folders import in_words
 from jaxssl.data.sources.images import CaptionedImages, ImageFiles, ImageSource, Picture
 from jaxssl.data.stores.descriptions import described
 from jaxssl.data.stores.json_files import read_json, write_json

@@ -16,7 +16,15 @@ from jaxssl.data.prepared.manifest import TOKENIZER, Count
 from jaxssl.data.preparing.held_out import HeldOut, choose_held_out
 from jaxssl.data.preparing.units import text_bytes
 from jaxssl.data.progress import TextProgress
-from jaxssl.data.sources.texts import Document, Skipped, Source
+from jaxssl.data.sources.folders import in_words
+from jaxssl.data.sources.texts import (
+    Document,
+    RecordFiles,
+    Separated,
+    Skipped,
+    Source,
+    TextFiles,
+)
 from jaxssl.data.stores.json_files import read_json, write_json
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
@@ -82,6 +90,9 @@ def survey_sources(
         text to hold some out.
     """
     reading = _Reading(source, valid, report)
+    for files in (source, valid):
+        if isinstance(files, TextFiles | RecordFiles | Separated) and (left := files.left_out()):
+            report.say(f"left out of {files.path}: {in_words(left)}")
     if isinstance(tokenizer, str):
         found: Tokenizer = load_tokenizer(tokenizer, lowercase=lowercase)
         report.begin("reading")

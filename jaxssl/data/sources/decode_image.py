@@ -81,11 +81,11 @@ def _open(content: bytes, height: int, width: int) -> Image.Image:
         raise BrokenImage("it is empty")
     try:
         image = _load(content, height, width)
-    except (BrokenImage, UnidentifiedImageError):
+    except BrokenImage:
         raise
     except Exception:
         # Texts, profiles and other metadata that are damaged or too large make Pillow refuse pixels
-        # that are whole.
+        # that are whole, or not even see what kind of file it is.
         bare = without_metadata(content)
         if bare == content:
             raise

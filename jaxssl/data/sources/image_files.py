@@ -1,10 +1,8 @@
 """Lists the files of images in folders and ZIP files, and what is left out there."""
 
-import glob
 import os
 import zipfile
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -12,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxssl.data.sources.decode_image import Unreadable
+from jaxssl.data.sources.folders import GLOB, Found, LeftOut, in_words, matching, walk
 from jaxssl.errors import InputError
 
 SUFFIXES = (
@@ -19,10 +18,8 @@ SUFFIXES = (
     *(".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-GLOB = frozenset("*?[")
 MOST_BYTES = 1 << 29  # of one file of an image
 MOST_UNPACKED, SMALL = 200, 1 << 24  # times the packed bytes, for files of more bytes than SMALL
-MOST_NAMES = 3  # so many names of files that are left out are listed
 
 Content = bytes | np.ndarray | Unreadable  # the bytes of a file of an image, or pixels
 
@@ -34,15 +31,6 @@ class ImageFile(NamedTuple):
     """Name relative to the folder or ZIP file, with "/" between folders."""
     read: Callable[[], Content]
     """Function that reads the file; it returns an `Unreadable` on failure."""
-
-
-class LeftOut(NamedTuple):
-    """A file that is not read as an image."""
-
-    name: str
-    """Name relative to the folder or ZIP file."""
-    reason: str
-    """Why it is left out, as a phrase that follows a number, such as "hidden"."""
 
 
 def list_images(path: str) -> Iterator[ImageFile]:
@@ -77,26 +65,16 @@ def list_files(path: str) -> list[ImageFile | LeftOut]:
     """
     given = Path(path)
     if given.is_dir():
-        found = list(_walk(given, ""))
+        found = [_on_disk(file) for file in walk(given)]
     elif given.is_file():
-        found = list(_members(path)) if _is_zip(given) else [_of_disk(given.name, given)]
+        found = list(_members(path)) if _is_zip(given) else [_on_disk((given.name, given))]
     elif GLOB & set(path):
-        found = list(_matches(path))
+        found = [_on_disk(file) for file in matching(path)]
+        if not found:
+            raise InputError(f"no file matches {path}")
     else:
         raise InputError(f"{path} does not exist; give a folder, a ZIP, an image or a glob")
     return sorted(found, key=lambda file: file.name)
-
-
-def in_words(left_out: Iterable[LeftOut]) -> str:
-    """Counts the files of `left_out` by their reasons, and names the first of each, as a phrase."""
-    names: dict[str, list[str]] = defaultdict(list)
-    for file in left_out:
-        names[file.reason].append(file.name)
-    return "; ".join(
-        f"{len(found):,} {reason} ({', '.join(found[:MOST_NAMES])}"
-        f"{', …' if len(found) > MOST_NAMES else ''})"
-        for reason, found in names.items()
-    )
 
 
 def _no_image(path: str, left_out: list[LeftOut]) -> str:
@@ -113,54 +91,11 @@ def _no_image(path: str, left_out: list[LeftOut]) -> str:
     return f"{path} contains no image ({formats}){instead}"
 
 
-def _walk(root: Path, prefix: str) -> Iterator[ImageFile | LeftOut]:
-    """Yields the files below a folder. Links are followed last; each folder is read once."""
-    folders, links, seen = [(root, prefix)], list[tuple[Path, str]](), set[str]()
-    while folders or links:
-        folder, name = folders.pop() if folders else links.pop(0)
-        real = os.path.realpath(folder)
-        if real in seen:
-            yield LeftOut(name.rstrip("/"), "a link to a folder that is read already")
-            continue
-        seen.add(real)
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            yield LeftOut(
-                name.rstrip("/") or ".", f"a folder that cannot be read: {error.strerror}"
-            )
-            continue
-        for entry in entries:
-            below = name + entry.name
-            if not os.path.isdir(entry.path):
-                yield _of_disk(below, Path(entry.path))
-            elif entry.name.startswith("."):
-                yield LeftOut(below, "hidden")
-            else:
-                (links if entry.is_symlink() else folders).append((Path(entry.path), below + "/"))
-
-
-def _matches(pattern: str) -> Iterator[ImageFile | LeftOut]:
-    """Yields the files that match a glob pattern, and those below folders that match."""
-    root, found = _fixed_part(Path(pattern)), dict[str, ImageFile | LeftOut]()
-    for match in sorted(glob.glob(pattern, recursive=True)):
-        path, name = Path(match), Path(match).relative_to(root).as_posix()
-        files = _walk(path, f"{name}/") if path.is_dir() else [_of_disk(name, path)]
-        found |= {file.name: file for file in files}
-    if not found:
-        raise InputError(f"no file matches {pattern}")
-    yield from found.values()
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """Returns the folders before the first wildcard of a glob pattern."""
-    parts = pattern.parts
-    wild = next((i for i, part in enumerate(parts) if GLOB & set(part)), len(parts) - 1)
-    return Path(*parts[:wild])
-
-
-def _of_disk(name: str, file: Path) -> ImageFile | LeftOut:
-    """Returns the file of an image on disk, or why it is left out. A link without an end is read in vain."""
+def _on_disk(found: Found | LeftOut) -> ImageFile | LeftOut:
+    """Returns the file of an image on disk, or why it is left out. A link to nowhere is read in vain."""
+    if isinstance(found, LeftOut):
+        return found
+    name, file = found
     if reason := _reason(name):
         return LeftOut(name, reason)
     if file.exists() and not file.is_file():

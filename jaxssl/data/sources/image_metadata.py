@@ -19,6 +19,7 @@ PIXELS_OF_PNG = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 # Segments of a JPEG that do not change its pixels: APP1 to APP13, APP15 and comments. APP0 (JFIF) and
 # APP14 (Adobe) say how colours are stored.
 METADATA_OF_JPEG = {*range(0xE1, 0xEE), 0xEF, 0xFE}
+SHORTEST = {0xE0: 14, 0xEE: 12}  # bytes of their content; shorter ones say nothing
 SCAN = 0xDA  # the segment that the compressed pixels of a JPEG follow
 
 
@@ -66,8 +67,9 @@ def _segments_of_pixels(content: bytes) -> Iterator[bytes]:
     """Yields the segments of a JPEG that its pixels depend on, and all that follows the first scan's head."""
     start = len(JPEG)
     while start + 4 <= len(content) and content[start] == 0xFF and content[start + 1] != SCAN:
-        stop = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
-        if content[start + 1] not in METADATA_OF_JPEG:
+        kind, size = content[start + 1], int.from_bytes(content[start + 2 : start + 4], "big")
+        stop = start + 2 + size
+        if kind not in METADATA_OF_JPEG and size - 2 >= SHORTEST.get(kind, 0):
             yield content[start:stop]
         start = stop
     yield content[start:]

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from jaxssl.data.sources.folders import LeftOut
 from jaxssl.data.sources.image_files import (
     Content,
     ImageFile,
-    LeftOut,
     list_files,
     list_images,
     unpacks_to_too_much,

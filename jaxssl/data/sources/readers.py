@@ -3,7 +3,6 @@
 Errors name the file and the byte, line or row.
 """
 
-import glob
 import json
 import os
 from collections.abc import Collection, Iterator
@@ -18,11 +17,11 @@ from jaxssl.data.sources.compressed import (
     open_bytes,
     plain_suffix,
 )
+from jaxssl.data.sources.folders import GLOB, Found, LeftOut, is_hidden, matching, walk
 from jaxssl.errors import InputError, brief
 
 OnBadText = Literal["stop", "skip"]  # what to do with a document that is not valid text
 JSON = (".jsonl", ".json")
-GLOB = frozenset("*?[")
 
 
 @dataclass
@@ -132,8 +131,8 @@ def files_of(path: str, suffixes: tuple[str, ...] = ()) -> list[tuple[str, Path]
     """Lists the files that a path stands for.
 
     Args:
-      path: A file, a folder, which is searched with its sub-folders, or a glob pattern. Hidden and
-        empty files are left out.
+      path: A file, a folder, which is searched with its sub-folders and through links, or a glob pattern,
+        which takes the files below folders that match. Hidden and empty files are left out.
       suffixes: Suffixes, without that of a compression, to which the files of a folder are
         restricted; () means all files.
 
@@ -144,27 +143,48 @@ def files_of(path: str, suffixes: tuple[str, ...] = ()) -> list[tuple[str, Path]
     Raises:
       InputError: There is no such file.
     """
-    given = Path(path)
-    if given.is_file():
-        return [(given.name, given)]
-    if given.is_dir():
-        root, found = given, list(given.rglob("*"))
-    else:
-        root, found = _fixed_part(given), [Path(p) for p in glob.glob(path, recursive=True)]
-    files = []
-    for file in found:
-        name = file.relative_to(root)
-        hidden = any(part.startswith(".") for part in name.parts)
-        wanted = not (given.is_dir() and suffixes) or plain_suffix(file) in suffixes
-        if wanted and not hidden and file.is_file() and file.stat().st_size:
-            files.append((name.as_posix(), file))
+    files = [file for file in _listed(path, suffixes) if not isinstance(file, LeftOut)]
     if files:
-        return sorted(files)
-    if given.is_dir():
+        return files
+    if Path(path).is_dir():
         raise InputError(f"{path} is a folder without {' or '.join(suffixes) or 'any'} file")
     if GLOB & set(path):
         raise InputError(f"no file matches {path}, or all that match are empty")
     raise InputError(f"{path} does not exist; give a file, a folder or a glob")
+
+
+def files_left_out(path: str, suffixes: tuple[str, ...] = ()) -> list[LeftOut]:
+    """Lists the files below `path` that `files_of` leaves out, sorted, with the reason.
+
+    Args:
+      path: A file, a folder or a glob pattern.
+      suffixes: Suffixes to which the files of a folder are restricted; () means all files.
+    """
+    return [file for file in _listed(path, suffixes) if isinstance(file, LeftOut)]
+
+
+def _listed(path: str, suffixes: tuple[str, ...]) -> list[Found | LeftOut]:
+    given = Path(path)
+    if given.is_file():
+        return [(given.name, given)]
+    found = walk(given) if given.is_dir() else matching(path)
+    wanted = suffixes if given.is_dir() else ()
+    return sorted(
+        (file if isinstance(file, LeftOut) else _judged(file, wanted) for file in found),
+        key=lambda file: file[0],
+    )
+
+
+def _judged(found: Found, suffixes: tuple[str, ...]) -> Found | LeftOut:
+    """Returns the file, or why it is left out."""
+    name, file = found
+    if is_hidden(name):
+        return LeftOut(name, "hidden")
+    if suffixes and plain_suffix(file) not in suffixes:
+        return LeftOut(name, "of another type")
+    if not file.is_file():
+        return LeftOut(name, "no regular file" if file.exists() else "a link to nowhere")
+    return found if file.stat().st_size else LeftOut(name, "empty")
 
 
 def read_json_lines(
@@ -322,10 +342,3 @@ def _version_folder(folder: Path) -> Path | None:
 def _numbers(version: str) -> tuple[int, ...]:
     """Returns the numbers of a version, so that 1.10.0 sorts after 1.9.0."""
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """Returns the folders before the first wildcard of a glob pattern."""
-    parts = pattern.parts
-    wild = next((i for i, part in enumerate(parts) if GLOB & set(part)), len(parts) - 1)
-    return Path(*parts[:wild])

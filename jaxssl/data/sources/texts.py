@@ -8,7 +8,7 @@ belongs to the training or the evaluation part is decided from it. Blank documen
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from jaxssl.data.sources.archives import SUFFIXES, archive_kind
 from jaxssl.data.sources.compressed import (
@@ -19,12 +19,14 @@ from jaxssl.data.sources.compressed import (
     plain_suffix,
     read_all,
 )
+from jaxssl.data.sources.folders import LeftOut
 from jaxssl.data.sources.parquet import PARQUET, read_parquet_column
 from jaxssl.data.sources.readers import (
     JSON,
     Decoder,
     OnBadText,
     Skipped,
+    files_left_out,
     files_of,
     read_json_lines,
     read_tensorflow_dataset,
@@ -101,6 +103,10 @@ class TextFiles:
         if not found:
             raise InputError(f"{self.path} contains no text")
 
+    def left_out(self) -> list[LeftOut]:
+        """Lists the files that are not read, with the reason."""
+        return files_left_out(self.path)
+
     def _split(self, handle: IO[bytes], name: str, file: Path) -> Iterator[tuple[str, int, bytes]]:
         """Yields name, offset in bytes, and bytes of each document of a file."""
         if self.documents_are == "file":
@@ -117,6 +123,9 @@ class TextFiles:
 @dataclass(frozen=True)
 class RecordFiles:
     """Files of records, one document each; a subclass for each format reads the values of a column."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Suffixes of files of the format."""
 
     path: str
     """A file of the format, a folder, or a glob pattern."""
@@ -143,9 +152,15 @@ class RecordFiles:
         if not found:
             raise InputError(f"{self.path} contains no record")
 
+    def left_out(self) -> list[LeftOut]:
+        """Lists the files that are not read, with the reason."""
+        return files_left_out(self.path, self.suffixes)
+
 
 class JsonLines(RecordFiles):
     """Files with one JSON object per line (.jsonl or .json, also compressed), one document each."""
+
+    suffixes = JSON
 
     def values(self, report: Skipped | None) -> Iterator[tuple[str, Any]]:
         """Yields the name of each object and the value of its key; `report` is as in `documents`."""
@@ -155,6 +170,8 @@ class JsonLines(RecordFiles):
 
 class Parquet(RecordFiles):
     """Parquet files, one document per row."""
+
+    suffixes = PARQUET
 
     def values(self, report: Skipped | None) -> Iterator[tuple[str, Any]]:
         """Yields the name of each row and the value of its column; `report` is not used."""
@@ -185,6 +202,10 @@ class Separated:
                     yield Document(f"{name}#{number}", text)
         if not found:
             raise InputError(f"{self.path} contains no row")
+
+    def left_out(self) -> list[LeftOut]:
+        """Lists the files that are not read, with the reason."""
+        return files_left_out(self.path, SEPARATED)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """The first reading: counts, the split, a tokenizer of the training texts alone, and early refusals."""
 
+import io
+
 import pytest
 
 from jaxssl.data.preparing import survey as survey_module
 from jaxssl.data.preparing.survey import divide, read_survey, survey_sources
 from jaxssl.data.progress import TextProgress
-from jaxssl.data.sources.texts import Document
+from jaxssl.data.sources.texts import Document, source_from_path
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
@@ -79,3 +81,23 @@ def test_bad_input_shows_at_once(tmp_path, source, valid, message):
 def test_a_survey_that_cannot_be_read_is_made_anew(tmp_path, content):
     (tmp_path / "survey.json").write_bytes(content.encode("utf-8", "surrogatepass"))
     assert read_survey(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.txt", "a text", "1 empty (none.txt)"),
+        ("a.jsonl", '{"text": "a text"}', "1 of another type (none.txt)"),
+        ("a.csv", "text\na text", "1 of another type (none.txt)"),
+    ],
+)
+def test_files_that_are_not_read_are_told(tmp_path, name, text, line):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / name).write_text(text)
+    (tmp_path / "texts" / "none.txt").touch()
+    shown = io.StringIO()
+    source, valid = source_from_path(str(tmp_path / "texts")), Words(5)
+    tokenizer = write_vocabulary(tmp_path)
+    with TextProgress(stream=shown) as report:
+        survey_sources(source, valid, tokenizer, tmp_path / "partial", {}, report)
+    assert f"left out of {tmp_path}/texts: {line}\n" in shown.getvalue()

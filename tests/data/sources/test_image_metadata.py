@@ -69,6 +69,12 @@ def test_an_orientation_that_is_none_turns_nothing(value):
         chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nzzzz"),
         chunk(b"zTXt", b"note\0\0" + b"no deflate"),
         chunk(b"pHYs", b"short"),
+        # by these Pillow does not see that it is a PNG
+        chunk(b"zTXt", b"note\0\7" + b"another method"),
+        chunk(b"iCCP", b""),
+        chunk(b"iCCP", b"profile\0\5" + b"another method"),
+        chunk(b"tEXt", b"note\0text")[:-1] + b"?",  # its checksum
+        chunk(b"eXIf", b"no EXIF"),
     ],
 )
 @pytest.mark.parametrize("where", ["before", "behind"])
@@ -91,6 +97,26 @@ def test_only_what_is_not_pixels_is_left_out():
     with Image.open(io.BytesIO(bare)) as one, Image.open(io.BytesIO(jpeg)) as two:
         np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
     assert without_metadata(b"GIF89a") == b"GIF89a"
+
+
+@pytest.mark.parametrize(
+    ("marker", "data"),
+    [
+        (0xE0, b"JFIF"),
+        (0xEE, b"Adobe"),
+        (0xE1, b"Exif\0\0no EXIF"),
+        (0xE2, b"ICC_PROFILE\0\1\5x"),
+        (0xE2, b"MPF\0no index"),
+        (0xED, b"Photoshop 3.0\x008BIM\3\xed\0\0\0\0\0\x10ab"),
+        (0xFE, b"\xff" * 1000),
+    ],
+)
+def test_pixels_of_a_jpeg_are_decoded_whatever_stands_beside_them(marker, data):
+    plain = encoded(picture("RGB"), "JPEG")
+    segment = bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+    np.testing.assert_array_equal(
+        decode(plain[:2] + segment + plain[2:], 9, 7, 3, "crop"), decode(plain, 9, 7, 3, "crop")
+    )
 
 
 @pytest.mark.parametrize("stop", [9, 20, 34, 60])

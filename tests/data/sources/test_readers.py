@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from jaxssl.data.sources.compressed import ReadLimits
+from jaxssl.data.sources.folders import in_words
 from jaxssl.data.sources.readers import (
     Decoder,
     Skipped,
+    files_left_out,
     files_of,
     read_json_lines,
     value_of,
@@ -123,6 +125,29 @@ def test_files_of_a_path(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             files_of(str(path), suffixes)
+
+
+def test_what_is_no_file_of_the_kind_is_named(tmp_path):
+    """Files and folders behind links are read, as images are; nothing vanishes without a word."""
+    store, texts = tmp_path / "store", tmp_path / "texts"
+    for name in (store / "a.jsonl", texts / "b.jsonl", texts / "README", texts / ".DS_Store"):
+        name.parent.mkdir(exist_ok=True)
+        name.write_text('{"text": "x"}')
+    (texts / "empty.jsonl").touch()
+    os.mkfifo(texts / "pipe.jsonl")
+    (texts / "books").symlink_to("../store")
+    (texts / "c.jsonl").symlink_to("../store/a.jsonl")
+    (texts / "gone.jsonl").symlink_to("nowhere")
+    names = [name for name, _ in files_of(str(texts), (".jsonl",))]
+    assert names == ["b.jsonl", "books/a.jsonl", "c.jsonl"]
+    assert len(list(read_json_lines(str(texts)))) == 3
+    assert in_words(files_left_out(str(texts), (".jsonl",))) == (
+        "1 hidden (.DS_Store); 1 of another type (README); 1 empty (empty.jsonl); "
+        "1 a link to nowhere (gone.jsonl); 1 no regular file (pipe.jsonl)"
+    )
+    assert "README" in [name for name, _ in files_of(str(texts))]
+    assert [name for name, _ in files_of(f"{texts}/b*")] == ["b.jsonl", "books/a.jsonl"]
+    assert files_left_out(str(texts / "b.jsonl")) == files_left_out(str(tmp_path / "none")) == []
 
 
 def test_lines_are_counted_from_one_and_blank_ones_too(tmp_path):

@@ -34,7 +34,7 @@ PARTS = (
     ("jaxssl/models/layers/attention", "attention"),
     ("jaxssl/models/layers/fused_attention", "attention"),
     ("jaxssl/models/layers/rotary", "attention"),
-    ("/splash_attention/", "attention"),
+    ("jaxssl/models/layers/flash/", "attention"),
     ("jaxssl/models/layers/mlp", "feed-forward"),
     (":FeedForward.", "feed-forward"),
     ("jaxssl/models/layers/convolution", "convolution"),

@@ -9,7 +9,9 @@ Counted for one block, in cycles:
                   of the transcendental unit
 
 The units work side by side, so the longest counts, times the number of blocks. Branches that may be skipped,
-e.g. for masked blocks, are counted in full, and time to start a block is left out.
+e.g. for masked blocks, are counted in full, and time to start a block is left out. Where the bounds of the
+grid are known only when the kernel runs, the number of blocks is that of the FLOPs that the kernel announces
+to the compiler (`cost_estimate`).
 
 References:
   jax-ml.github.io/scaling-book, chapter 2, "How to think about TPUs" (the units and their sizes).
@@ -19,13 +21,14 @@ import base64
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxssl.planning.program_text import Instruction
 from jaxssl.training.chips import Chip
 
 BODY = re.compile(r'"body":"([^"]*)"')
+ANNOUNCED = re.compile(r'"cost_estimate":\{"flops":"(\d+)"')
 VECTOR = re.compile(r"vector<([\dx]+)x[a-z]+\d+\w*>")
 LANES = 1024  # numbers in a vector register, 8 rows of 128
 ALUS = 4  # arithmetic operations on such registers at the same time
@@ -93,13 +96,19 @@ def read_kernel(instruction: Instruction) -> Kernel | None:
     try:
         with context:
             module = ir.Module.parse(base64.b64decode(body[1]))
-            return _kernel(module)
+            announced = ANNOUNCED.search(instruction.rest)
+            return _kernel(module, 0 if announced is None else int(announced[1]))
     except (ir.MLIRError, ValueError):
         return None
 
 
-def _kernel(module: Any) -> Kernel | None:
-    """Returns the kernel of a module; the function with the bounds of a grid is its main one."""
+def _kernel(module: Any, announced: int) -> Kernel | None:
+    """Returns the kernel of a module; the function with the bounds of a grid is its main one.
+
+    Args:
+      module: The kernel's module.
+      announced: FLOPs that the kernel announces; they tell the blocks of a grid whose bounds are not constant.
+    """
     for function in module.body.operations:
         attributes = function.operation.attributes
         if "iteration_bounds" not in attributes:
@@ -116,7 +125,10 @@ def _kernel(module: Any) -> Kernel | None:
             elif name in ARITHMETIC:
                 arithmetic += times * math.prod(kinds[0]) if kinds else 0
         name = str(attributes["sym_name"]).strip('"')
-        return Kernel(name, math.prod(bounds), tuple(products), arithmetic, transcendental)
+        one = Kernel(name, 1, tuple(products), arithmetic, transcendental)
+        if min(bounds, default=1) >= 0:
+            return replace(one, blocks=math.prod(bounds))
+        return replace(one, blocks=round(announced / one.flops())) if announced else None
     return None
 
 

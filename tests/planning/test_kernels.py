@@ -12,6 +12,11 @@ from jaxssl.planning.kernels import Kernel, read_kernel
 from jaxssl.planning.program_text import Instruction
 from jaxssl.training.chips import find_chip
 
+SHAPES = (
+    jax.ShapeDtypeStruct((512, 64), jnp.bfloat16),
+    jax.ShapeDtypeStruct((64, 256), jnp.bfloat16),
+)
+
 
 def _multiply(left, right, out):
     out[...] = jnp.exp(jnp.dot(left[...], right[...], preferred_element_type=jnp.float32))
@@ -33,9 +38,11 @@ def _lowered() -> str:
         out_specs=pl.BlockSpec((128, 256), lambda i: (i, 0)),
         out_shape=jax.ShapeDtypeStruct((512, 256), jnp.float32),
     )
-    left = jax.ShapeDtypeStruct((512, 64), jnp.bfloat16)
-    right = jax.ShapeDtypeStruct((64, 256), jnp.bfloat16)
-    text = jax.jit(multiply).trace(left, right).lower(lowering_platforms=("tpu",)).as_text()
+    return _body(multiply, *SHAPES)
+
+
+def _body(kernel, *shapes) -> str:
+    text = jax.jit(kernel).trace(*shapes).lower(lowering_platforms=("tpu",)).as_text()
     body = re.search(r"\\22body\\22: ?\\22([^\\]*)\\22", text)
     assert body is not None
     return body[1]
@@ -47,6 +54,27 @@ def test_a_kernel_is_read_from_its_body():
     assert (kernel.blocks, kernel.products) == (4, ((128, 64, 256),))
     assert kernel.transcendental == 128 * 256
     assert kernel.flops() == 2 * 512 * 64 * 256
+
+
+def test_blocks_of_a_grid_that_is_not_constant_are_those_of_the_announced_flops():
+    def visit(count, left, right):
+        return pl.pallas_call(
+            _multiply,
+            grid=(count,),
+            in_specs=[
+                pl.BlockSpec((128, 64), lambda i: (i, 0)),
+                pl.BlockSpec((64, 256), lambda i: (0, 0)),
+            ],
+            out_specs=pl.BlockSpec((128, 256), lambda i: (i, 0)),
+            out_shape=jax.ShapeDtypeStruct((512, 256), jnp.float32),
+        )(left, right)
+
+    body = _body(visit, jax.ShapeDtypeStruct((), jnp.int32), *SHAPES)
+    announced = f'"cost_estimate":{{"flops":"{3 * 2 * 128 * 64 * 256}"}}'
+    kernel = read_kernel(_call(f'"body":"{body}",{announced}'))
+    assert kernel is not None
+    assert kernel.blocks == 3
+    assert read_kernel(_call(f'"body":"{body}"')) is None
 
 
 def test_cycles_are_those_of_the_busiest_unit():

@@ -17,7 +17,7 @@ from jaxssl.planning.targets import read_target
 GIB = 2**30
 MEASURED = Measured(
     memory=Memory(4 * GIB, 2 * GIB, 0, GIB // 2, GIB // 4, limit=15.75 * GIB),
-    attention=[Choice("splash", "")],
+    attention=[Choice("flash", "")],
     collectives=[Total("all-gather", count=3, runs=36, sent=96 * 2**20, overlapped=2)],
     traffic=1e9,
     estimate=Estimate(
@@ -84,7 +84,7 @@ def test_a_whole_plan():
     page = as_text(WHOLE, "tiny.py")
     assert "hosts       8, each reads 16 rows" in page
     assert "6.750 GiB a device of 15.75 (43%): arguments 4.000, temporaries 2.000" in page
-    assert "fused (splash)" in page
+    assert "fused (flash)" in page
     assert "all-gather            3 in the program     36 runs       96.0 MiB sent" in page
     assert "at best 21.00 ms a step, bound by arithmetic: arithmetic 20.00" in page
     assert "5.00 of which 1.00 are not hidden" in page

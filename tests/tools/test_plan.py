@@ -191,7 +191,7 @@ def test_a_tpu_that_is_not_here(recipe, tmp_path, capsys):
     assert 0 < content["estimate"]["step"] < 1
     assert 0 < content["estimate"]["utilisation"] < 1
     assert {total["kind"] for total in content["collectives"]} >= {"all-gather"}
-    assert content["attention"] == [{"kernel": "splash", "reason": ""}]
+    assert content["attention"] == [{"kernel": "flash", "reason": ""}]
     matrices = 2 * 4 * content["parameters"] / 4  # two moments, cut over four devices
     assert content["memory"]["host"] == pytest.approx(matrices, rel=0.1)
     big = ["--data.batch", "1048576", "--objective.encoder.dropout", "0"]

@@ -13,9 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.models.layers.attention_choice import AttentionImplementation, Choice, choose
+from jaxssl.models.layers.attention_choice import AttentionImplementation, choose
 from jaxssl.models.layers.dropout import dropout
-from jaxssl.models.layers.fused_attention import cudnn_attention, run_on_mesh, splash_attention
+from jaxssl.models.layers.fused_attention import (
+    Kernel,
+    Rows,
+    cudnn_attention,
+    make_shared,
+    run_on_mesh,
+)
 
 Queries = Float[Array, "batch length heads head_dim"]
 Keys = Float[Array, "batch key_length kv_heads head_dim"]
@@ -69,17 +75,18 @@ def attention(
     References:
       Vaswani et al. 2017, "Attention is all you need", section 3.2.1.
     """
-    dropped = key is not None and dropout_rate > 0
-    choice = choose(
-        implementation,
-        queries,
-        keys,
-        dropped=dropped,
-        windowed=window is not None,
-        prefixed=causal and prefix is not None,
-    )
+    key = key if dropout_rate > 0 else None
+    prefix = prefix if causal else None
+    choice = choose(implementation, queries, keys, dropped=key is not None)
     if choice.kernel != "xla":
-        return _fused(choice, queries, keys, values, segments, key_segments, causal)
+        rows = Rows(segments, segments if key_segments is None else key_segments, prefix)
+        kernel: Kernel = partial(cudnn_attention, causal=causal)
+        if choice.kernel == "flash":
+            from jaxssl.models.layers.flash import attention as flash  # it loads Pallas
+
+            kernel = partial(flash.flash_attention, causal=causal, dropout_rate=dropout_rate)
+        mixed = run_on_mesh(kernel, queries, keys, values, rows, make_shared(window, key))
+        return mixed if choice.kernel == "flash" else _where_it_sees(mixed, segments, key_segments)
     return xla_attention(
         queries,
         keys,
@@ -94,18 +101,8 @@ def attention(
     )
 
 
-def _fused(
-    choice: Choice,
-    queries: Queries,
-    keys: Keys,
-    values: Keys,
-    segments: Segments,
-    key_segments: KeySegments | None,
-    causal: bool,
-) -> Queries:
-    kernel = {"splash": splash_attention, "cudnn": cudnn_attention}[choice.kernel]
-    theirs = segments if key_segments is None else key_segments
-    mixed = run_on_mesh(partial(kernel, causal=causal), queries, keys, values, segments, theirs)
+def _where_it_sees(mixed: Queries, segments: Segments, key_segments: KeySegments | None) -> Queries:
+    """Sets the result of queries that see no key to zero."""
     sees = segments != 0
     if key_segments is not None:
         sees = visible(segments, key_segments, causal=False, window=None).any(axis=2)

@@ -18,8 +18,8 @@ from jaxssl.errors import InputError
 from jaxssl.sharding.layout import mesh_axes
 
 AttentionImplementation = Literal["auto", "xla", "fused"]
-KERNELS = {"tpu": "splash", "gpu": "cudnn"}
-SHORTEST = 128  # positions of a block of splash attention; the scores of shorter rows are small
+KERNELS = {"tpu": "flash", "gpu": "cudnn"}
+SHORTEST = 128  # positions of the smallest block; the scores of shorter rows are small
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Choice:
     """What computes an attention, and why."""
 
     kernel: str
-    """"xla", "splash" or "cudnn"."""
+    """"xla", "flash" or "cudnn"."""
     reason: str
     """Why no fused kernel computes it; empty where one does."""
 
@@ -66,8 +66,6 @@ def choose(
     keys: Array,
     *,
     dropped: bool,
-    windowed: bool,
-    prefixed: bool,
 ) -> Choice:
     """Chooses what computes an attention on the platform of the surrounding mesh.
 
@@ -76,8 +74,6 @@ def choose(
       queries: Queries (or their shapes), `[batch, length, heads, head_dim]`.
       keys: Keys (or their shapes), `[batch, key_length, kv_heads, head_dim]`.
       dropped: Whether dropout acts on the attention weights.
-      windowed: Whether positions see only a window.
-      prefixed: Whether a prefix is seen in spite of causality.
 
     Returns:
       The kernel, and the reason if it is none that is fused.
@@ -91,7 +87,7 @@ def choose(
     reason = "as asked for"
     if implementation != "xla":
         reason = (
-            _no_kernel(platform, dropped, windowed, prefixed)
+            _no_kernel(platform, dropped)
             or _no_shape(platform, queries, keys)
             or _no_mesh(platform, queries, keys)
         )
@@ -112,15 +108,11 @@ def platform_of_mesh() -> str:
     return jax.default_backend() if device is None else device.platform
 
 
-def _no_kernel(platform: str, dropped: bool, windowed: bool, prefixed: bool) -> str:
+def _no_kernel(platform: str, dropped: bool) -> str:
     if platform not in KERNELS:
         return f"there is no fused kernel for {platform}"
-    if dropped:
+    if dropped and platform == "gpu":
         return "dropout acts on the attention weights (attention_dropout=0 leaves it out)"
-    if windowed:
-        return "the window differs from layer to layer"
-    if prefixed:
-        return "the prefix differs from row to row"
     return ""
 
 

@@ -1,170 +1,167 @@
-"""Attention whose scores stay on the chip: JAX's splash attention on TPUs, cuDNN's kernel on GPUs.
+"""Attention whose scores stay on the chip: our own Pallas kernel on TPUs, cuDNN's on GPUs.
 
 Both visit blocks of keys with a running softmax, and compute the scores again in the backward pass from
-the one number per query that they keep (Dao et al. 2022, FlashAttention). Splash attention compares
-segment ids block by block; cuDNN takes them as one mask for all heads. Padding (segment 0) sees itself
-here; `attention` sets its result to zero.
+the one number per query that they keep (Dao et al. 2022, FlashAttention). The kernel in `flash/` compares
+documents, windows and prefixes block by block; cuDNN takes them as one mask for all heads.
 
     queries           [batch, length, heads, head_dim]
     keys and values   [batch, key_length, kv_heads, head_dim]
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from jaxssl.models.layers.dropout import key_words
 from jaxssl.sharding.layout import mesh_axes
 
 Queries = Float[Array, "batch length heads head_dim"]
 Keys = Float[Array, "batch key_length kv_heads head_dim"]
-Ids = Int[Array, "batch length"]
-KeyIds = Int[Array, "batch key_length"]
-Kernel = Callable[[Queries, Keys, Keys, Ids, KeyIds], Queries]
 
-LARGEST_BLOCK = 512  # positions that splash attention takes at a time
-KEPT = "fused_attention"  # checkpoint name of what splash attention keeps for the backward pass
+KEPT = "fused_attention"  # checkpoint name of what the Pallas kernel keeps for the backward pass
 CUDNN_FORWARD = "dot_product_attention_fwd"  # primitive whose results a layer keeps on GPUs
 
 
+class Rows(NamedTuple):
+    """What a kernel reads of every row beside queries, keys and values."""
+
+    segments: Int[Array, "batch length"]
+    """Document number of every query, `[batch, length]`; 0 is padding."""
+    key_segments: Int[Array, "batch key_length"]
+    """Document number of every key, `[batch, key_length]`."""
+    prefix: Bool[Array, "batch key_length"] | None
+    """Keys that are seen in spite of causality, `[batch, key_length]`. None: there are none."""
+
+
+class Shared(NamedTuple):
+    """What a kernel reads that is the same on all devices."""
+
+    window: Int[Array, ""] | None
+    """Positions on either side that a position sees. None: all."""
+    words: Array | None
+    """The two words of dropout's key, uint32 `[2]`. None: no dropout."""
+
+
+class First(NamedTuple):
+    """Where the arrays of a device begin in the whole ones."""
+
+    row: Array | int
+    """Number of the first row."""
+    head: Array | int
+    """Number of the first head."""
+    heads: int
+    """Number of heads of the whole array."""
+
+
+Kernel = Callable[[Queries, Keys, Keys, Rows, Shared, First], Queries]
+
+
+def make_shared(window: int | Array | None, key: Array | None) -> Shared:
+    """Makes what all devices read of a `window` (None: all positions) and a `key` of dropout (None: none)."""
+    return Shared(
+        None if window is None else jnp.asarray(window, jnp.int32),
+        None if key is None else key_words(key),
+    )
+
+
 def run_on_mesh(
-    kernel: Kernel, queries: Queries, keys: Keys, values: Keys, segments: Ids, key_segments: KeyIds
+    kernel: Kernel, queries: Queries, keys: Keys, values: Keys, rows: Rows, shared: Shared
 ) -> Queries:
     """Runs an attention kernel inside `shard_map`: every device computes its own rows and heads.
 
     Without a surrounding mesh, or inside of another `shard_map`, the kernel is called directly.
 
     Args:
-      kernel: Function of the five arrays.
+      kernel: Function of the arrays, and of where those of a device begin.
       queries: Queries, `[batch, length, heads, head_dim]`.
       keys: Keys, `[batch, key_length, kv_heads, head_dim]`.
       values: Values, of the shape of the keys.
-      segments: Document number of every query, `[batch, length]`.
-      key_segments: Document number of every key, `[batch, key_length]`.
+      rows: What is read of every row.
+      shared: What is the same on all devices.
 
     Returns:
       What the kernel returns, `[batch, length, heads, head_dim]`.
     """
-    mesh = jax.sharding.get_abstract_mesh()
+    mesh, heads = jax.sharding.get_abstract_mesh(), queries.shape[2]
     if mesh.empty or mesh.size == 1 or AxisType.Manual in mesh.axis_types:
-        return kernel(queries, keys, values, segments, key_segments)
-    rows, heads = (mesh_axes(axis, mesh)[0] or None for axis in ("batch", "heads"))
-    by_head, by_row = PartitionSpec(rows, None, heads), PartitionSpec(rows)
+        return kernel(queries, keys, values, rows, shared, First(0, 0, heads))
+    row_axes, head_axes = (mesh_axes(axis, mesh)[0] for axis in ("batch", "heads"))
+
+    def on_device(
+        queries: Queries, keys: Keys, values: Keys, rows: Rows, shared: Shared
+    ) -> Queries:
+        first = First(
+            jax.lax.axis_index(row_axes) * queries.shape[0] if row_axes else 0,
+            jax.lax.axis_index(head_axes) * queries.shape[2] if head_axes else 0,
+            heads,
+        )
+        return kernel(queries, keys, values, rows, shared, first)
+
+    by_head = PartitionSpec(row_axes or None, None, head_axes or None)
+    by_row = PartitionSpec(row_axes or None)
     mapped = jax.shard_map(
-        kernel,
-        in_specs=(by_head, by_head, by_head, by_row, by_row),
+        on_device,
+        in_specs=(by_head, by_head, by_head, by_row, PartitionSpec()),
         out_specs=by_head,
         check_vma=False,  # kernels do not say over which axes their results vary
     )
-    return mapped(queries, keys, values, segments, key_segments)
-
-
-def splash_attention(
-    queries: Queries,
-    keys: Keys,
-    values: Keys,
-    segments: Ids,
-    key_segments: KeyIds,
-    *,
-    causal: bool,
-    largest_block: int = LARGEST_BLOCK,
-    interpret: bool = False,
-) -> Queries:
-    """Computes attention by JAX's Pallas kernel for TPUs; rows are padded to whole blocks.
-
-    Args:
-      queries: Queries, `[batch, length, heads, head_dim]`.
-      keys: Keys, `[batch, key_length, kv_heads, head_dim]`.
-      values: Values, of the shape of the keys.
-      segments: Document number of every query, `[batch, length]`.
-      key_segments: Document number of every key, `[batch, key_length]`.
-      causal: Whether a position sees no later ones.
-      largest_block: Positions that the kernel takes at a time, at most.
-      interpret: Interpret the kernel, which runs it on any platform, slowly.
-
-    Returns:
-      The mixed values, `[batch, length, heads, head_dim]`.
-    """
-    # It loads Pallas, which no other path needs.
-    from jax.experimental.pallas.ops.tpu import splash_attention as splash
-
-    (length, heads, head_dim), key_length = queries.shape[1:], keys.shape[1]
-    query_block, key_block = block_of(length, largest_block), block_of(key_length, largest_block)
-    queries = _pad(queries * head_dim**-0.5, query_block)
-    keys, values = _pad(keys, key_block), _pad(values, key_block)
-    segments, key_segments = _pad(segments, query_block), _pad(key_segments, key_block)
-    kind = splash.CausalMask if causal else splash.FullMask
-    kernel = splash.make_splash_mha(
-        splash.MultiHeadMask([kind((queries.shape[1], keys.shape[1]))] * heads),
-        block_sizes=_sizes(splash.BlockSizes, query_block, key_block),
-        head_shards=1,
-        q_seq_shards=1,
-        residual_checkpoint_name=KEPT,
-        interpret=interpret,
-    )
-
-    def mix_row(queries: Array, keys: Array, values: Array, of_q: Array, of_kv: Array) -> Array:
-        return kernel(queries, keys, values, splash.SegmentIds(of_q, of_kv))
-
-    queries, keys, values = (x.transpose(0, 2, 1, 3) for x in (queries, keys, values))
-    mixed = jax.vmap(mix_row)(queries, keys, values, segments, key_segments)
-    return mixed.transpose(0, 2, 1, 3)[:, :length]
-
-
-def block_of(length: int, largest: int) -> int:
-    """Chooses the block size of a row of `length` positions.
-
-    Returns:
-      A multiple of 128 that makes as few blocks as those of `largest` do, and as little padding as possible.
-    """
-    count = -(-length // largest)
-    return -(-length // (count * 128)) * 128
-
-
-def _sizes(make: Callable[..., Any], query_block: int, key_block: int) -> Any:
-    """The same blocks in all three kernels: forward, and the gradients of queries and of keys."""
-    names = ("", "_dkv", "_dq")
-    sizes = {f"block_q{name}": query_block for name in names}
-    sizes |= {f"block_kv{name}": key_block for name in names}
-    return make(**sizes, block_kv_compute=key_block, block_kv_dkv_compute=key_block)
+    return mapped(queries, keys, values, rows, shared)
 
 
 def cudnn_attention(
     queries: Queries,
     keys: Keys,
     values: Keys,
-    segments: Ids,
-    key_segments: KeyIds,
+    rows: Rows,
+    shared: Shared,
+    first: First,
     *,
     causal: bool,
 ) -> Queries:
-    """Computes attention by cuDNN's kernel, with a mask `[batch, 1, length, key_length]` of segments.
+    """Computes attention by cuDNN's kernel, with a mask `[batch, 1, length, key_length]`.
+
+    Padding sees itself in the mask, since cuDNN wants a visible key for every query; the caller sets its
+    result to zero.
 
     Args:
       queries: Queries, `[batch, length, heads, head_dim]`.
       keys: Keys, `[batch, key_length, kv_heads, head_dim]`.
       values: Values, of the shape of the keys.
-      segments: Document number of every query, `[batch, length]`.
-      key_segments: Document number of every key, `[batch, key_length]`.
+      rows: What is read of every row.
+      shared: What is the same on all devices.
+      first: Not used.
       causal: Whether a position sees no later ones.
 
     Returns:
       The mixed values, `[batch, length, heads, head_dim]`.
     """
     length = queries.shape[1]
-    queries, keys, values = (_pad(x, 2) for x in (queries, keys, values))
-    segments, key_segments = _pad(segments, 2), _pad(key_segments, 2)
-    same = segments[:, None, :, None] == key_segments[:, None, None, :]
+    queries, keys, values = (_to_even(x) for x in (queries, keys, values))
+    segments, key_segments = _to_even(rows.segments), _to_even(rows.key_segments)
+    seen = segments[:, :, None] == key_segments[:, None, :]
+    ahead = jax.lax.broadcasted_iota(jnp.int32, seen.shape, 2) - jax.lax.broadcasted_iota(
+        jnp.int32, seen.shape, 1
+    )
+    if shared.window is not None:
+        seen &= jnp.abs(ahead) <= shared.window
+    prefix = rows.prefix if causal else None
+    if prefix is not None:
+        seen &= (ahead <= 0) | _to_even(prefix)[:, None, :]
     mixed = jax.nn.dot_product_attention(
-        queries, keys, values, mask=same, is_causal=causal, implementation="cudnn"
+        queries,
+        keys,
+        values,
+        mask=seen[:, None],
+        is_causal=causal and prefix is None,
+        implementation="cudnn",
     )
     return mixed[:, :length]
 
 
-def _pad(x: Array, block: int) -> Array:
-    """Zeros behind axis 1, up to whole blocks."""
-    missing = -x.shape[1] % block
-    return jnp.pad(x, [(0, missing if axis == 1 else 0) for axis in range(x.ndim)])
+def _to_even(x: Array) -> Array:
+    """Zeros behind axis 1, up to an even number of positions."""
+    return jnp.pad(x, [(0, x.shape[1] % 2 if axis == 1 else 0) for axis in range(x.ndim)])

@@ -19,13 +19,13 @@ Carry = TypeVar("Carry")
 
 def _and_fused_attention(policy: Callable[..., Any]) -> Callable[..., Any]:
     """A policy that keeps the results of fused attention, as small as queries, and what `policy` keeps."""
-    of_splash = checkpoint_policies.save_only_these_names(KEPT)
+    of_flash = checkpoint_policies.save_only_these_names(KEPT)
 
     def keeps(primitive: Any, *arguments: Any, **parameters: Any) -> Any:
         if primitive.name.startswith(CUDNN_FORWARD):
             return True
         others = (primitive, *arguments)
-        return of_splash(*others, **parameters) or policy(*others, **parameters)
+        return of_flash(*others, **parameters) or policy(*others, **parameters)
 
     return keeps
 

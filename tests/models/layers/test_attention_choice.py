@@ -15,7 +15,7 @@ from jaxssl.models.layers.attention_choice import (
 from jaxssl.sharding.mesh import Mesh
 
 ARRAY = jax.ShapeDtypeStruct((2, 128, 4, 64), jnp.bfloat16)
-PLAIN = {"dropped": False, "windowed": False, "prefixed": False}
+PLAIN = {"dropped": False}
 
 
 @pytest.mark.parametrize(
@@ -28,18 +28,16 @@ PLAIN = {"dropped": False, "windowed": False, "prefixed": False}
         ("tpu", (2, 128, 4, 36), {}, "the width of heads, 36,"),
         ("gpu", (2, 128, 4, 256), {}, "256, is above the 128"),
         ("gpu", (2, 128, 4, 64), {"dtype": jnp.float32}, "cuDNN takes bfloat16"),
-        ("tpu", (2, 128, 4, 64), {"dropped": True}, "attention_dropout=0 leaves it out"),
-        ("tpu", (2, 128, 4, 64), {"windowed": True}, "the window differs"),
-        ("tpu", (2, 128, 4, 64), {"prefixed": True}, "the prefix differs"),
+        ("tpu", (2, 128, 4, 64), {"dropped": True}, ""),
+        ("gpu", (2, 128, 4, 64), {"dropped": True}, "attention_dropout=0 leaves it out"),
         ("tpu", (3, 128, 4, 64), {}, "3 rows do not divide over 2 devices of data"),
         ("tpu", (2, 128, 3, 64), {}, "3 heads do not divide over 2 devices of tensor"),
     ],
 )
 def test_what_a_kernel_cannot_do_is_said(platform, shape, changes, said, monkeypatch):
     monkeypatch.setattr("jaxssl.models.layers.attention_choice.platform_of_mesh", lambda: platform)
-    changes = {"dtype": jnp.bfloat16, "dropped": False, "windowed": False, **changes}
-    array = jax.ShapeDtypeStruct(shape, changes.pop("dtype"))
-    wanted = {"prefixed": False, **changes}
+    wanted = {"dtype": jnp.bfloat16, **PLAIN, **changes}
+    array = jax.ShapeDtypeStruct(shape, wanted.pop("dtype"))
     with jax.sharding.use_abstract_mesh(Mesh(2, 1, 2).make(jax.devices()[:4]).abstract_mesh):
         assert said in choose("auto", array, array, **wanted).reason
         assert choose("xla", array, array, **wanted).kernel == "xla"
@@ -47,7 +45,7 @@ def test_what_a_kernel_cannot_do_is_said(platform, shape, changes, said, monkeyp
             with pytest.raises(InputError, match=f"attention='fused': .*{said}.*to 'auto'"):
                 choose("fused", array, array, **wanted)
         else:
-            kernel = {"tpu": "splash", "gpu": "cudnn"}[platform]
+            kernel = {"tpu": "flash", "gpu": "cudnn"}[platform]
             assert choose("fused", array, array, **wanted) == Choice(kernel, "")
 
 

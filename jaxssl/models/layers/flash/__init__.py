@@ -1,0 +1,1 @@
+"""A Pallas kernel for TPUs that computes attention without writing its scores to memory."""

@@ -1,0 +1,111 @@
+"""Attention by the Pallas kernel: rows and heads are padded to whole blocks and tiles."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from jaxssl.models.layers.flash.blocks import Options
+from jaxssl.models.layers.flash.gradient import attend
+from jaxssl.models.layers.fused_attention import First, Keys, Queries, Rows, Shared
+
+LARGEST_BLOCK = 512  # positions that the kernel takes at a time
+
+
+def flash_attention(
+    queries: Queries,
+    keys: Keys,
+    values: Keys,
+    rows: Rows,
+    shared: Shared,
+    first: First,
+    *,
+    causal: bool,
+    dropout_rate: float,
+    largest_block: int = LARGEST_BLOCK,
+    interpret: bool = False,
+) -> Queries:
+    """Computes attention by the Pallas kernel for TPUs; rows and heads are padded to whole blocks.
+
+    Args:
+      queries: Queries, `[batch, length, heads, head_dim]`.
+      keys: Keys, `[batch, key_length, kv_heads, head_dim]`.
+      values: Values, of the shape of the keys.
+      rows: What is read of every row.
+      shared: What is the same on all devices.
+      first: Where the arrays begin in the whole ones; dropout depends on it.
+      causal: Whether a position sees no later ones.
+      dropout_rate: Dropout rate of the attention weights, where there is a key.
+      largest_block: Positions that the kernel takes at a time, at most.
+      interpret: Interpret the kernel, which runs it on any platform, slowly.
+
+    Returns:
+      The mixed values, `[batch, length, heads, head_dim]`.
+    """
+    (length, heads, head_dim), key_length = queries.shape[1:], keys.shape[1]
+    blocks = block_of(length, largest_block), block_of(key_length, largest_block)
+    options = Options(
+        heads=first.heads,
+        head_dim=_width_in_tiles(head_dim),
+        lengths=(length, key_length),
+        blocks=blocks,
+        causal=causal,
+        prefixed=causal and rows.prefix is not None,
+        windowed=shared.window is not None,
+        rate=0.0 if shared.words is None else dropout_rate,
+        interpret=interpret,
+    )
+    # Every query head gets keys of its own: with 64 numbers a head two of them share a tile.
+    keys, values = (jnp.repeat(x, heads // x.shape[2], axis=2) for x in (keys, values))
+
+    def as_tiles(x: Array, block: int) -> Array:
+        missing = (
+            -x.shape[1] % block,
+            -heads % options.heads_per_tile,
+            options.head_dim - head_dim,
+        )
+        padded = jnp.pad(x, [(0, 0), *((0, count) for count in missing)])
+        return padded.reshape(*padded.shape[:2], -1)
+
+    mixed = attend(
+        options,
+        as_tiles(queries * head_dim**-0.5, blocks[0]),
+        as_tiles(keys, blocks[1]),
+        as_tiles(values, blocks[1]),
+        _in_blocks(rows.segments, blocks[0]),
+        _in_blocks(rows.key_segments, blocks[1]),
+        None if rows.prefix is None or not causal else _in_blocks(rows.prefix, blocks[1]),
+        _scalars(shared, first),
+    )
+    mixed = mixed.reshape(*mixed.shape[:2], -1, options.head_dim)
+    return mixed[:, :length, :heads, :head_dim]
+
+
+def _in_blocks(ids: Array, block: int) -> Array:
+    return jnp.pad(ids, [(0, 0), (0, -ids.shape[1] % block)])
+
+
+def _scalars(shared: Shared, first: First) -> Int[Array, "5"]:
+    """The numbers that all blocks read, in the order of `blocks.SCALARS`."""
+    window = jnp.int32(0) if shared.window is None else shared.window
+    words = jnp.zeros(2, jnp.uint32) if shared.words is None else shared.words
+    places = [jnp.asarray(place, jnp.int32) for place in (window, first.row, first.head)]
+    return jnp.concatenate([jnp.stack(places), jax.lax.bitcast_convert_type(words, jnp.int32)])
+
+
+def block_of(length: int, largest: int) -> int:
+    """Chooses the block size of a row of `length` positions.
+
+    Returns:
+      A multiple of 128 that makes as few blocks as those of `largest` do, and as little padding as possible.
+    """
+    count = -(-length // largest)
+    return -(-length // (count * 128)) * 128
+
+
+def _width_in_tiles(head_dim: int) -> int:
+    """The width to which heads are padded: a share of 128 lanes, at least 32, or a multiple of 128."""
+    if head_dim > 128:
+        return -(-head_dim // 128) * 128
+    return max(32, 2 ** math.ceil(math.log2(head_dim)))

@@ -1,0 +1,287 @@
+"""What one block of scores is made of: which keys are visible, which weights are dropped, which blocks count.
+
+A block is transposed, `[keys, queries]`: the sums of the softmax run over its rows, and one number per query
+is a row of lanes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jaxtyping import Array, Bool, Int
+
+LANES = 128  # numbers in a row of a vector register
+FLOOR = -1e30  # score of a pair that is not visible
+SCALARS = 5  # numbers that all blocks read, in this order:
+WINDOW, ROW, HEAD, FIRST_WORD, SECOND_WORD = range(SCALARS)
+GOLDEN = 0x9E3779B9 - 2**32  # as in `jaxssl/models/layers/dropout.py`, as a signed number
+MIX = (0x7FEB352D, 0x846CA68B - 2**32)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is known of an attention while it is traced."""
+
+    heads: int
+    """Number of query heads of the whole array, on all devices."""
+    head_dim: int
+    """Width of a head. It divides 128, or 128 divides it."""
+    lengths: tuple[int, int]
+    """Number of queries and of keys in a row, before they are padded to whole blocks."""
+    blocks: tuple[int, int]
+    """Queries and keys of a block."""
+    causal: bool
+    """Whether a position sees no later ones."""
+    prefixed: bool
+    """Whether keys of a prefix are seen in spite of `causal`."""
+    windowed: bool
+    """Whether positions see only a window."""
+    rate: float
+    """Dropout rate of the weights; 0 for none."""
+    interpret: bool
+    """Whether the kernels are interpreted, which runs them on any platform, slowly."""
+
+    @property
+    def lanes(self) -> int:
+        """Returns the width of a tile: one head, or as many as fit into 128 lanes."""
+        return max(LANES, self.head_dim)
+
+    @property
+    def heads_per_tile(self) -> int:
+        """Returns the number of heads that share a tile."""
+        return self.lanes // self.head_dim
+
+    @property
+    def keep_scale(self) -> float:
+        """Returns the factor of the weights that dropout keeps."""
+        return 1 / (1 - self.rate)
+
+
+def column(row: Int[Array, "1 size"]) -> Int[Array, "size 1"]:
+    """Turns a `row` of lanes, `[1, size]`, into a column, which Mosaic does for whole tiles only."""
+    return jnp.broadcast_to(row, (LANES, row.shape[1])).T[:, :1]
+
+
+def visible_in_block(
+    options: Options,
+    scalars: Array,
+    segments: Int[Array, "1 queries"],
+    key_marks: Int[Array, "1 keys"],
+    first_query: Array,
+    first_key: Array,
+) -> Bool[Array, "keys queries"]:
+    """Computes which pairs of a block are visible, as `visible` does for whole rows.
+
+    Args:
+      options: What is known while tracing.
+      scalars: The numbers that all blocks read, in the memory of scalars.
+      segments: Document number of every query, `[1, queries]`; -1 is padding.
+      key_marks: Twice the document number of every key, and 1 more in a prefix, `[1, keys]`.
+      first_query: Position of the block's first query.
+      first_key: Position of the block's first key.
+
+    Returns:
+      True where the query of axis 1 sees the key of axis 0, bool `[keys, queries]`.
+    """
+    marks = column(key_marks)
+    seen = (marks >> 1) == segments
+    if not (options.causal or options.windowed):
+        return seen
+    shape = seen.shape
+    # Key minus query: the difference of two counters, each of which varies along one axis.
+    ahead = jax.lax.broadcasted_iota(jnp.int32, shape, 0) - (
+        jax.lax.broadcasted_iota(jnp.int32, shape, 1) + (first_query - first_key)
+    )
+    if options.causal:
+        behind = ahead <= 0
+        seen &= behind | ((marks & 1) == 1) if options.prefixed else behind
+    if options.windowed:
+        seen &= jnp.abs(ahead) <= scalars[WINDOW]
+    return seen
+
+
+def dropped_in_block(
+    options: Options,
+    scalars: Array,
+    row: Array,
+    head: Array,
+    first_query: Array,
+    first_key: Array,
+) -> Bool[Array, "keys queries"]:
+    """Computes which weights of a block dropout sets to zero: those of `dropout` on the whole array.
+
+    The array is `[batch, heads, length, key_length]`; the index of a weight in it is hashed with the key.
+
+    Args:
+      options: What is known while tracing.
+      scalars: The numbers that all blocks read, in the memory of scalars.
+      row: Number of the row on this device.
+      head: Number of the head on this device.
+      first_query: Position of the block's first query.
+      first_key: Position of the block's first key.
+
+    Returns:
+      True where the weight of the query of axis 1 and the key of axis 0 is dropped, bool `[keys, queries]`.
+    """
+    (length, key_length), (queries, keys) = options.lengths, options.blocks
+    of_head = (row + scalars[ROW]) * options.heads + head + scalars[HEAD]
+    query = first_query + jax.lax.broadcasted_iota(jnp.int32, (1, queries), 1)
+    key = first_key + jax.lax.broadcasted_iota(jnp.int32, (keys, 1), 0)
+    # The products with GOLDEN are made for rows and columns, so that an element takes one addition.
+    along = (of_head * length + query) * key_length * GOLDEN + scalars[FIRST_WORD]
+    bits = _hash(along + key * GOLDEN, scalars[SECOND_WORD])
+    limit = min(round(options.rate * 2**32), 2**32 - 1)
+    # As unsigned numbers: both sides are moved by 2**31.
+    return (bits ^ -(2**31)) < limit - 2**31
+
+
+def _hash(x: Array, amid: Array) -> Array:
+    """`jaxssl.models.layers.dropout._mix` for signed numbers, which have the same bits."""
+    x = (x ^ jax.lax.shift_right_logical(x, 16)) * MIX[0]
+    x = x ^ amid
+    x = (x ^ jax.lax.shift_right_logical(x, 15)) * MIX[1]
+    return x ^ jax.lax.shift_right_logical(x, 16)
+
+
+def touching(
+    options: Options,
+    window: Array,
+    segments: Int[Array, "batch length"],
+    key_segments: Int[Array, "batch key_length"],
+) -> Bool[Array, "batch query_blocks key_blocks"]:
+    """Finds the pairs of blocks in which some query may see some key; the others are skipped.
+
+    Documents of a block are known by their smallest and largest number. That is exact where numbers ascend
+    along a row, as in packed rows, and skips too little elsewhere.
+
+    Args:
+      options: What is known while tracing.
+      window: Positions on either side that a position sees.
+      segments: Document number of every query, `[batch, length]`; 0 is padding. The length is whole blocks.
+      key_segments: Document number of every key, `[batch, key_length]`.
+
+    Returns:
+      True for the pairs to visit, bool `[batch, query_blocks, key_blocks]`.
+    """
+    (low, high), (key_low, key_high) = (
+        _range_of_blocks(ids, block)
+        for ids, block in zip((segments, key_segments), options.blocks, strict=True)
+    )
+    touches = (low[:, :, None] <= key_high[:, None]) & (key_low[:, None] <= high[:, :, None])
+    queries, keys = options.blocks
+    start = queries * jax.lax.broadcasted_iota(jnp.int32, touches.shape, 1)
+    key_start = keys * jax.lax.broadcasted_iota(jnp.int32, touches.shape, 2)
+    if options.causal and not options.prefixed:
+        touches &= key_start < start + queries
+    if options.windowed:
+        touches &= key_start - (start + queries - 1) <= window
+        touches &= start - (key_start + keys - 1) <= window
+    return touches
+
+
+def _range_of_blocks(ids: Array, block: int) -> tuple[Array, Array]:
+    """Smallest and largest document number of every block; (a large number, -1) where all is padding."""
+    blocks = ids.reshape(ids.shape[0], -1, block)
+    low = jnp.where(blocks == 0, jnp.iinfo(jnp.int32).max, blocks).min(axis=2)
+    return low, jnp.where(blocks == 0, -1, blocks).max(axis=2)
+
+
+def spans(touches: Bool[Array, "batch blocks others"]) -> tuple[Array, Array, Array | int]:
+    """Computes the first and the last of the other blocks that every block touches, and the longest span.
+
+    Args:
+      touches: Pairs of blocks that are visited, bool `[batch, blocks, others]`.
+
+    Returns:
+      Numbers of the first and of the last, int32 `[batch, blocks]` each, 0 and -1 where a block touches
+      none; and how many blocks the longest span has, at least 1.
+    """
+    others = touches.shape[2]
+    first = jnp.argmax(touches, axis=2).astype(jnp.int32)
+    last = others - 1 - jnp.argmax(touches[:, :, ::-1], axis=2).astype(jnp.int32)
+    last = jnp.where(touches.any(axis=2), last, -1)
+    longest = 1 if others == 1 else jnp.maximum(1, (last - first + 1).max())
+    return first, last, longest
+
+
+def cost(
+    options: Options, queries: Array, key_length: int, *, tiles: int, heads: int, moved: int
+) -> pl.CostEstimate:
+    """Counts what a kernel computes if no document ends, for XLA's scheduler and for `jaxssl plan`.
+
+    Args:
+      options: What is known while tracing.
+      queries: Queries, `[batch, length, width]`, whole blocks.
+      key_length: Number of keys of a row, whole blocks.
+      tiles: Matrix products of a pair of blocks and a head that are a tile wide.
+      heads: Those that are a head wide.
+      moved: Arrays of the queries' shape that are read or written.
+    """
+    (batch, length, width), (block, key_block) = queries.shape, options.blocks
+    rows, columns = length // block, key_length // key_block
+    pairs = rows * columns
+    if options.causal and not options.prefixed:
+        pairs = sum(min(columns, -(-(row + 1) * block // key_block)) for row in range(rows))
+    scores = pairs * block * key_block * batch * (width // options.head_dim)
+    return pl.CostEstimate(
+        flops=2 * scores * (tiles * options.lanes + heads * options.head_dim),
+        transcendentals=scores,
+        bytes_accessed=moved * queries.size * queries.dtype.itemsize,
+    )
+
+
+def visited(first: Any, last: Any, row: Any, block: Any, step: Any) -> Any:
+    """Returns the number of the block that a step visits; behind the last it stays, so that nothing is read.
+
+    Args:
+      first: First of the blocks that every block touches, `[batch, blocks]`.
+      last: Last of them.
+      row: Number of the row.
+      block: Number of the block.
+      step: Number of the step.
+    """
+    return jnp.minimum(first[row, block] + step, jnp.maximum(last[row, block], 0))
+
+
+def head_of_lane(options: Options, array: Array, head: int) -> Array:
+    """Sets the lanes of a tile that belong to another head than `head` to zero.
+
+    Args:
+      options: What is known while tracing.
+      array: A tile, `[rows, lanes]`.
+      head: Number of the head in the tile.
+
+    Returns:
+      The tile, `[rows, lanes]`.
+    """
+    if options.heads_per_tile == 1:
+        return array
+    lane = jax.lax.broadcasted_iota(jnp.int32, array.shape, 1)
+    low = head * options.head_dim
+    return jnp.where((lane >= low) & (lane < low + options.head_dim), array, 0)
+
+
+def part_of_tile(options: Options, head: int) -> slice:
+    """Returns the lanes of a `head` in its tile; `options` say how wide it is."""
+    return slice(head * options.head_dim, (head + 1) * options.head_dim)
+
+
+def product(left: Array, right: Array, over: tuple[int, int] = (1, 0)) -> Array:
+    """Computes a matrix product whose sums are in float32.
+
+    Args:
+      left: Left matrix, `[rows, inner]` by default.
+      right: Right matrix, `[inner, columns]` by default.
+      over: Axis of each matrix that is summed.
+
+    Returns:
+      The product, float32 `[rows, columns]`.
+    """
+    return jax.lax.dot_general(
+        left,
+        right,
+        (((over[0],), (over[1],)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )

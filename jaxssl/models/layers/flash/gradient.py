@@ -1,0 +1,91 @@
+"""Joins the two kernels to a function that has a gradient."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array
+
+from jaxssl.models.layers.flash.backward import backward
+from jaxssl.models.layers.flash.blocks import Options, touching
+from jaxssl.models.layers.flash.forward import forward
+from jaxssl.models.layers.fused_attention import KEPT
+
+QUERIES = 8192  # queries whose gradient stays on the chip, at most
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def attend(
+    options: Options,
+    queries: Array,
+    keys: Array,
+    values: Array,
+    segments: Array,
+    key_segments: Array,
+    prefix: Array | None,
+    scalars: Array,
+) -> Array:
+    """Computes attention of arrays that are whole blocks and tiles.
+
+    Args:
+      options: What is known while tracing.
+      queries: Queries, already scaled, `[batch, length, width]`; heads are side by side, in whole tiles.
+      keys: Keys, `[batch, key_length, width]`.
+      values: Values, of the shape of the keys.
+      segments: Document number of every query, 0 for padding, `[batch, length]`.
+      key_segments: Document number of every key, `[batch, key_length]`.
+      prefix: Keys that are seen in spite of causality, bool `[batch, key_length]`, or `None`.
+      scalars: Window, first row, first head and the two words of dropout's key, int32 `[5]`.
+
+    Returns:
+      The mixed values, `[batch, length, width]`.
+    """
+    return _attend(options, queries, keys, values, segments, key_segments, prefix, scalars)[0]
+
+
+def _attend(options: Options, *arrays: Any) -> tuple[Array, Any]:
+    queries, keys, values, segments, key_segments, prefix, scalars = arrays
+    marks = 2 * key_segments + (0 if prefix is None else prefix.astype(jnp.int32))
+    seen = jnp.where(segments == 0, -1, segments)
+    touches = touching(options, scalars[0], segments, key_segments)
+    inputs = (queries, keys, values, seen[:, None], marks[:, None], scalars, touches)
+    mixed, logarithms = (checkpoint_name(x, KEPT) for x in forward(options, *inputs))
+    return mixed, (inputs, mixed, logarithms)
+
+
+def _gradients(options: Options, kept: Any, cotangent: Array) -> tuple[Array | None, ...]:
+    (queries, keys, values, segments, marks, scalars, touches), mixed, logarithms = kept
+    length, block = queries.shape[1], options.blocks[0]
+    parts: list[Array] = []
+    others: list[tuple[Array, Array]] = []
+    size = max(block, QUERIES // block * block)
+    for start in range(0, length, size):
+        rows = slice(start, start + size)
+        of_queries, of_keys, of_values = backward(
+            options,
+            queries[:, rows],
+            keys,
+            values,
+            segments[:, :, rows],
+            marks,
+            scalars,
+            touches[:, start // block : (start + size) // block],
+            mixed[:, rows],
+            logarithms[:, :, :, rows],
+            cotangent[:, rows],
+            first_query=start,
+        )
+        parts.append(of_queries)
+        others.append((of_keys, of_values))
+    if len(parts) == 1:
+        return parts[0], *others[0], None, None, None, None
+    added = [
+        sum(x.astype(jnp.float32) for x in one).astype(keys.dtype)
+        for one in zip(*others, strict=True)
+    ]
+    return jnp.concatenate(parts, axis=1), *added, None, None, None, None
+
+
+attend.defvjp(_attend, _gradients)

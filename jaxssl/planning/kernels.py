@@ -107,7 +107,7 @@ def _kernel(module: Any, announced: int) -> Kernel | None:
 
     Args:
       module: The kernel's module.
-      announced: FLOPs that the kernel announces; they tell the blocks of a grid whose bounds are not constant.
+      announced: FLOPs that the kernel announces; they tell the blocks of a grid without constant bounds.
     """
     for function in module.body.operations:
         attributes = function.operation.attributes

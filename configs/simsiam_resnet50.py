@@ -7,7 +7,7 @@ Published, ResNet-50 after 100 epochs of batches of 512: 68.1 % top-1 by a linea
 here, but that the predictor's learning rate stays in theirs. Not yet measured here.
 """
 
-from jaxssl.augment import simclr_views
+from jaxssl.augment import simsiam_views
 from jaxssl.data import Images
 from jaxssl.models import ResNetConfig
 from jaxssl.objectives import SimSiam
@@ -18,7 +18,7 @@ config = Pretraining(
     data=Images("prepared/imagenet", batch=512),
     objective=SimSiam(
         encoder=ResNetConfig(50, stem="imagenet", norm="batch", compute_dtype="bfloat16"),
-        views=simclr_views(224, strength=0.5),
+        views=simsiam_views(224),
         projector=(2048, 2048, 2048),
         predictor=(512, 2048),
     ),

@@ -22,7 +22,7 @@ Each image has a random key of its own, so its view is the same on any number of
 microbatch.
 
 `Augmentation` makes one view of each image, `MultiCrop` several of two sizes. `simclr_views`,
-`byol_views` and `dino_views` return the augmentations of published methods. The functions
+`simsiam_views`, `byol_views` and `dino_views` return the augmentations of published methods. The functions
 `rgb_to_...` and `..._to_rgb` convert between colour spaces.
 """
 
@@ -45,6 +45,7 @@ from jaxssl.augment.recipes import (
     byol_views,
     dino_views,
     simclr_views,
+    simsiam_views,
 )
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "rgb_to_hsv",
     "rgb_to_lab",
     "simclr_views",
+    "simsiam_views",
 ]
 
 show_fields(globals()[name] for name in __all__)

@@ -242,8 +242,10 @@ class MultiCrop:
     assignments", section 3.3.
     """
 
-    large: Augmentation = Augmentation(crop=RandomResizedCrop(scale=(0.4, 1.0)))
-    """How a large view is made."""
+    large: Augmentation | tuple[Augmentation, Augmentation] = Augmentation(
+        crop=RandomResizedCrop(scale=(0.4, 1.0))
+    )
+    """How a large view is made, or how the first and the second are (the third as the first, and so on)."""
     small: Augmentation = Augmentation(size=(96, 96), crop=RandomResizedCrop(scale=(0.05, 0.4)))
     """How a small view is made."""
     large_count: int = 2
@@ -257,6 +259,16 @@ class MultiCrop:
                 f"large_count={self.large_count} must be at least 1, and "
                 f"small_count={self.small_count} at least 0"
             )
+        if isinstance(self.large, tuple) and self.large[0].size != self.large[1].size:
+            raise ValueError(
+                f"large: sizes {self.large[0].size} and {self.large[1].size} do not fit; set one size for "
+                "both"
+            )
+
+    @property
+    def large_kinds(self) -> tuple[Augmentation, ...]:
+        """The augmentations of large views, one or two."""
+        return self.large if isinstance(self.large, tuple) else (self.large,)
 
     def __call__(self, pixels: Pixels, keys: Key[Array, " batch"]) -> tuple[Array, Array]:
         """Makes the views of each image.
@@ -269,5 +281,12 @@ class MultiCrop:
           Large views, float32 `[batch, large_count, ...]`, and small views, float32
           `[batch, small_count, ...]`.
         """
-        large = many_views(pixels, keys, self.large, self.large_count)
+        if isinstance(self.large, tuple):
+            made = [
+                self.large[number % 2](pixels, fold(keys, number))
+                for number in range(self.large_count)
+            ]
+            large = jnp.stack(made, axis=1)
+        else:
+            large = many_views(pixels, keys, self.large, self.large_count)
         return large, many_views(pixels, keys, self.small, self.small_count, self.large_count)

@@ -1,4 +1,19 @@
-"""Augmentations of published methods. Change single fields with `dataclasses.replace`."""
+"""Augmentations of published methods. Change single fields with `dataclasses.replace`.
+
+Their probabilities, strengths and areas are the published ones; how a crop is resized, and how colours are
+changed and blurred, is torchvision's for all of them. The code of Barlow Twins, VICReg, DINO and SimSiam
+does the same, but for the blur, which is Pillow's approximation of a Gaussian. That of SimCLR and BYOL
+differs in the following:
+
+  - Crops are resized by bicubic interpolation without antialiasing. SimCLR draws their aspect ratio
+    uniformly, not on a logarithmic scale; BYOL clips a box that does not fit, and draws no other.
+  - Contrast is changed about the mean of each channel, not about that of the gray image, and saturation is
+    multiplied in HSV, not blended with the gray image. BYOL adds a number to the brightness, as the first
+    version of SimCLR did, instead of multiplying it.
+  - The blur takes pixels outside the image for black; here the image is reflected at its edges.
+"""
+
+from dataclasses import replace
 
 from jaxssl.augment.blur import GaussianBlur
 from jaxssl.augment.crop import RandomResizedCrop
@@ -18,6 +33,8 @@ def simclr_views(
     smallest: float = 0.08,
 ) -> Augmentation:
     """Returns the augmentation of SimCLR.
+
+    Crops are resized by the bilinear filter, torchvision's default; the authors' is bicubic.
 
     Args:
       size: Side of a view, in pixels. None keeps the size of the images.
@@ -40,6 +57,22 @@ def simclr_views(
         grayscale=0.2,
         blur=GaussianBlur() if blurred else None,
     )
+
+
+def simsiam_views(size: int | None = None) -> Augmentation:
+    """Returns the augmentation of SimSiam: SimCLR's at half the strength, of crops of 0.2 to 1 of the area.
+
+    Args:
+      size: Side of a view, in pixels. None keeps the size of the images.
+
+    Returns:
+      The augmentation, normalised by ImageNet's statistics.
+
+    References:
+      Chen & He 2021, "Exploring simple siamese representation learning", section 3 and its code.
+    """
+    views = simclr_views(size, strength=0.5, smallest=0.2)
+    return replace(views, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def byol_views(
@@ -70,9 +103,9 @@ def dino_views(
 ) -> MultiCrop:
     """Returns the multi-crop augmentation of DINO for ViT-S: crops of more and of less than 0.25 of the area.
 
-    The authors blur the first large view always, and the second seldom, which they also solarize.
-    Here all large views are made alike: blurred with probability 0.5 and solarized with probability
-    0.1.
+    The large views are those of BYOL in turn: the first is always blurred, the second seldom, and
+    sometimes solarized. The kernel of a blur is a tenth of the view's height wide, 9 pixels in views
+    of 96, which ends at 2 standard deviations of the widest Gaussian; theirs has no such limit.
 
     Args:
       large: Side of a large view, in pixels.
@@ -86,8 +119,9 @@ def dino_views(
     References:
       Caron et al. 2021, "Emerging properties in self-supervised vision transformers", appendix E.
     """
+    scale = (0.25, 1.0)
     return MultiCrop(
-        large=_byol_view(large, 0.5, 0.1, (0.25, 1.0)),
+        large=(_byol_view(large, 1.0, 0.0, scale), _byol_view(large, 0.1, 0.2, scale)),
         small=_byol_view(small, 0.5, 0.0, (0.05, 0.25)),
         large_count=large_count,
         small_count=small_count,

@@ -13,12 +13,17 @@ rise, and prototypes may keep their directions (both are among the paper's imple
 Deviations from the paper, with the reason for each:
   - The projector's kernels are drawn with a variance of 2 / inputs, theirs with a standard deviation of 0.02
     (one class of heads for all joint embeddings).
-  - All large crops are augmented alike, with the mean of their probabilities; theirs blur the first always
-    and the second seldom, and solarize the second only (one function makes all crops of a size).
   - Weight decay does not grow over the run, and there is no stochastic depth (`AdamW` has one decay, and the
     network no such layer).
-  - Prototypes are compared by cosines, so that they have no scale of their own, as theirs without one
-    (`norm_last_layer`).
+  - The encoder's positions are those of its configuration, which the recipe sets to theirs: learned, and
+    interpolated for small crops (by a bicubic filter with antialiasing, theirs without). Their class token
+    has a position, too (it is a learned vector anyway).
+  - The teacher's temperature rises at every step, theirs at every epoch.
+  - While the prototypes get no gradient, theirs are no part of the optimizer; here its moments stay 0 and its
+    count of steps goes on, so that their first steps after that are longer (an objective has no say in the
+    optimizer).
+  - Prototypes are compared by cosines, so that they have no scale of their own, as in their code by default
+    (`norm_last_layer`); their ViT-S was trained with one.
   - Batch norms, where an encoder has them, see the crops of one size of a microbatch.
 
 References:

@@ -9,7 +9,9 @@ Deviations from the paper, with the reason for each:
   - With `norm="batch"`, hidden layers that are followed by a batch norm have biases, which it takes away;
     in the authors' code they have none. With another norm the projections are not normalised.
   - The paper's predictor keeps its learning rate while all others fall; here it falls, too (one schedule for
-    all parameters).
+    all parameters). Rates change at every step, theirs at every epoch.
+  - Biases and the scales of norms do not decay; in theirs all parameters do (one rule for all optimizers).
+  - What all objectives on two views share: `joint_embedding/two_views.py`.
 
 References:
   Chen & He 2021, "Exploring simple siamese representation learning", equations 1 to 4.
@@ -24,7 +26,7 @@ import jax
 from jaxtyping import Array, Float
 
 from jaxssl.augment import Augmentation
-from jaxssl.augment.recipes import simclr_views
+from jaxssl.augment.recipes import simsiam_views
 from jaxssl.errors import checked
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.layers.mlp import HeadNorm
@@ -42,7 +44,7 @@ class SimSiam(TwoViews):
 
     encoder: Encoder
     """Network for images: a `ResNetConfig` or a `VisionTransformerConfig`."""
-    views: Augmentation = simclr_views()
+    views: Augmentation = simsiam_views()
     """Augmentation that makes both views of an image."""
     projector: tuple[int, ...] = (2048, 2048, 2048)
     """Widths of the projector's layers."""

@@ -18,12 +18,12 @@ def augmentations_of(value: Any, name: str = "") -> list[Views]:
 
     Args:
       value: An objective, or a value within it. Tuples and the fields of dataclasses are searched at any
-        depth for an `Augmentation`, a `MultiCrop` (whose large and small views are two augmentations), and
+        depth for an `Augmentation`, a `MultiCrop` (those of its large and of its small views), and
         objects that can be called and hold one.
       name: Name of the field that holds the value.
     """
     if isinstance(value, MultiCrop):
-        return [value.large, value.small]
+        return [*value.large_kinds, value.small]
     holds = isinstance(value, Augmentation) or bool(views_of(value)) or name in NAMES
     if callable(value) and not isinstance(value, type) and holds:
         return [value]

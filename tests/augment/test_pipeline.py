@@ -108,6 +108,16 @@ def test_multi_crop():
     np.testing.assert_allclose(more[:, 0], small[:, 1], atol=1e-6)
 
 
+def test_large_crops_of_two_kinds_take_turns():
+    still, negative = (Augmentation(crop=None, flip=0.0, solarize=share) for share in (0.0, 1.0))
+    crops = MultiCrop((still, dataclasses.replace(negative, threshold=0.0)), still, 3, 0)
+    pixels, keys = pixels_of(2), example_keys(jax.random.key(0), 2)
+    large, small = crops(pixels, keys)
+    shares = pixels / 255
+    np.testing.assert_allclose(large, np.stack([shares, 1 - shares, shares], axis=1), atol=1e-6)
+    assert small.shape[1] == 0
+
+
 def test_cutout():
     keys = example_keys(jax.random.key(0), 256)
     image = jnp.ones((256, 1, 12, 16))
@@ -153,6 +163,10 @@ def test_solarizing_is_torchvision():
         (lambda: Cutout(fill=2.0), "fill=2.0 must be between 0 and 1"),
         (lambda: Cutout(size=0), "size=0 must be at least 1"),
         (lambda: MultiCrop(large_count=0), "large_count=0 must be at least 1"),
+        (
+            lambda: MultiCrop((Augmentation(), Augmentation(size=(8, 8)))),
+            r"large: sizes None and \(8, 8\) do not fit",
+        ),
     ],
 )
 def test_bad_fields(make, line):

@@ -4,7 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxssl.augment import IMAGENET_MEAN, IMAGENET_STD, byol_views, dino_views, simclr_views
+from jaxssl.augment import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    byol_views,
+    dino_views,
+    simclr_views,
+    simsiam_views,
+)
 from tests.augment.images import example_keys
 
 
@@ -22,6 +29,17 @@ def test_simclr():
     assert (cifar.jitter.brightness, cifar.jitter.hue) == (0.4, 0.1)
 
 
+def test_simsiam():
+    views = simsiam_views(224)
+    assert (views.size, views.crop.scale, views.crop.filter) == ((224, 224), (0.2, 1.0), "bilinear")
+    jitter = views.jitter
+    assert (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (0.4,) * 3 + (
+        0.1,
+    )
+    assert (jitter.probability, views.grayscale, views.blur.probability) == (0.8, 0.2, 0.5)
+    assert (views.mean, views.std) == (IMAGENET_MEAN, IMAGENET_STD)
+
+
 def test_byol():
     first, second = byol_views(224)
     assert (first.blur.probability, second.blur.probability) == (1.0, 0.1)
@@ -35,11 +53,15 @@ def test_byol():
 def test_dino():
     views = dino_views()
     assert (views.large_count, views.small_count) == (2, 8)
-    assert (views.large.size, views.small.size) == ((224, 224), (96, 96))
-    assert (views.large.crop.scale, views.small.crop.scale) == ((0.25, 1.0), (0.05, 0.25))
+    assert [view.size for view in views.large] == [(224, 224)] * 2
+    assert [view.crop.scale for view in views.large] == [(0.25, 1.0)] * 2
+    assert [view.blur.probability for view in views.large] == [1.0, 0.1]
+    assert [view.solarize for view in views.large] == [0.0, 0.2]
+    assert (views.small.size, views.small.crop.scale) == ((96, 96), (0.05, 0.25))
+    assert (views.small.blur.probability, views.small.solarize) == (0.5, 0.0)
 
 
-@pytest.mark.parametrize("views", [simclr_views(12), *byol_views(12)])
+@pytest.mark.parametrize("views", [simclr_views(12), simsiam_views(12), *byol_views(12)])
 def test_views_of_the_size_asked_for(views):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 24, 20, 3), np.uint8)
     found = jax.jit(views)(pixels, example_keys(jax.random.key(0), 2))

@@ -54,6 +54,8 @@ def test_what_is_found():
     assert augmentations_of(SimCLR(encoder, views=Negative())) == [Negative()]
     crops = MultiCrop()
     assert augmentations_of(Outer(DINO(encoder, crops=crops))) == [crops.large, crops.small]
+    crops = DINO(encoder).crops
+    assert augmentations_of(DINO(encoder)) == [*crops.large, crops.small]
     assert len(augmentations_of(BYOL(encoder))) == 2
     plain = Plain()
     assert augmentations_of(SimCLR(encoder, views=plain)) == [plain]

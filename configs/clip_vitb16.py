@@ -5,11 +5,11 @@
     python train.py --config configs/clip_vitb16.py --data.path prepared/pairs
 
 Theirs saw 400 million pairs 32 times in batches of 32,768, as ours would, and takes a caption's last state;
-ours takes the mean of its states. Not yet measured here.
+ours takes the mean of its states. Crops are those of OpenCLIP, of 0.9 to 1 of the area; theirs are squares at
+random positions. Not yet measured here.
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
-from jaxssl.augment.recipes import IMAGENET_MEAN, IMAGENET_STD
 from jaxssl.data import Images
 from jaxssl.models import VisionTransformerConfig, gpt2, vit
 from jaxssl.objectives import ImageText
@@ -28,8 +28,8 @@ config = Pretraining(
             size=(224, 224),
             crop=RandomResizedCrop((0.9, 1.0), filter="bicubic"),
             flip=0.0,
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
+            mean=(0.4815, 0.4578, 0.4082),
+            std=(0.2686, 0.2613, 0.2758),
         ),
         temperature=0.07,
     ),

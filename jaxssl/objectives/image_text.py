@@ -10,7 +10,15 @@ Deviations from the papers, with the reason for each:
   - A caption's embedding is the mean of its states, or the state of its begin token; CLIP takes the state of
     the end token of a causal network, SigLIP the last state (`mean` serves both kinds of networks).
   - An image's embedding is what the encoder gives; CLIP's ResNets and SigLIP's networks pool by attention.
-  - The factor 1 / t is limited to 100 for both kinds; SigLIP does not limit it.
+    CLIP's vision transformers have one norm more, before the first layer, no bias of patches, and an
+    approximate GELU, and its kernels are drawn with deviations of their own (the encoders are those of all
+    objectives).
+  - Both projections are without bias, as CLIP's; SigLIP has none for images, and one with a bias for texts.
+  - CLIP's factor 1 / t is limited where it is used; OpenCLIP clips the parameter after every step (limits of
+    parameters are no part of an optimizer here).
+  - The views are crops of 0.9 to 1 of the area, as in OpenCLIP; CLIP's are squares at random positions, and
+    SigLIP resizes the whole image.
+  - Captions are split by the tokenizer of the prepared set; theirs have byte pairs and sentencepiece.
 
 References:
   Radford et al. 2021, "Learning transferable visual models from natural language supervision" (CLIP),
@@ -29,7 +37,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, example_keys
-from jaxssl.errors import InputError, check_at_least, check_choice, checked
+from jaxssl.errors import InputError, check_above, check_at_least, check_choice, checked
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
 from jaxssl.models.pretraining.image_text import ImageTextModel
@@ -48,7 +56,7 @@ from jaxssl.objectives.joint_embedding.batch_statistics import (
 from jaxssl.objectives.joint_embedding.geometry import geometry
 from jaxssl.sharding.contrastive import over_all_rows
 
-LARGEST_SCALE = 100.0  # largest factor 1 / t of cosines (Radford et al. 2021, section 2.5)
+LARGEST_SCALE = 100.0  # CLIP's largest factor 1 / t of cosines (Radford et al. 2021, section 2.5)
 
 # Radford et al. 2021, section 2.5; Zhai et al. 2023, algorithm 1: t' = log 10
 FIRST_TEMPERATURES = {"clip": 0.07, "siglip": 0.1}
@@ -105,8 +113,8 @@ class ImageText(ContrastiveObjective):
     pooling: Pooling = "mean"
     """Embedding of a caption: the mean of its states, or the state of its begin token."""
     temperature: float | None = None
-    """Temperature before the first step, at least 0.01; None for that of the papers: 0.07 for "clip", 0.1 for
-    "siglip"."""
+    """Temperature before the first step, for "clip" at least 0.01, which is also its limit in training; None
+    for that of the papers: 0.07 for "clip", 0.1 for "siglip"."""
     bias: float = -10.0
     """Bias of SigLIP before the first step; CLIP has none."""
     block_size: int | None = None
@@ -116,7 +124,9 @@ class ImageText(ContrastiveObjective):
         check_choice(self, "kind", ("clip", "siglip"))
         check_choice(self, "pooling", ("mean", "cls"))
         check_at_least(self, 1, "width", "block_size")
-        check_at_least(self, 1 / LARGEST_SCALE, "temperature")
+        check_above(self, 0, "temperature")
+        if self.kind == "clip":
+            check_at_least(self, 1 / LARGEST_SCALE, "temperature")
         if self.pooling == "cls" and self.text.causal:
             raise InputError(
                 "pooling='cls': the first position of a causal text network sees no caption; set pooling "
@@ -143,6 +153,11 @@ class ImageText(ContrastiveObjective):
             temperature=self.first_temperature,
             bias=self.bias if self.kind == "siglip" else None,
         )
+
+    def temperature_of(self, model: ImageTextModel) -> Float[Array, ""]:
+        """Returns the temperature that the `model` has learned; that of CLIP has a limit."""
+        logarithm = model.logit_scale[...]
+        return jnp.exp(-(bounded(logarithm) if self.kind == "clip" else logarithm))
 
     def init_state(self, model: ImageTextModel) -> Any:
         """Makes the running statistics of the batch norms of `model`."""
@@ -218,7 +233,7 @@ class ImageText(ContrastiveObjective):
           The loss in nats, a scalar, and (the state with moved statistics, metrics by name).
         """
         images, texts, moments = embeddings
-        temperature = jnp.exp(-bounded(model.logit_scale[...]))
+        temperature = self.temperature_of(model)
         trained = {"temperature": temperature}
         if model.logit_bias is not None:
             trained["bias"] = model.logit_bias[...]

@@ -1,6 +1,8 @@
 """CLIP and SigLIP against their formulas; rows without a caption; the bound of the temperature."""
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +55,13 @@ def test_temperature_has_a_bound_and_comes_back_from_it():
     assert float(bounded(jnp.array(1.5))) == 1.5
 
 
+def test_only_clip_limits_the_temperature():
+    """The published SigLIP networks have learned factors above 100."""
+    model: Any = SimpleNamespace(logit_scale=jnp.log(jnp.array(125.0)))
+    found = {name: float(OBJECTIVES[name].temperature_of(model)) for name in ("clip", "siglip")}
+    assert found == pytest.approx({"clip": 0.01, "siglip": 0.008})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes", "first", "last"),
@@ -75,6 +84,7 @@ def test_images_without_captions_are_refused(key):
     ("changes", "line"),
     [
         ({"temperature": 0.001}, "temperature=0.001 must be at least 0.01"),
+        ({"kind": "siglip", "temperature": 0.0}, "temperature=0.0 must be above 0"),
         ({"kind": "clop"}, "kind='clop' is unknown; use clip or siglip"),
         ({"pooling": "last"}, "pooling='last' is unknown; use mean or cls"),
         ({"width": 0}, "width=0 must be at least 1"),
@@ -91,3 +101,4 @@ def test_each_kind_starts_at_the_temperature_of_its_paper():
     }
     assert started == {"clip": 0.07, "siglip": 0.1}
     assert ImageText(ENCODER, TEXT, "siglip", temperature=0.5).first_temperature == 0.5
+    assert ImageText(ENCODER, TEXT, "siglip", temperature=0.008).first_temperature == 0.008

@@ -10,6 +10,7 @@ Deviations from the paper, with the reason for each:
   - Linear layers of the projector have biases; in the authors' code they have none (they start at 0, and
     batch norms take them away).
   - The factor of the redundancy term is 0.005 as in the paper; the code's default is 0.0051.
+  - What all objectives on two views share: `joint_embedding/two_views.py`.
 
 References:
   Zbontar et al. 2021, "Barlow Twins: self-supervised learning via redundancy reduction", equations 1 and 2.

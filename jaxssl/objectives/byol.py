@@ -13,7 +13,7 @@ Deviations from the paper, with the reason for each:
   - The teacher starts as a copy of the student; in the authors' code its parameters are drawn by themselves.
   - No classifier is trained beside it; theirs reads the features without gradient (the online probe of a run
     does that).
-  - `momentum.steps` is the number of steps of the schedule, which a recipe sets to those of its run.
+  - What all objectives on two views share: `joint_embedding/two_views.py`.
 
 References:
   Grill et al. 2020, "Bootstrap your own latent", section 3.

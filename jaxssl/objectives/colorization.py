@@ -7,12 +7,17 @@ which is high for rare colours, has mean 1. How rare a colour is comes from all 
 objective's state counts colours.
 
 Deviations from the paper, with the reason for each:
-  - There are 261 bins, not 313: those that colours of sRGB can have (`colour_bins.py`).
+  - There are 261 bins, not 313: those that colours of sRGB can have (`colour_bins.py`). A colour is shared
+    among its 5 nearest bins, as in the paper; their code takes 10.
   - The prior of colours is counted in the run itself, without the paper's Gaussian smoothing; theirs is of
     ImageNet (any set of images will do). In the first step all colours have the same weight.
   - The loss is a mean over positions, theirs a sum (the learning rate then does not depend on the size).
-  - A position's colour is the mean of its pixels' a and b; theirs is that of a smaller image.
+  - A position's colour is the mean of its pixels' a and b; their code takes those of its first pixel.
+  - Their code leaves out images without colours, whose a and b are all below 5; here they count (they are
+    few, and gray is a colour, too).
+  - The lightness is scaled to -1 to 1, theirs to -50 to 50 (the range of all other inputs here).
   - The network is an encoder with a decoder that doubles its maps; theirs is a VGG of dilated convolutions.
+    Its update rule is that of a recipe; theirs is Adam, whose learning rate falls in steps.
 
 References:
   Zhang et al. 2016, "Colorful image colorization", section 2.

@@ -9,6 +9,10 @@ Deviations from the papers, with the reason for each:
     unnecessary).
   - The networks are convolutional or transformers, and kernels are not tied; theirs are dense and tied.
   - All channels of a hidden pixel are 0; their images have one channel.
+  - Nothing bounds the reconstruction; theirs ends with a sigmoid, which their cross-entropy needs.
+  - The code is linear, as that of Hinton & Salakhutdinov; that of Vincent et al. ends with a sigmoid, and may
+    be wider than the image, as the corruption alone keeps it from a copy.
+  - The whole reconstruction is compared with equal weights; Vincent et al. 2010 may stress hidden pixels.
 
 References:
   Hinton & Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks" (the narrow code);

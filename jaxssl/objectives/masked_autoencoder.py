@@ -11,6 +11,7 @@ Deviations from the paper, with the reason for each:
   - The encoder's positions are those of its configuration; the paper's are fixed sines and cosines, which
     those of the decoder are here, too.
   - Kernels are drawn from normal distributions of `initializer_range`; theirs from Xavier's uniform one.
+  - Registers, where the encoder has them, go through the decoder as the class token does; theirs has none.
   - The number of hidden patches is rounded to the nearest; their code rounds that of the visible ones down
     (the same at 75 %).
 

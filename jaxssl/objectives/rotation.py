@@ -8,7 +8,10 @@ need no resampling: only the content of the image distinguishes them.
 Deviations from the paper, with the reason for each:
   - The network is any encoder with a dense layer; theirs are a Network-in-Network and AlexNet, of which
     layers in the middle are used (an encoder is used as a whole here).
-  - The images are cropped and flipped only where `views` says so.
+  - By default the images are mirrored at random, but not cropped; theirs also crops at random, of a random
+    area on ImageNet and of the padded image on CIFAR-10. `views` adds crops of a random area.
+  - The update rule is that of a recipe, AdamW with a cosine; theirs is SGD with Nesterov's momentum, whose
+    learning rate falls in steps.
 
 References:
   Gidaris et al. 2018, "Unsupervised representation learning by predicting image rotations", section 2.

@@ -6,11 +6,15 @@
 where z' is the other view of the same image. The projector is trained and then left out of use (section 4.2).
 
 Deviations from the paper, with the reason for each:
-  - The projector's hidden layers have layer norms by default; the authors' code has batch norms over all
-    devices, and one more on the projections. `norm="batch"` gives the former (a layer norm needs no running
-    statistics, and no view can be recognised by the moments of its batch).
+  - The projector's hidden layers have layer norms by default; the paper's equation has none, and the authors'
+    code has batch norms over all devices, and one more, without a shift, on the projections. `norm="batch"`
+    gives the former (a layer norm needs no running statistics, and no view can be recognised by the moments
+    of its batch).
   - The last layer of the projector has a bias; in their code it has none (it starts at 0).
-  - Learning rate, LARS and weight decay are those of a recipe.
+  - The losses of the two views are averaged, as in the paper; their code adds them. Under LARS this only
+    halves the steps of biases and norms.
+  - Views are resized by a bilinear filter; theirs is bicubic, which the paper does not say.
+  - What all objectives on two views share: `joint_embedding/two_views.py`.
 
 References:
   Chen et al. 2020, "A simple framework for contrastive learning of visual representations", equation 1.

@@ -9,6 +9,7 @@ Deviations from the paper, with the reason for each:
   - The means of the terms are those of the authors' code, not of the paper's equations: invariance is
     averaged over features too, and variance over the two views (the weights 25, 25 and 1 belong to these).
   - The last layer of the projector has a bias; in their code it has none (it starts at 0).
+  - What all objectives on two views share: `joint_embedding/two_views.py`.
 
 References:
   Bardes et al. 2022, "VICReg: variance-invariance-covariance regularization", equations 1 to 6.

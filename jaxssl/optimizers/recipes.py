@@ -97,7 +97,9 @@ class Lars(Recipe):
 
     Biases and the scales of norms are neither decayed nor scaled to the norm: for them, u = biases g and
     m <- momentum m + rate u. The published peak is for a batch of 256 rows, and grows in proportion to
-    the batch. The rule is that of `optax.lars`, applied to each stacked layer separately.
+    the batch. The rule is that of `optax.lars`, applied to each stacked layer separately. The code of
+    SimCLR does the same; that of BYOL, Barlow Twins and VICReg has m <- momentum m + trust ||p|| / ||u|| u,
+    p <- p - rate m, which differs while the learning rate changes.
 
     References:
       You et al. 2017, "Large batch training of convolutional networks", algorithm 1; for the exception

@@ -41,14 +41,42 @@ def test_every_objective_lists_its_deviations_from_its_paper():
         assert listed, row[2]
         reasons = re.split(r"^  - ", listed[1], flags=re.MULTILINE)[1:]
         assert reasons, row[2]
+        if objectives.TwoViews in kind.__mro__:
+            assert (
+                "What all objectives on two views share: `joint_embedding/two_views.py`"
+                in listed[1]
+            )
+
+
+def test_objectives_on_two_views_list_what_they_share():
+    text = sys.modules[objectives.TwoViews.__module__].__doc__ or ""
+    assert re.search(
+        r"^Deviations from the papers that all of them share.*\n  - ", text, re.MULTILINE
+    )
 
 
 # Numbers of the authors' code that differ from the defaults here. ModernBERT's weight decay of 1e-5 a step is
 # not multiplied by its learning rate of 8e-4.
 PUBLISHED = {
+    "barlow_twins_resnet50": {
+        "optimizer.peak": 0.2 * 2048 / 256,
+        "optimizer.biases": 0.0048 / 0.2,
+        "optimizer.final": 1e-3,
+    },
     "bart_base": {"optimizer.peak": 4e-4, "optimizer.clip": 0.1},
+    "dino_vits16": {
+        "objective.encoder.positions": "learned",
+        "objective.crops.small_count": 10,
+        "optimizer.peak": 5e-4 * 1024 / 256,
+        "optimizer.epsilon": 1e-8,
+    },
     "electra_base": {"objective.generator_size": 1 / 3, "optimizer.peak": 2e-4},
     "electra_small": {"objective.generator_size": 1 / 4, "optimizer.peak": 5e-4},
+    "mae_vitb16": {
+        "optimizer.peak": 1.5e-4 * 4096 / 256,
+        "optimizer.b2": 0.95,
+        "optimizer.epsilon": 1e-8,
+    },
     "modernbert_base": {
         "objective.rate": 0.3,
         "objective.shares": (0.8, 0.1, 0.1),
@@ -56,6 +84,12 @@ PUBLISHED = {
         "optimizer.peak": 8e-4,
         "optimizer.b2": 0.98,
         "optimizer.decay": 1e-5 / 8e-4,
+    },
+    "simsiam_resnet50": {
+        "objective.views.crop.scale": (0.2, 1.0),
+        "objective.views.jitter.saturation": 0.4,
+        "objective.views.mean": (0.485, 0.456, 0.406),
+        "optimizer.peak": 0.05 * 512 / 256,
     },
     "simcse_bert_base": {
         "objective.temperature": 0.05,

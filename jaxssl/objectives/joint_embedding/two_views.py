@@ -8,6 +8,17 @@ once. So the batch norms of projectors and predictors normalise over the global 
 into microbatches: they couple its rows as a contrast does. They, and those of the encoder, take one view of
 all images at a time, as the authors' code of all of these does but SimCLR's, where they take both together.
 
+Deviations from the papers that all of them share, with the reason for each:
+  - Kernels of the heads are drawn with a variance of 2 / inputs (He et al. 2015); theirs by the defaults of
+    their frameworks, 1 / (3 inputs) in PyTorch's and 1 / inputs in Haiku's, SimCLR's with a standard
+    deviation of 0.01 (one class of heads).
+  - The encoder is any network; theirs is a ResNet-50. Its batch norms see the rows of one microbatch, theirs
+    those of all devices (a microbatch that saw the others could not be computed without them).
+  - Views are resized, blurred and changed in colour as torchvision does; SimCLR and BYOL use other formulas,
+    which `augment/recipes.py` lists (one implementation, that of the later papers).
+  - The update rule, weight decay and learning rate are those of a recipe. Its LARS multiplies by the learning
+    rate before the momentum, as SimCLR's does; that of BYOL, Barlow Twins and VICReg after it.
+
     batch      images of a batch             views   2 x batch; rows 2 i and 2 i + 1 are the views of image i
     features   numbers that the encoder      width   numbers of a projection
                makes of a view

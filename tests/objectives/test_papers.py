@@ -65,7 +65,7 @@ PUBLISHED = {
     },
     "bart_base": {"optimizer.peak": 4e-4, "optimizer.clip": 0.1},
     "dino_vits16": {
-        "objective.encoder.positions": "learned",
+        "objective.encoder.positions_size": (224, 224),
         "objective.crops.small_count": 10,
         "optimizer.peak": 5e-4 * 1024 / 256,
         "optimizer.epsilon": 1e-8,

@@ -36,8 +36,8 @@ Deviations from the paper, with the reason for each:
   - Document rotation, which the paper tries and does not use, is left out.
   - The decoder begins with the begin token of a document; in BART's code the end token stands before it,
     and the begin token is predicted (it is always the same).
-  - `bottleneck=1` has the decoder's view of TSDAE, which besides deletes 60 % of the tokens (`deletion=0.6`),
-    starts both halves from BERT and ties their parameters (here they are two networks).
+  - `bottleneck=1` has the decoder's view of TSDAE, which besides deletes 60 % of the words (`deletion=0.6`
+    deletes tokens), starts both halves from BERT and ties their parameters (here they are two networks).
 
 References:
   Lewis et al. 2020, "BART: denoising sequence-to-sequence pre-training", section 2.2; Wang et al. 2021,

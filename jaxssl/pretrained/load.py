@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import jax
 
+from jaxssl.data.images import ImageSpec
 from jaxssl.data.prepared.manifest import TOKENIZER
 from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
@@ -48,6 +49,16 @@ class Pretrained:
         if self.texts is None:
             raise InputError("the run has read images and no text; pass a run that read text")
         return self.texts
+
+    @property
+    def text_network(self) -> Any:
+        """Network that reads texts. Raises InputError if the run has read images, or has no network."""
+        if isinstance(self.spec, ImageSpec):
+            raise InputError(
+                "the run has read images, and its network reads no text alone; pass a run that read text, or "
+                "embed what it has read with jaxssl.load(run).embed"
+            )
+        return self.objective.network(self.model)
 
 
 def load_pretrained(

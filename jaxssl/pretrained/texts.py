@@ -92,10 +92,9 @@ def load_embedder(run: str | Path, pooling: Pooling | None = None) -> Embedder:
         for texts, or `pooling` is "cls" for a causal network, whose first state has seen no text.
     """
     pretrained = load_pretrained(run)
-    objective, model = pretrained.objective, pretrained.model
+    network = pretrained.text_network
     if pooling is None:
-        pooling = objective.text_pooling
-    network = objective.network(model)
+        pooling = pretrained.objective.text_pooling
     if network.config.causal and pooling == "cls":
         raise InputError(
             'pooling="cls" takes the first state, and that of a causal network has seen no text; set '

@@ -83,7 +83,7 @@ def load_word_table(run: str | Path) -> WordTable:
     pretrained = load_pretrained(run)
     model = pretrained.model
     is_word_table = isinstance(model, WordVectorModel)
-    table = model.words if is_word_table else pretrained.objective.network(model).tokens
+    table = model.words if is_word_table else pretrained.text_network.tokens
     names = token_names(pretrained.tokenizer)
     return WordTable(tuple(names), np.asarray(table.embedding[...])[list(names.values())])
 
@@ -96,7 +96,7 @@ def token_names(tokenizer: Tokenizer) -> dict[str, int]:
     """
     names: dict[str, int] = {}
     for id in np.flatnonzero(~tokenizer.special).tolist():
-        text = tokenizer.piece(id).removeprefix(CONTINUES).strip()
+        text = tokenizer.piece(id).removeprefix(CONTINUES).replace("\\n", "\n").strip()
         name = text if tokenizer.starts_word[id] else CONTINUES + text
         if text and len(text.split()) == 1:
             names.setdefault(name, id)

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from jaxssl.data.stores.json_files import read_json
 from jaxssl.errors import InputError
@@ -10,7 +10,20 @@ from jaxssl.runs.checkpoint_hashes import damage
 
 LARGEST_STEP = 2**31 - 1  # the step of a state is an int32
 ASIDE = ".aside"  # suffix of a checkpoint that is moved out of the way
-READ_AT_START = ("_CHECKPOINT_METADATA", "metrics/metrics")
+
+
+class _Notes(TypedDict, total=False):
+    """What Orbax writes into `_CHECKPOINT_METADATA`. Nothing of it reaches a state, so it has no hash."""
+
+    item_handlers: dict[str, Any] | str | None
+    metrics: dict[str, Any] | None
+    performance_metrics: dict[str, Any] | None
+    init_timestamp_nsecs: int | None
+    commit_timestamp_nsecs: int | None
+    custom_metadata: dict[str, Any] | None
+
+
+READ_AT_START = {"_CHECKPOINT_METADATA": _Notes, "metrics/metrics": dict[str, Any]}
 
 
 def complete_steps(checkpoints: Path) -> list[int]:
@@ -46,11 +59,11 @@ def check_folder(checkpoints: Path) -> None:
             raise InputError(
                 f"{path} is no checkpoint, steps end at {LARGEST_STEP}; move it away: {move_aside(path)}"
             )
-        for name in READ_AT_START:
+        for name, kind in READ_AT_START.items():
             if not (path / name).exists():
                 continue
             try:
-                read_json(path / name, dict[str, Any])
+                read_json(path / name, kind)
             except InputError as error:
                 back = way_back(checkpoints, int(path.name))
                 raise InputError(f"checkpoint {path} is damaged: {error}; {back}") from error

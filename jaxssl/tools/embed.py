@@ -7,6 +7,7 @@ reads are truncated.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Embeds every line of a file and writes one array, as `options` say."""
     into = check_output_file(options.into, "--into")
+    if into.exists() and os.path.exists(options.texts) and into.samefile(options.texts):
+        raise InputError(f"--into {options.into} is the file of the texts; name another one")
     texts = read_lines(Path(options.texts))
     embed = load_embedder(options.folder, options.pooling)
     vectors = embed(texts)

@@ -1,5 +1,8 @@
 """Embeddings of texts: pooling by hand, in the order of the texts, of any number and length."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,10 +10,15 @@ import pytest
 from jaxssl.data.rows import Rows
 from jaxssl.errors import InputError
 from jaxssl.models.recipes import bert, gpt2
-from jaxssl.objectives import CausalLM, MaskedLM, SimCSE
+from jaxssl.models.resnet import ResNetConfig
+from jaxssl.objectives import CausalLM, ImageText, MaskedLM, SimCLR, SimCSE
+from jaxssl.pretrained import texts, words
+from jaxssl.pretrained.load import Pretrained
 from jaxssl.pretrained.texts import Embedder, cosines, load_embedder
+from jaxssl.pretrained.words import load_word_table
 from jaxssl.training.config import Pretraining
 from tests.pretrained.hand_made import new_model, save_run, state_of
+from tests.tiny import tiny_image_spec, tiny_spec
 
 SHAPE = {"depth": 1, "width": 16, "heads": 2, "max_length": 32}
 
@@ -77,3 +85,20 @@ def test_cosines_by_hand():
     first = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
     second = np.array([[4.0, 3.0], [0.0, 5.0], [1.0, 2.0], [-2.0, -2.0]])
     np.testing.assert_allclose(cosines(first, second), [24 / 25, 0.0, 0.0, -1.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("has_captions", [False, True])
+def test_runs_on_images_read_no_texts(monkeypatch, key, has_captions):
+    """Their encoders are no network of texts, and a caption's vector is in a space of its own."""
+    encoder, spec = ResNetConfig(10, width=8), tiny_image_spec()
+    objective = ImageText(encoder, bert(**SHAPE), width=4) if has_captions else SimCLR(encoder)
+    if has_captions:
+        spec = dataclasses.replace(spec, captions=tiny_spec(length=16))
+    model = jax.eval_shape(lambda: objective.init(key, spec))
+    found = Pretrained(None, objective, spec, None, model, 1)
+    for module, load in ((texts, load_embedder), (words, load_word_table)):
+        monkeypatch.setattr(module, "load_pretrained", lambda run: found)
+        with pytest.raises(
+            InputError, match=r"the run has read images, .* with jaxssl\.load\(run\)"
+        ):
+            load("run")

@@ -49,10 +49,10 @@ def test_a_string_is_no_list_of_words_and_counts_are_positive():
 
 def test_names_of_tokens():
     """Special tokens and tokens that are no single word are left out; the first of a name counts."""
-    pieces = ["[PAD]", " the", "the", "ing", "##ly", " ", "a b", " the", "\n"]
-    starts = [True, True, False, False, False, True, True, True, True]
+    pieces = ["[PAD]", " the", "the", "ing", "##ly", " ", "a b", " the", "\n", "\\n", "\\n\\n"]
+    starts = [True, True, False, False, False, *[True] * 6]  # line breaks are shown as \\n
     tokenizer = SimpleNamespace(
-        special=np.array([True] + [False] * 8), starts_word=starts, piece=pieces.__getitem__
+        special=np.array([True] + [False] * 10), starts_word=starts, piece=pieces.__getitem__
     )
     assert token_names(tokenizer) == {"the": 1, "##the": 2, "##ing": 3, "##ly": 4}
 

@@ -6,6 +6,7 @@ import random
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,38 @@ def test_what_is_refused(run, change):
 def test_what_is_accepted(run, change):
     change(run)
     assert restore(run) == 9
+
+
+OTHER_TYPES = {
+    "item_handlers": 5,
+    "metrics": "x",
+    "performance_metrics": [],
+    "init_timestamp_nsecs": 2.5,
+    "commit_timestamp_nsecs": {},
+    "custom_metadata": "x",
+}
+
+
+@pytest.mark.parametrize(("field", "value"), OTHER_TYPES.items())
+def test_notes_of_another_type_name_their_step(run, field, value):
+    """Orbax would refuse them without a word of which checkpoint they are."""
+    notes = run / "checkpoints/9/_CHECKPOINT_METADATA"
+    content = json.loads(notes.read_text())
+    assert set(content) == set(OTHER_TYPES)
+    notes.write_text(json.dumps({**content, field: value}))
+    message = refused(run, rf"checkpoints/9 is damaged: .*_METADATA: {field} is .* step 6 is whole")
+    if field == "metrics":
+        follow(message)
+        assert restore(run) == 6
+
+
+def test_notes_may_lack_fields_and_name_classes_that_are_not_run(run):
+    """No class is imported because a checkpoint names it."""
+    notes = run / "checkpoints/9/_CHECKPOINT_METADATA"
+    for content in ({}, {"item_handlers": {"state": "os.system"}}, {"item_handlers": "this.s"}):
+        notes.write_text(json.dumps(content))
+        assert restore(run) == 9
+    assert "this" not in sys.modules
 
 
 def mutate(path, seed):

@@ -61,11 +61,18 @@ def test_lines_end_at_line_breaks_and_nowhere_else(tmp_path):
 def test_the_output_is_checked_before_the_work(masked_run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Embedder, "__call__", None)  # never reached
     (tmp_path / "texts").write_text("a\n", encoding="utf-8")
-    for into, message in (("none/v.npy", "there is no folder"), (".", "is a folder; name a file")):
+    (tmp_path / "link").symlink_to("texts")
+    for into, message in (
+        ("none/v.npy", "there is no folder"),
+        (".", "is a folder; name a file"),
+        ("texts", "is the file of the texts; name another one"),
+        ("link", "is the file of the texts; name another one"),
+    ):
         with pytest.raises(SystemExit) as stopped:
             main(["embed", masked_run, str(tmp_path / "texts"), "--into", str(tmp_path / into)])
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err
+    assert (tmp_path / "texts").read_text(encoding="utf-8") == "a\n"
 
 
 def test_a_failed_run_leaves_the_old_file(masked_run, tmp_path, monkeypatch):

@@ -125,6 +125,13 @@ class CaptionedImages:
                 raise InputError(f"{where} names image {name!r}, which is not in {self.images}")
             if not isinstance(caption, str) or not caption.strip():
                 raise InputError(f"{where}: {self.caption_column!r} contains no caption")
+            try:
+                caption.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"{where} contains a lone surrogate (half a character), {caption[error.start]!r} at "
+                    f"character {error.start} of {self.caption_column!r}; fix it"
+                ) from error
             yield Picture(f"{where}:{name}", known[name], caption=caption, group=name)
 
     def left_out(self) -> list[LeftOut]:
@@ -285,7 +292,7 @@ def _load_arrays(
         raise
     except Exception as error:  # damaged files raise errors of many kinds
         raise InputError(f"{path} contains no arrays of numbers or strings ({error})") from error
-    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or not len(pixels):
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or not pixels.size:
         raise InputError(
             f"{path} contains {pixels.dtype} {list(pixels.shape)}; images are uint8, "
             "[n, height, width] or [n, height, width, channel]"

@@ -94,6 +94,10 @@ def _batches(file: Path, columns: tuple[str, ...] | None, limits: ReadLimits) ->
             for column in columns or ():
                 if column not in names:
                     raise InputError(no_column(column, names, str(file)))
+                if (times := names.count(column)) > 1:
+                    raise InputError(
+                        f"{file} has the column {column!r} {times} times; rename all but one"
+                    )
             largest = _largest_chunk(table.metadata, columns)
             if largest > left:
                 raise limits.too_much(file)

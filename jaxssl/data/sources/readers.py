@@ -310,8 +310,8 @@ def _json_object(line: str, where: str, once: Collection[str] = ()) -> dict[str,
     def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         record = dict(pairs)
         names = [] if len(record) == len(pairs) else [name for name, _ in pairs if name in once]
-        if len(names) > len(set(names)):
-            raise InputError(f"{where} has a column twice, one of {', '.join(names)}; remove one")
+        if twice := [name for name in once if names.count(name) > 1]:
+            raise InputError(f"{where} has a column twice, {', '.join(twice)}; remove one")
         return record
 
     try:

@@ -164,7 +164,8 @@ class JsonLines(RecordFiles):
 
     def values(self, report: Skipped | None) -> Iterator[tuple[str, Any]]:
         """Yields the name of each object and the value of its key; `report` is as in `documents`."""
-        for name, record in read_json_lines(self.path, self.on_bad_text, report, self.limits):
+        once = (self.column,)
+        for name, record in read_json_lines(self.path, self.on_bad_text, report, self.limits, once):
             yield name, value_of(record, self.column, name)
 
 

@@ -69,6 +69,12 @@ def test_captions_of_an_image_are_a_group(folder, tmp_path):
         ({"image": "cat/99.png", "caption": "x"}, "a.jsonl#1 names image 'cat/99.png', which is"),
         ({"image": "cat/00.png", "caption": " "}, "a.jsonl#1: 'caption' contains no caption"),
         ({"image": "cat/00.png"}, "a.jsonl#1 has no column 'caption'; it has image"),
+        ({"image": "cat/00.png", "caption": ["x"]}, "a.jsonl#1: 'caption' contains no caption"),
+        (
+            {"image": "cat/00.png", "caption": "x\ud83d"},
+            r"lone surrogate .*\\ud83d' at character 1 of",
+        ),
+        ({"image": "cat/\udcff.png", "caption": "x"}, r"names image 'cat/\\udcff.png', which is"),
     ],
 )
 def test_wrong_captions_are_told_with_their_line(folder, tmp_path, line, message):
@@ -86,6 +92,9 @@ def test_arrays(tmp_path):
     assert next(ImageArrays(str(tmp_path / "b.npy")).pictures()).label is None
     np.save(tmp_path / "c.npy", images / 255)
     with pytest.raises(InputError, match="images are uint8"):
+        next(ImageArrays(str(tmp_path / "c.npy")).pictures())
+    np.save(tmp_path / "c.npy", np.zeros((3, 0, 5), np.uint8))
+    with pytest.raises(InputError, match=r"contains uint8 \[3, 0, 5\]; images are uint8"):
         next(ImageArrays(str(tmp_path / "c.npy")).pictures())
     np.savez(tmp_path / "d.npz", images=images, labels=np.arange(29))
     with pytest.raises(InputError, match=r"30 images but labels of shape \[29\]"):

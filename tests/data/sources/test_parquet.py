@@ -28,6 +28,17 @@ def test_rows_are_counted_from_zero(tmp_path):
         list(read_parquet(path, ("body",)))
 
 
+def test_a_column_that_occurs_twice_is_refused(tmp_path):
+    columns = [pyarrow.array(["x"]), pyarrow.array(["y"]), pyarrow.array([1])]
+    table = pyarrow.Table.from_arrays(columns, names=["text", "text", "label"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    for read in (read_parquet, read_parquet_column):
+        columns = ("text",) if read is read_parquet else "text"
+        with pytest.raises(InputError, match="a.parquet has the column 'text' 2 times; rename all"):
+            list(read(str(tmp_path / "a.parquet"), columns))
+    assert list(read_parquet_column(str(tmp_path / "a.parquet"), "label")) == [("a.parquet#0", 1)]
+
+
 def test_damaged_parquet_is_refused(tmp_path):
     path = tmp_path / "a.parquet"
     parquet(path, text=[str(i) for i in range(3000)])

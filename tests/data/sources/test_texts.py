@@ -193,6 +193,13 @@ def test_broken_json_is_told_with_its_line(tmp_path):
     assert refusal(JsonLines(path)) == f"{path}:1 is not a JSON object but ['x']"
 
 
+def test_a_key_that_occurs_twice_is_refused(tmp_path):
+    path = write(
+        tmp_path / "a.jsonl", '{"text": "x", "n": 1, "n": 2}\n{"text": "x", "text": "y"}\n'
+    )
+    assert "a.jsonl:2 has a column twice, text; remove one" in refusal(JsonLines(path))
+
+
 def test_truncated_parquet_in_a_compressed_file_is_refused(tmp_path):
     path = Path(write(tmp_path / "a.parquet", parquet({"text": ["x"] * 3000}), ".xz"))
     path.write_bytes(path.read_bytes()[:-20])

@@ -1,4 +1,4 @@
-"""An autoencoder on text (L3+3 H192): every document through the states of its first eight places.
+"""An autoencoder on text (L3+3 H192): every document through the states of its first eight positions.
 
     python train.py --config configs/autoencoder_tiny.py
 

@@ -4,7 +4,8 @@
     python train.py --config configs/barlow_twins_resnet50.py --data.path prepared/imagenet
 
 Published, ResNet-50 after 1,000 epochs of batches of 2,048: 73.2 % top-1 by a linear probe (table 1).
-As here, with the decay of the paper; their code's is 1e-6. Not yet measured here.
+The settings are those of the paper, whose crops are of images of full size; the decay of the authors' code is
+1e-6. Not yet measured here.
 """
 
 from jaxssl.augment import byol_views

@@ -4,9 +4,9 @@
         --into prepared/pairs
     python train.py --config configs/clip_vitb16.py --data.path prepared/pairs
 
-Theirs saw 400 million pairs 32 times in batches of 32,768, as ours would, and takes a caption's last state;
-ours takes the mean of its states. Crops are those of OpenCLIP, of 0.9 to 1 of the area; theirs are squares at
-random positions. Not yet measured here.
+The published run read 400 million pairs 32 times in batches of 32,768, as this recipe does, and embedded a
+caption by its last state; here it is the mean of its states. Crops are those of OpenCLIP, of 0.9 to 1 of the
+area; the paper's are squares at random positions. Not yet measured here.
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop

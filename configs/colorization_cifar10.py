@@ -1,4 +1,4 @@
-"""Colorization on CIFAR-10 (Zhang et al. 2016, made small: ResNet-10 by 16, colours of 8 x 8 places).
+"""Colorization on CIFAR-10 (Zhang et al. 2016, made small: ResNet-10 by 16, colours of 8 x 8 positions).
 
     jaxssl prepare SOURCE --size 32 --into prepared/cifar10
     python train.py --config configs/colorization_cifar10.py

@@ -4,7 +4,8 @@
     python train.py --config configs/colorization_resnet50.py --data.path prepared/imagenet
 
 Published, ResNet-50 by a linear probe: 39.6 % top-1 (Misra & van der Maaten 2020, table 2). Colours of
-56 x 56 places, a quarter of the image as in Zhang et al., whose network was another. Not yet measured here.
+56 x 56 positions, a quarter of the image as in Zhang et al., whose network was another. Not yet measured
+here.
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop

@@ -8,7 +8,7 @@ As published (table 2.1, appendix B): 1 M tokens a batch, 300 G tokens, Adam wit
 375 M tokens, cosine to a tenth, weight decay 0.1, clipping at 1. Here 16 heads of 128 (the table's 24 do
 not divide the width), attention to all earlier tokens in every layer (theirs alternate with sparse ones),
 the full batch from the first step (theirs grows) and a cosine that ends with the run (theirs after 260 G
-tokens). The state is cut over 8 devices and copied over the others.
+tokens). The state is sharded over 8 devices and replicated over the others.
 """
 
 from jaxssl.data import Rows

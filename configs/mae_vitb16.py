@@ -4,7 +4,8 @@
     python train.py --config configs/mae_vitb16.py --data.path prepared/imagenet
 
 Published, ViT-B/16 after 1,600 epochs, as here: 83.6 % top-1 finetuned (table 3), 68.0 % by a linear probe
-(table 12). Theirs crops from the images as they are; ours are prepared at 256 x 256. Not yet measured here.
+(table 12). The paper crops from images of full size; here they are prepared at 256 x 256. Not yet measured
+here.
 """
 
 from jaxssl.augment import Augmentation, RandomResizedCrop

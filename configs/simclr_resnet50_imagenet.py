@@ -4,7 +4,7 @@
     python train.py --config configs/simclr_resnet50_imagenet.py --data.path prepared/imagenet
 
 Published, ResNet-50 after 1,000 epochs of batches of 4,096: 69.3 % top-1 by a linear probe (table 6).
-As here; not yet measured here.
+The settings are those of the paper, whose crops are of images of full size. Not yet measured here.
 """
 
 from jaxssl.augment import simclr_views

@@ -2,7 +2,7 @@
 
     python train.py --config configs/simcse_novels.py --start runs/novels_encoder
 
-`prepared/sentences`: the novels cut into sentences, a document each (blank lines between them), prepared
+`prepared/sentences`: the novels split into sentences, a document each (blank lines between them), prepared
 with `--length 64` and the encoder's tokenizer. The second view lacks half of the tokens besides, since
 dropout alone did not move so small an encoder. 10.5 CPU minutes; Spearman on SICK's test part 49.6 before and
 53.2 after.

@@ -4,8 +4,9 @@
     python train.py --config configs/simsiam_cifar10.py
     jaxssl probe runs/simsiam_cifar10
 
-SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The loss is -1 where both views are one. With
-`--objective.no-stop-gradient` it collapses, and the run says so. Time and score: not yet measured.
+SOURCE is CIFAR-10 in any form that `jaxssl prepare` reads. The loss is -1 where the
+embeddings of both views are equal. With `--objective.no-stop-gradient` they collapse, and the run says so.
+Time and score: not yet measured.
 """
 
 from jaxssl.augment import simclr_views

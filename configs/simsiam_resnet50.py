@@ -3,8 +3,9 @@
     jaxssl prepare IMAGENET --size 256 --into prepared/imagenet
     python train.py --config configs/simsiam_resnet50.py --data.path prepared/imagenet
 
-Published, ResNet-50 after 100 epochs of batches of 512: 68.1 % top-1 by a linear probe (table 4). As
-here, but that the predictor's learning rate stays in theirs. Not yet measured here.
+Published, ResNet-50 after 100 epochs of batches of 512: 68.1 % top-1 by a linear probe (table 4). The
+settings are those of the paper, except that there the predictor's learning rate stays constant. Not yet
+measured here.
 """
 
 from jaxssl.augment import simsiam_views

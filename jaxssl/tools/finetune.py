@@ -5,7 +5,7 @@
   jaxssl finetune finetune_text --task.checkpoint runs/novels --data.train train.tsv --from-scratch
   jaxssl finetune finetune_text --help                                all fields that flags can change
 
-The run's folder is runs/RECIPE, here or where --run says. The same command resumes a run that was stopped.
+The run's folder is runs/RECIPE, or the one that --run names. The same command resumes a run that was stopped.
 """
 
 import argparse

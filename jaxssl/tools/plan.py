@@ -4,7 +4,7 @@ The training step of the recipe is compiled for the devices. Nothing runs, and n
 Further flags change fields of the recipe, as in `jaxssl train`.
 
   jaxssl plan bert_base --on v5e:16x16
-  jaxssl plan gpt2_small --on v5p:8x8x8 --slices 2 --length 1024 --mesh.fsdp 16
+  jaxssl plan gpt2_small --on v5p:4x4x4 --slices 2 --length 1024 --microbatches 1
   jaxssl plan bert_base --on h100:8x8 --json plan.json         8 nodes of 8 GPUs
   jaxssl plan bert_tiny --on cpu:8                             devices simulated on this machine
   jaxssl plan mae_vitb16 --on v5e:16x16 --size 256             a recipe on images
@@ -18,14 +18,18 @@ import argparse
 import jax
 
 from jaxssl.data.stores.json_files import write_json
+from jaxssl.errors import InputError
 from jaxssl.planning.page import as_json, as_text
 from jaxssl.planning.plan import Plan, largest_microbatch, make_plan
-from jaxssl.planning.targets import EXAMPLES, known_targets, read_target
+from jaxssl.planning.targets import EXAMPLES, Target, known_targets, read_target
 from jaxssl.tools.output_files import check_output_file
 from jaxssl.tools.prepare_images import size_of
 from jaxssl.tools.shipped import recipe_file
 from jaxssl.tools.still_working import still_working
+from jaxssl.training.chips import CHIPS
 from jaxssl.training.config import Pretraining, read_config
+
+WITH_CLOCK = tuple(chip.name for chip in CHIPS if chip.clock)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,17 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--length",
         type=int,
-        help="tokens of a row, or of a caption (default: that of the prepared set)",
+        help="tokens of a row, or of a caption (default: as in the prepared set if it exists, else 512, or "
+        "77 for a caption)",
     )
     parser.add_argument(
         "--vocab-size",
         type=int,
-        help="vocabulary size of the tokenizer (default: that of the prepared set)",
+        help="vocabulary size of the tokenizer (default: as in the prepared set if it exists, else 32768)",
     )
     parser.add_argument(
         "--size",
         metavar="PIXELS",
-        help="size of images: that of a square, or HEIGHTxWIDTH (default: that of the prepared set)",
+        help="size of images: the side of a square, or HEIGHTxWIDTH (default: as in the prepared set if it "
+        "exists, else 224)",
     )
     parser.add_argument(
         "--search",
@@ -72,7 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trace",
         default="",
         metavar="FILE.json",
-        help="write the schedule of a step on a TPU as a trace, which ui.perfetto.dev shows",
+        help="write the schedule of a step as a trace, which ui.perfetto.dev shows; for "
+        f"{', '.join(WITH_CLOCK)}, whose clock rate is known",
     )
 
 
@@ -88,12 +95,11 @@ def run(options: argparse.Namespace) -> Plan:
     json_file = (
         check_output_file(options.json, "--json", make_folder=True) if options.json else None
     )
-    if options.trace:
-        check_output_file(options.trace, "--trace", make_folder=True)
     jax.config.update("jax_platforms", "cpu")  # takes no accelerator, even if there is one
     recipe = str(recipe_file(options.config))
     config = read_config(Pretraining, __doc__ or "", ["--config", recipe, *options.config_flags])
     target = read_target(options.on, options.slices)
+    check_trace(options.trace, target)
     rows = {"length": options.length, "vocab_size": options.vocab_size}
     rows |= {"size": None if options.size is None else size_of(options.size)}
     if options.search:
@@ -106,3 +112,19 @@ def run(options: argparse.Namespace) -> Plan:
     if json_file is not None:
         write_json(json_file, as_json(plan, options.config))
     return plan
+
+
+def check_trace(file: str, target: Target) -> None:
+    """Checks that a trace can be written to `file` for the devices of `target`; an empty name asks for none.
+
+    Raises InputError if the clock rate of the devices is not known, so that a schedule has no times, or if
+    the file cannot be written.
+    """
+    if not file:
+        return
+    if target.chip is None or not target.chip.clock:
+        raise InputError(
+            f"--trace: the clock rate of {target.text} is not known, so its schedule has no times; leave "
+            f"--trace out, or plan for {', '.join(WITH_CLOCK)}"
+        )
+    check_output_file(file, "--trace", make_folder=True)

@@ -25,7 +25,7 @@ from typing import Any
 from jaxssl.data.prepared.image_manifest import ImageManifest
 from jaxssl.data.prepared.manifest import Manifest, is_prepared
 from jaxssl.data.prepared.summaries import summary_of_images, summary_of_rows
-from jaxssl.data.preparing.images import Captions, PrepareImages
+from jaxssl.data.preparing.images import OF_CAPTIONS, Captions, PrepareImages
 from jaxssl.data.preparing.target import target_of
 from jaxssl.data.preparing.texts import Prepare
 from jaxssl.data.sources.compressed import STANDARD, ReadLimits
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard-characters",
         type=int,
         default=DEFAULT["shard_characters"],
-        help="characters of text in a shard (default: %(default)s)",
+        help="largest number of characters of text in a shard (default: %(default)s)",
     )
 
 
@@ -90,7 +90,8 @@ def _add_text(text: argparse._ArgumentGroup) -> None:
     )
     text.add_argument(
         "--column",
-        help="column of .jsonl, .csv, .tsv, .parquet and tfds sources that holds the text (default: text)",
+        help="column of .jsonl, .csv, .tsv, .parquet and tfds sources that holds the text (default: text, "
+        "and caption in the file of --captions)",
     )
     text.add_argument(
         "--valid",
@@ -141,7 +142,8 @@ def _add_tokens(tokens: argparse._ArgumentGroup) -> None:
     tokens.add_argument(
         "--vocab-size",
         type=int,
-        help=f"vocabulary size of a tokenizer that is trained (default: {trained.vocab_size})",
+        help=f"vocabulary size of a tokenizer that is trained (default: {trained.vocab_size}, for captions "
+        f"{OF_CAPTIONS.vocab_size})",
     )
     tokens.add_argument(
         "--kind",
@@ -191,14 +193,15 @@ def config_of(options: argparse.Namespace) -> Prepare | PrepareImages:
             f"--{next(iter(given)).replace('_', '-')} is for a tokenizer that is trained; "
             "leave it out, or leave out --tokenizer"
         )
-    tokenizer = options.tokenizer or (SentencePiece(**given) if given else None)
+    trained = SentencePiece() if options.size is None else OF_CAPTIONS
+    tokenizer = options.tokenizer or dataclasses.replace(trained, **given)
     if options.size is not None:
         return images_of(options, tokenizer)
     valid = options.valid
     return Prepare(
         source=_source(options.source, options),
         length=Prepare.length if options.length is None else options.length,
-        tokenizer=tokenizer or SentencePiece(),
+        tokenizer=tokenizer,
         valid=_source(valid, options) if isinstance(valid, str) else valid,
         lowercase=None if options.lowercase is None else options.lowercase == "yes",
         shard_characters=options.shard_characters,

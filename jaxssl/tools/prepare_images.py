@@ -55,7 +55,7 @@ def add_image_options(images: argparse._ArgumentGroup) -> None:
     images.add_argument(
         "--shard-bytes",
         type=int,
-        help=f"bytes of pixels in a shard (default: {DEFAULT['shard_bytes']})",
+        help=f"largest number of bytes in a shard (default: {DEFAULT['shard_bytes']})",
     )
 
 
@@ -90,7 +90,7 @@ def images_of(options: argparse.Namespace, tokenizer: Any) -> PrepareImages:
 
     Args:
       options: Options of the command line.
-      tokenizer: Tokenizer of the captions, a path or a configuration to train one; None trains the default.
+      tokenizer: Tokenizer of the captions, a path or a configuration to train one.
 
     Raises:
       InputError: --size is not a size, or --valid of image-text pairs is a source.
@@ -104,7 +104,7 @@ def images_of(options: argparse.Namespace, tokenizer: Any) -> PrepareImages:
     captions = None
     if options.captions is not None:
         length = {} if options.length is None else {"length": options.length}
-        captions = Captions(tokenizer or Captions().tokenizer, **length)
+        captions = Captions(tokenizer, **length)
     valid = options.valid
     if isinstance(valid, str):
         if captions is not None:

@@ -5,7 +5,7 @@
 
 A linear classifier and nearest neighbours are fitted on the features of training images and measured on
 held-out images. The table compares the run with a random network of the same shape and with raw pixels. It
-is printed and written to probe.json in the folder of the run.
+is printed and, unless the run is on an object store, written to probe.json in the folder of the run.
 """
 
 import argparse

@@ -5,7 +5,7 @@
   jaxssl train my_recipe.py --steps 2000 --optimizer.peak 1e-4
   jaxssl train quickstart --help                                      all fields that flags can change
 
-The run's folder is runs/RECIPE, here or where --run says. The same command resumes a run that was stopped.
+The run's folder is runs/RECIPE, or the one that --run names. The same command resumes a run that was stopped.
 """
 
 import argparse

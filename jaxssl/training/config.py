@@ -57,7 +57,8 @@ class Pretraining:
     """Number of optimizer steps after which the run ends."""
     microbatches: int = 1
     """Number of equal parts that every batch is split into for gradient accumulation, to save memory. The
-    gradient is that of the whole batch, except with batch norms inside an encoder, which see one part."""
+    gradient is that of the whole batch, except that dropout draws a mask for each part and batch norms inside
+    an encoder see one part."""
     average: float | None = None
     """Decay of a moving average of the parameters, e.g. 0.999; the average is then evaluated and used. After
     t steps it is at most (1 + t) / (10 + t), so that the first parameters do not linger. None keeps none."""

@@ -1,9 +1,10 @@
 """Gradients of an objective over a global batch that is split into microbatches.
 
 Weights are normalised over the global batch before it is split, so gradients add up exactly: the result does
-not depend on the number of microbatches or devices, however unevenly tokens are masked. The exception are
-batch norms inside an encoder, which normalise over one microbatch. Contrastive objectives, whose loss is not
-a sum over rows, are accumulated in two passes (`losses.cached_gradients`).
+not depend on the number of microbatches or devices, however unevenly tokens are masked. The exceptions are
+dropout, whose masks are drawn for each microbatch, and batch norms inside an encoder, which normalise over
+one microbatch. Contrastive objectives, whose loss is not a sum over rows, are accumulated in two passes
+(`losses.cached_gradients`).
 """
 
 from collections.abc import Callable

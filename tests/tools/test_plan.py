@@ -39,6 +39,11 @@ BROKEN = [  # options, and what the one line says
     ("--on h100:8", "write nodes x GPUs of a node, e.g. h100:8x8"),
     ("--on cpu:2x4", "CPUs are only counted; write cpu:8"),
     ("--on cpu:8 --slices 2", "only TPUs come in slices, and cpu is not one"),
+    (
+        "--on cpu:8 --trace trace.json",
+        "--trace: the clock rate of cpu:8 is not known, .* v4, v5e, v5p",
+    ),
+    ("--on v6e:2x2 --trace trace.json", "the clock rate of v6e:2x2 is not known"),
     ("--on v5e:4x4 --slices 0", "slices=0 must be at least 1"),
     (
         "--on v5e:2x2 --slices 2 --mesh.tensor 8 --objective.encoder.heads 8",

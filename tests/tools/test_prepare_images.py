@@ -2,8 +2,10 @@
 
 import pytest
 
+from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
-from jaxssl.tools.main import main
+from jaxssl.tools.main import main, make_parser
+from jaxssl.tools.prepare import config_of
 from jaxssl.tools.prepare_images import size_of
 from tests.data.tiny_images import write_folder
 
@@ -58,3 +60,20 @@ def test_images(tmp_path, capsys):
         assert line in error_of(capsys, *command, *options)
     text = ["prepare", "stdlib", "--into", str(tmp_path / "text"), "--fit", "pad"]
     assert "--fit is for images; give their --size" in error_of(capsys, *text)
+
+
+def test_the_tokenizer_of_captions_has_one_default_size(tmp_path):
+    (tmp_path / "captions.jsonl").write_text('{"image": "a.png", "caption": "a cat"}\n')
+    words = ["prepare", str(write_folder(tmp_path / "images")), "--into", "set", "--size", "8"]
+    words += ["--captions", str(tmp_path / "captions.jsonl")]
+    found = {
+        flag: config_of(
+            make_parser("prepare").parse_args([*words, *flag.split()])
+        ).captions.tokenizer
+        for flag in ("", "--kind bpe", "--vocab-size 500")
+    }
+    assert found == {
+        "": SentencePiece(vocab_size=4096),
+        "--kind bpe": SentencePiece(vocab_size=4096, kind="bpe"),
+        "--vocab-size 500": SentencePiece(vocab_size=500),
+    }

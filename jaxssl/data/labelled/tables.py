@@ -7,7 +7,7 @@
     tfds:NAME      a data set of tensorflow-datasets
     stdlib         the docstrings of Python, labelled with their package
 
-All files may be compressed (.gz, .xz, .zst). `labels.py` says what a label may be.
+All files may be compressed (.gz, .bz2, .xz, .zst). `labels.py` says what a label may be.
 """
 
 from collections import Counter

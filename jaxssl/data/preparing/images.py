@@ -40,13 +40,14 @@ from jaxssl.errors import InputError, check_at_most
 
 LISTED = "listed.json"
 LARGEST_SIDE = 8_192  # pixels: a larger image would take 200 MB
+OF_CAPTIONS = SentencePiece(vocab_size=4096)  # the tokenizer that is trained by default
 
 
 @dataclass(frozen=True)
 class Captions:
     """Configuration of captions, which are stored as tokens: begin, the caption, end, then padding."""
 
-    tokenizer: SentencePiece | str = SentencePiece(vocab_size=4096)
+    tokenizer: SentencePiece | str = OF_CAPTIONS
     """Configuration of a tokenizer to train on the captions, or the path of a finished tokenizer."""
     length: int = 32
     """Length of a caption in tokens, with begin and end, at least 3; longer captions are truncated."""

@@ -4,7 +4,7 @@
     python finetune.py --config configs/finetune_quickstart.py
     python finetune.py --config configs/finetune_quickstart.py --from-scratch
 
-Eight packages, about 1,600 docstrings to train on; dev and test are shares of the same.
+Eight packages, about 1,500 docstrings to train on; dev and test are shares of the same.
 """
 
 from jaxssl.data import Labelled

@@ -105,8 +105,9 @@ class SpanCorruption(Objective):
     def lengths(self, length: int) -> Lengths:
         """Returns what `documents` full documents in a row of `length` tokens need at most.
 
-        With one document this is what `compute_input_and_target_lengths` of T5 returns. Each document takes
-        two positions for its begin and end tokens, and its borders may split a span in two.
+        With one document this is what `compute_input_and_target_lengths` of T5 returns, but for the begin and
+        end tokens, which are in the row here. Each document takes two positions for them, and its borders may
+        split a span in two.
         """
         cuts = self.documents - 1  # spans that are split
         fewest = masked_count(self.rate, max(length - 2 * self.documents, 1))

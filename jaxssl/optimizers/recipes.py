@@ -256,6 +256,9 @@ class Muon(Recipe):
       factor, Liu et al. 2025, "Muon is scalable for LLM training", section 2.2.
     """
 
+    decay: float = 0.01
+    """Weight decay per unit of learning rate: parameters shrink by rate * decay per step, with AdamW's part
+    also biases and the scales of norms."""
     momentum: float = 0.95
     """Decay of the moving average of the gradient that is orthogonalised, per step."""
     b1: float = 0.9

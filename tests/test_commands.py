@@ -13,7 +13,7 @@ from jaxssl.planning import refusals
 from jaxssl.planning.counts import mesh_sizes
 from jaxssl.planning.targets import read_target
 from jaxssl.tools.main import COMMANDS, EPILOG, make_parser
-from jaxssl.tools.prepare import DEFAULT
+from jaxssl.tools.prepare import OF_TEXT
 from jaxssl.tools.prepare_images import check_kind
 from jaxssl.training.config import Pretraining, check_flags, load_config, read_config
 
@@ -40,19 +40,20 @@ def check_fields(recipe, text):
 
 def check_command(line):
     """Parses a line such as `jaxssl prepare …`, whose further words may be explained after two spaces."""
+    line = line.replace("plan …", "plan gpt2_small --microbatches 1")  # as docs/scaling.md says
     words = shlex.split(re.split(r" {2,}", line)[0])
     if words[1] == "plan":
         check_plan(*make_parser("plan").parse_known_args(words[1:]))
         return
     options = make_parser(words[1]).parse_args(words[1:])
     if words[1] == "prepare":
-        check_kind(options, {**DEFAULT, "documents": "file", "on_bad_text": "stop"})
+        check_kind(options, OF_TEXT)
 
 
 def check_plan(options, flags):
     """Checks that a plan is not refused before its step is compiled."""
-    name = Path(options.config).stem.replace("…", "gpt2_small")  # as docs/scaling.md says
-    config = read_config(Pretraining, "", ["--config", f"configs/{name}.py", *flags])
+    recipe = f"configs/{Path(options.config).stem}.py"
+    config = read_config(Pretraining, "", ["--config", recipe, *flags])
     target = read_target(options.on.replace("TARGET", "v5e:16x16"), options.slices)
     sizes = mesh_sizes(config, target)
     refusals.check_batch(config, sizes)

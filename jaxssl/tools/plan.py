@@ -4,7 +4,7 @@ The training step of the recipe is compiled for the devices. Nothing runs, and n
 Further flags change fields of the recipe, as in `jaxssl train`.
 
   jaxssl plan bert_base --on v5e:16x16
-  jaxssl plan gpt2_small --on v5p:4x4x4 --slices 2 --length 1024 --microbatches 1
+  jaxssl plan gpt2_small --on v5p:4x4x4 --slices 2 --length 1024 --microbatches 1 --mesh.fsdp 16
   jaxssl plan bert_base --on h100:8x8 --json plan.json         8 nodes of 8 GPUs
   jaxssl plan bert_tiny --on cpu:8                             devices simulated on this machine
   jaxssl plan mae_vitb16 --on v5e:16x16 --size 256             a recipe on images

@@ -38,6 +38,7 @@ from jaxssl.tools.prepare_images import add_image_options, check_kind, images_of
 
 TRAINED = ("vocab_size", "kind", "normalization")  # options of a tokenizer that is trained
 DEFAULT = {field.name: field.default for field in dataclasses.fields(Prepare)}
+OF_TEXT = {**DEFAULT, **vars(STANDARD), "documents": "file", "on_bad_text": "stop"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -167,7 +168,7 @@ def _add_tokens(tokens: argparse._ArgumentGroup) -> None:
 def run(options: argparse.Namespace) -> Manifest | ImageManifest:
     """Prepares a set as `options` say, prints what it holds and what to do next, and returns its manifest."""
     began = time.monotonic()
-    check_kind(options, {**DEFAULT, **vars(STANDARD), "documents": "file", "on_bad_text": "stop"})
+    check_kind(options, OF_TEXT)
     config = config_of(options)
     there_already = is_prepared(options.into if is_url(options.into) else target_of(options.into))
     manifest = config.into(options.into)

@@ -4,8 +4,8 @@
     python train.py --config configs/vicreg_resnet50.py --data.path prepared/imagenet
 
 Published, ResNet-50 after 1,000 epochs of batches of 2,048: 73.2 % top-1 by a linear probe (table 1).
-The settings are those of the paper, whose crops are of images of full size, with the last learning rate of the
-authors' code, 0.0016; the paper's is 0.002. Not yet measured here.
+The settings are those of the paper, whose crops are of images of full size, with the last learning rate of
+the authors' code, 0.0016; the paper's is 0.002. Not yet measured here.
 """
 
 from jaxssl.augment import byol_views

@@ -59,6 +59,7 @@ def _measured(plan: Plan, measured: Measured) -> list[str]:
         "any shard",
         *_memory(measured.memory),
         f"  attention   {'; '.join(map(_attention, measured.attention)) or 'none'}",
+        *_skipped(plan),
         f"  collectives of a step (compiled in {measured.seconds:.0f} s)",
         *(_collective(total) for total in measured.collectives),
     ]
@@ -88,6 +89,17 @@ def _attention(choice: Choice) -> str:
     if not choice.reason:
         return f"fused ({choice.kernel})"
     return f"XLA, with the scores in memory: {choice.reason}"
+
+
+def _skipped(plan: Plan) -> list[str]:
+    """The lines about blocks of attention that are skipped."""
+    documents = "if no document ended within a row (--document TOKENS sets their mean length)"
+    if plan.document is not None:
+        documents = f"in rows of documents of {plan.document:,.0f} tokens on average"
+    return [
+        f"              {share:.0%} of the blocks of {name} are skipped, {documents}"
+        for name, share in plan.skipped.items()
+    ]
 
 
 def _collective(total: Total) -> str:
@@ -173,6 +185,8 @@ def as_json(plan: Plan, name: str) -> dict[str, Any]:
         "checkpoint_bytes": counts.state,
         "memory_limit": target.memory,
         "not_compiled": plan.not_compiled or None,
+        "document_tokens": plan.document,
+        "skipped_blocks": plan.skipped,
         "versions": {"jax": jax.__version__, "jaxssl": jaxssl.__version__},
     }
     if measured is None:

@@ -12,6 +12,7 @@ from jaxssl.planning import refusals
 from jaxssl.planning.assumed_rows import assumed_rows
 from jaxssl.planning.counts import Counts, Spec, count, mesh_sizes
 from jaxssl.planning.measure import Measured, measure, measure_apart
+from jaxssl.planning.skipped_blocks import document_length, skipped_shares
 from jaxssl.planning.targets import NoCompiler, Target, check_compiler, target_devices
 from jaxssl.training.config import Pretraining
 
@@ -44,6 +45,10 @@ class Plan:
     """What is known from the compiled program; None if it could not be compiled."""
     not_compiled: str
     """Why `measured` is None; "" if it is not."""
+    document: float | None
+    """Mean number of tokens of a document, for the blocks that attention skips; None if unknown."""
+    skipped: dict[str, float]
+    """Share of the blocks of attention that each network skips; empty where no kernel skips any."""
 
 
 def make_plan(
@@ -53,6 +58,7 @@ def make_plan(
     length: int | None = None,
     vocab_size: int | None = None,
     size: tuple[int, int] | None = None,
+    document: int | None = None,
     trace: str = "",
 ) -> Plan:
     """Makes the plan of a run: checks the configuration, and compiles the step for the target.
@@ -63,6 +69,7 @@ def make_plan(
       length: Length of a row, or of a caption, in tokens; None as for `assumed_rows`.
       vocab_size: Number of token ids; None likewise.
       size: Height and width of images in pixels; None likewise.
+      document: Mean number of tokens of a document; None: that of the prepared set, if there is one.
       trace: File to write the schedule of the step to, as a trace for Perfetto; empty for none.
 
     Returns:
@@ -88,6 +95,7 @@ def make_plan(
         measured = compiled_where(config, spec, target, counts, trace)
     except NoCompiler as error:
         reason = str(error)
+    tokens = document_length(config.data.paths[0], document) if spec.unit == "tokens" else None
     return Plan(
         target=target,
         mesh=sizes,
@@ -101,7 +109,19 @@ def make_plan(
         counts=counts,
         measured=measured,
         not_compiled=reason,
+        document=tokens,
+        skipped=_skipped(config, spec, measured, tokens),
     )
+
+
+def _skipped(
+    config: Pretraining, spec: Spec, measured: Measured | None, document: float | None
+) -> dict[str, float]:
+    """Share of the blocks of attention that each network skips, where the kernel for TPUs computes it."""
+    kernels = [] if measured is None else [choice.kernel for choice in measured.attention]
+    if "flash" not in kernels or not isinstance(spec, TextSpec):
+        return {}
+    return skipped_shares(refusals.networks(config.objective), spec.length, document)
 
 
 def largest_microbatch(

@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="vocabulary size of the tokenizer (default: as in the prepared set if it exists, else 32768)",
     )
     parser.add_argument(
+        "--document",
+        type=int,
+        metavar="TOKENS",
+        help="mean tokens of a document, for the blocks that attention skips (default: that of the set)",
+    )
+    parser.add_argument(
         "--size",
         metavar="PIXELS",
         help="size of images: the side of a square, or HEIGHTxWIDTH (default: as in the prepared set if it "
@@ -95,6 +101,8 @@ def run(options: argparse.Namespace) -> Plan:
     json_file = (
         check_output_file(options.json, "--json", make_folder=True) if options.json else None
     )
+    if options.document is not None and options.document < 1:
+        raise InputError(f"--document {options.document} is not at least 1")
     jax.config.update("jax_platforms", "cpu")  # takes no accelerator, even if there is one
     recipe = str(recipe_file(options.config))
     config = read_config(Pretraining, __doc__ or "", ["--config", recipe, *options.config_flags])
@@ -107,7 +115,7 @@ def run(options: argparse.Namespace) -> Plan:
             config = largest_microbatch(config, target, **rows)
         print(f"the fewest microbatches that fit: {config.microbatches}")
     with still_working(f"compiling the step of {options.config} for {options.on}"):
-        plan = make_plan(config, target, **rows, trace=options.trace)
+        plan = make_plan(config, target, **rows, document=options.document, trace=options.trace)
     print(as_text(plan, options.config))
     if json_file is not None:
         write_json(json_file, as_json(plan, options.config))

@@ -62,6 +62,8 @@ COUNTED = Plan(
     ),
     measured=None,
     not_compiled="no compiler today",
+    document=128.0,
+    skipped={"encoder": 0.375},
 )
 WHOLE = dataclasses.replace(COUNTED, measured=MEASURED, not_compiled="")
 
@@ -85,6 +87,9 @@ def test_a_whole_plan():
     assert "hosts       8, each reads 16 rows" in page
     assert "6.750 GiB a device of 15.75 (43%): arguments 4.000, temporaries 2.000" in page
     assert "fused (flash)" in page
+    assert "38% of the blocks of encoder are skipped, in rows of documents of 128 tokens" in page
+    unknown = as_text(dataclasses.replace(WHOLE, document=None), "tiny.py")
+    assert "skipped, if no document ended within a row (--document TOKENS" in unknown
     assert "all-gather            3 in the program     36 runs       96.0 MiB sent" in page
     assert "at best 21.00 ms a step, bound by arithmetic: arithmetic 20.00" in page
     assert "5.00 of which 1.00 are not hidden" in page

@@ -3,13 +3,13 @@
     loss = sum over hidden positions i of w_i mean_d (f(corrupted row)_id - t_id)^2
 
     frozen    t_i = the embedding of the hidden token as it was before the first step, standardised
-    teacher   t_i = mean over the last K layers of the teacher's states of the whole row, standardised;
+    teacher   t_i = mean over the last K layers of the outputs of the teacher's feed-forward parts, each
+              standardised, where the teacher reads the whole row;
               teacher <- momentum teacher + (1 - momentum) student after every step
 
-Targets are the outputs of feed-forward parts before they are added to the stream, each standardised over its
-width (a layer norm without parameters, the paper's normalisation for text and images; for speech it
-normalises over time), and then averaged over the layers. Scores that were measured while the targets were the
-states of whole layers do not hold for these.
+The outputs are taken before they are added to the stream, and standardised over their width (a layer norm
+without parameters, the paper's normalisation for text and images; for speech it normalises over time). Scores
+that were measured while the targets were the states of whole layers do not hold for these.
 
 Deviations from the paper, with the reason for each:
   - The loss is a squared error; theirs is a smooth L1 that becomes linear at 4 standard deviations (which
@@ -84,7 +84,8 @@ class MaskedEmbedding(Objective):
     encoder: TransformerConfig
     """Network that sees a row from both sides."""
     targets: Literal["teacher", "frozen"] = "teacher"
-    """Whether targets are states of a teacher or the token embeddings before the first step."""
+    """Whether targets are outputs of a teacher's feed-forward parts, or the token embeddings before the
+    first step."""
     last: int = 10
     """Number of the teacher's last layers whose mean is the target; all layers where it has fewer."""
     momentum: float = 0.999

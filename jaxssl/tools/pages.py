@@ -28,8 +28,8 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         "flags",
         nargs=argparse.REMAINDER,
         metavar="--FIELD VALUE",
-        help="change fields of the recipe; `RECIPE --help` lists all. --code FILE.py, which may be "
-        "repeated, first runs a file that defines classes of your own",
+        help="change fields of the recipe; `RECIPE --help` lists all. --code FILE.py|MODULE, which "
+        "may be repeated, first runs a file or imports a module that defines classes of your own",
     )
 
 

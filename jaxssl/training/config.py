@@ -36,7 +36,7 @@ HELP = """\
 --config FILE         the recipe; `jaxssl recipes` lists those that come with jaxssl
 --config FILE --help  all fields of the recipe, with their meaning and their values
 --FIELD VALUE         changes a field of the recipe
---code FILE.py        first runs a file that defines classes of your own; may be repeated"""
+--code FILE.py|MODULE first runs a file or imports a module with classes of your own; may be repeated"""
 Reader = RowReader | ImageReader
 
 

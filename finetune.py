@@ -42,7 +42,7 @@ def run(config: Finetuning) -> dict[str, Any]:
 
     A folder on an object store is kept on this machine and copied there.
     """
-    with mirrored(config.run):
+    with mirrored(config.run, finetuning=True):
         return run_seeds(config)
 
 

@@ -41,11 +41,17 @@ CHECKPOINT_FOLDERS = ("checkpoints", "*/*/checkpoints")
 METRICS = "metrics.jsonl"
 LEFT_OUT = ("checkpoints", "hosts")  # folders whose files are not uploaded one by one
 UNFINISHED = (".partial", ".tmp")  # suffixes of files that are still being written
+# Files by which the folder of something else is known
+OF_SET = {"manifest.json": "a prepared set"}
+OF_PRETRAINING = {"config.json": "a pretraining"}
+OF_FINETUNING = {
+    f"{part}finetuning.json": "a finetuning" for part in ("", "pretrained/", "scratch/")
+}
 FAILED = "failed"  # sent to the other hosts instead of the run's identity
 
 
 @contextlib.contextmanager
-def mirrored(run: str | Path) -> Iterator[None]:
+def mirrored(run: str | Path, *, finetuning: bool = False) -> Iterator[None]:
     """Context manager in which this process alone writes a run, and keeps it uploaded if it has a URL.
 
     With several hosts, which must share the local folder, the first one locks and uploads. A start that fails
@@ -53,10 +59,12 @@ def mirrored(run: str | Path) -> Iterator[None]:
 
     Args:
       run: Local folder of the run, or its URL.
+      finetuning: Whether the run is a finetuning, and no pretraining.
 
     Raises:
       InputError: Another process writes the run, the store fails at the beginning or at the end, the local
-        folder or the store contains another run, or the hosts do not share the local folder.
+        folder or the store contains another run, a run of the other kind or a prepared set, or the hosts do
+        not share the local folder.
     """
     folder = run_folder(run)
     with contextlib.ExitStack() as stack:
@@ -66,10 +74,20 @@ def mirrored(run: str | Path) -> Iterator[None]:
                 stack.enter_context(_alone(folder, run))
                 if is_url(run):
                     stack.enter_context(_stored(run, folder))
+                _check_kind(folder, run, OF_PRETRAINING if finetuning else OF_FINETUNING)
         except InputError as error:
             problem = error
         _share(folder, run, problem)
         yield
+
+
+def _check_kind(folder: Path, run: str | Path, others: dict[str, str]) -> None:
+    """Refuses the folder of something else, whose files the run would mix with its own or replace."""
+    for name, what in {**OF_SET, **others}.items():
+        if (folder / name).is_file():
+            raise InputError(
+                f"{run} is the folder of {what}, which has a {name}; set run to another folder"
+            )
 
 
 @contextlib.contextmanager

@@ -26,10 +26,18 @@ PLAIN_WORDS = (
 # What other libraries call a field, and the fields that are suggested for it; the first that exists is.
 ALIASES = {
     ("lr", "learning_rate", "max_lr", "peak_lr", "base_lr"): ("optimizer.peak",),
-    ("batch_size", "train_batch_size", "per_device_train_batch_size"): ("data.batch", "batch"),
-    ("gradient_accumulation", "gradient_accumulation_steps", "grad_accum", "accumulation_steps"): (
+    ("batch_size", "bs", "train_batch_size", "per_device_train_batch_size"): (
+        "data.batch",
+        "batch",
+    ),
+    ("gradient_accumulation", "grad_accumulation", "grad_accum", "accumulation", "accum_iter"): (
         "microbatches",
     ),
+    ("gradient_accumulation_steps", "grad_accumulation_steps", "grad_accum_steps"): (
+        "microbatches",
+    ),
+    ("accumulation_steps", "accum_steps", "accumulate_grad_batches"): ("microbatches",),
+    ("tau", "temp"): ("objective.temperature",),
     ("weight_decay", "wd"): ("optimizer.decay",),
     ("warmup_steps", "num_warmup_steps", "warmup_ratio"): ("optimizer.warmup",),
     ("max_steps", "num_steps", "train_steps", "num_train_steps", "total_steps", "max_iters"): (

@@ -153,6 +153,33 @@ def test_a_local_run_has_one_writer(tmp_path):
             mirrored(path).__enter__()
 
 
+@pytest.mark.parametrize(
+    ("name", "finetuning", "what"),
+    [
+        ("manifest.json", False, "a prepared set"),
+        ("manifest.json", True, "a prepared set"),
+        ("config.json", True, "a pretraining"),
+        ("finetuning.json", False, "a finetuning"),
+        ("pretrained/finetuning.json", False, "a finetuning"),
+        ("scratch/finetuning.json", False, "a finetuning"),
+    ],
+)
+def test_the_folder_of_something_else_is_left_alone(tmp_path, name, finetuning, what):
+    """A tokenizer of another set, or results that `jaxssl.load` would take for the run's own."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        pytest.raises(InputError, match=f"is the folder of {what}, which has a {name}; set run to"),
+        mirrored(tmp_path, finetuning=finetuning),
+    ):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+    if name != "manifest.json":  # where it belongs
+        with mirrored(tmp_path, finetuning=not finetuning):
+            pass
+
+
 def test_a_start_that_fails_leaves_nothing(url):
     """So the next start, perhaps with another configuration, is not refused."""
 

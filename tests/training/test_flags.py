@@ -28,6 +28,9 @@ def quick():
         ("--batch-size", "--data.batch"),
         ("--gradient-accumulation", "--microbatches"),
         ("--gradient-accumulation-steps", "--microbatches"),
+        ("--grad-accum-steps", "--microbatches"),
+        ("--accumulate_grad_batches=4", "--microbatches"),
+        ("--bs", "--data.batch"),
         ("--weight-decay", "--optimizer.decay"),
         ("--epochs", "--steps"),
         ("--output-dir", "--run"),
@@ -43,6 +46,23 @@ def quick():
 def test_what_was_probably_meant(quick, flag, field):
     with pytest.raises(InputError, match=rf"there is no field {flag.split('=')[0]}; .*{field};"):
         check_flags(quick, [flag])
+
+
+def test_a_finetuning_has_fields_of_its_own():
+    from jaxssl.finetuning.setup import Finetuning
+
+    config = load_config("configs/finetune_text.py", Finetuning)
+    for flag, field in (
+        ("--lr", "--optimizer.peak"),
+        ("--batch-size", "--batch"),
+        ("--num-train-epochs", "--epochs"),
+        ("--max-seq-length", "--data.length"),
+        ("--model-name-or-path", "--task.checkpoint"),
+        ("--train-file", "--data.train"),
+        ("--dropout", "--task.dropout"),
+    ):
+        with pytest.raises(InputError, match=f"it is named {field};"):
+            check_flags(config, [flag])
 
 
 @pytest.mark.parametrize("flag", ["--nonsense", "--lrr", "--foo.bar", "--", "--gpu", "--hostname"])
@@ -65,6 +85,7 @@ def test_every_alias_leads_to_a_field_of_a_recipe(quick):
 
     known = {*field_names(quick), *field_names(load_config("configs/gpt2_tiny.py", Pretraining))}
     known |= set(field_names(load_config("configs/finetune_sst2.py", Finetuning)))
+    known |= set(field_names(load_config(IMAGES, Pretraining)))
     assert {field for fields in FIELDS_OF.values() for field in fields} <= known
     assert not set(FIELDS_OF) & set(field_names(quick))
 

@@ -64,7 +64,7 @@ def list_files(path: str) -> list[ImageFile | LeftOut]:
       InputError: The path does not exist or cannot be read.
     """
     given = Path(path)
-    if given.is_dir():
+    if path and given.is_dir():
         found = [_on_disk(file) for file in walk(given)]
     elif given.is_file():
         found = list(_members(path)) if _is_zip(given) else [_on_disk((given.name, given))]
@@ -73,7 +73,9 @@ def list_files(path: str) -> list[ImageFile | LeftOut]:
         if not found:
             raise InputError(f"no file matches {path}")
     else:
-        raise InputError(f"{path} does not exist; give a folder, a ZIP, an image or a glob")
+        raise InputError(
+            f"{path or repr(path)} does not exist; give a folder, a ZIP, an image or a glob"
+        )
     return sorted(found, key=lambda file: file.name)
 
 

@@ -146,11 +146,11 @@ def files_of(path: str, suffixes: tuple[str, ...] = ()) -> list[tuple[str, Path]
     files = [file for file in _listed(path, suffixes) if not isinstance(file, LeftOut)]
     if files:
         return files
-    if Path(path).is_dir():
+    if path and Path(path).is_dir():
         raise InputError(f"{path} is a folder without {' or '.join(suffixes) or 'any'} file")
     if GLOB & set(path):
         raise InputError(f"no file matches {path}, or all that match are empty")
-    raise InputError(f"{path} does not exist; give a file, a folder or a glob")
+    raise InputError(f"{path or repr(path)} does not exist; give a file, a folder or a glob")
 
 
 def files_left_out(path: str, suffixes: tuple[str, ...] = ()) -> list[LeftOut]:
@@ -164,6 +164,8 @@ def files_left_out(path: str, suffixes: tuple[str, ...] = ()) -> list[LeftOut]:
 
 
 def _listed(path: str, suffixes: tuple[str, ...]) -> list[Found | LeftOut]:
+    if not path:  # stands for the working directory, which nobody means
+        return []
     given = Path(path)
     if given.is_file():
         return [(given.name, given)]

@@ -150,8 +150,9 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path, name, line):
 
 
 def test_missing(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
-        names(tmp_path / "nowhere")
+    for path in (tmp_path / "nowhere", ""):
+        with pytest.raises(InputError, match="does not exist"):
+            names(path)
     with pytest.raises(InputError, match="no file matches"):
         names(tmp_path / "*.png")
 

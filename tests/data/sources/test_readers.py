@@ -122,6 +122,7 @@ def test_files_of_a_path(tmp_path):
         (tmp_path, (".csv",), "is a folder without .csv file"),
         (tmp_path / "*.csv", (), "no file matches"),
         (tmp_path / "none", (), "does not exist"),
+        ("", (), "^'' does not exist"),
     ):
         with pytest.raises(InputError, match=message):
             files_of(str(path), suffixes)

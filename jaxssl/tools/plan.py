@@ -51,6 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="TPU slices, connected by the network of the data center (default: %(default)s)",
     )
+    _add_data(parser)
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="find the largest microbatch that fits into memory, by a few compilations",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the plan to this file as well")
+    parser.add_argument(
+        "--trace",
+        default="",
+        metavar="FILE.json",
+        help="write the schedule of a step as a trace, which ui.perfetto.dev shows; for "
+        f"{', '.join(WITH_CLOCK)}, whose clock rate is known",
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--length",
         type=int,
@@ -73,19 +90,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="size of images: the side of a square, or HEIGHTxWIDTH (default: as in the prepared set if it "
         "exists, else 224)",
-    )
-    parser.add_argument(
-        "--search",
-        action="store_true",
-        help="find the largest microbatch that fits into memory, by a few compilations",
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the plan to this file as well")
-    parser.add_argument(
-        "--trace",
-        default="",
-        metavar="FILE.json",
-        help="write the schedule of a step as a trace, which ui.perfetto.dev shows; for "
-        f"{', '.join(WITH_CLOCK)}, whose clock rate is known",
     )
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.on_accelerator --into runs/h100
     python -m benchmarks.on_accelerator --only bert_base,gpt2_small --batch 32
-    python -m benchmarks.on_accelerator --tiny                     on a CPU, in about two minutes
+    python -m benchmarks.on_accelerator --tiny                     on a CPU, in a minute or two
 
 Six recipes in bfloat16 on random rows, through the step that `train.py` runs: bert_base, modernbert_base,
 gpt2_small, electra_base, simclr_resnet50, mae_vitb16. For each: seconds to compile, tokens or images a
@@ -20,8 +20,10 @@ command is run in the checkout (which is then what is measured):
     pip wheel -w wheels '.[cuda]' torch transformers timm          with network; '.[tpu]' for a TPU
     pip install --no-index --find-links wheels 'jaxssl[cuda]' torch transformers timm
 
-Where JAX and torch ask for other versions of NVIDIA's libraries, torch, transformers and timm go into an
-environment of their own: `--peer-python torch/bin/python`.
+Where JAX and torch ask for different versions of NVIDIA's libraries, torch, transformers and timm go into an
+environment of their own: `--peer-python torch/bin/python`. A machine that has JAX, Flax, Optax, Orbax and
+torch needs the rest alone (`--no-deps`): tyro, docstring-parser, array_record, cloudpickle, etils, fsspec,
+jaxtyping, tokenizers and sentencepiece.
 """
 
 import argparse
@@ -40,6 +42,7 @@ from benchmarks.on_accelerator_parts.machine import (
     describe_machine,
     describe_versions,
 )
+from benchmarks.on_accelerator_parts.record import NotHere
 from benchmarks.on_accelerator_parts.report import figures_of, notes_of, page
 
 NAMES = ("attention", *CASES)
@@ -101,7 +104,7 @@ class Benchmark:
         return [*first, *(("ours", name) for name in names), *peers]
 
     def go(self) -> None:
-        """Runs all parts, and writes the results after each."""
+        """Runs all parts, and writes the results after each. Raises NotHere without an accelerator."""
         parts = self.parts()
         for number, (kind, name) in enumerate(parts):
             expected = self.clock.expected([kind for kind, _ in parts[number:]])
@@ -115,7 +118,7 @@ class Benchmark:
             self.say(f"{label}: {self.summary(kind, name, found)}")
             self.write()
             if kind != "peer" and found.get("not_here"):
-                raise SystemExit(f"error: {found['error']}")
+                raise NotHere(found["error"])
         self.write()
 
     def part(self, kind: str, name: str) -> Found:
@@ -206,7 +209,11 @@ def main() -> None:
     options = read_options()
     jax.config.update("jax_platforms", "cpu")  # the devices are for the parts
     benchmark = Benchmark(options)
-    benchmark.go()
+    try:
+        benchmark.go()
+    except NotHere as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"\n{(benchmark.folder / 'on_accelerator.md').read_text(encoding='utf-8')}")
 
 

@@ -80,6 +80,11 @@ def measure(job: dict[str, Any], record: Record) -> None:
 def check(config: TransformerConfig, length: int, *, with_prefix: bool) -> dict[str, Any]:
     """Compares fused attention with the plain formula in a transformer of this shape.
 
+    Args:
+      config: Shape of the transformer; what computes attention, and its type, are set here.
+      length: Positions of a row.
+      with_prefix: Whether some positions are seen by all others of their document.
+
     Returns:
       Either "not_fused", the reason why no kernel computes this, or the kernel's name with what `compare`
       returns.
@@ -103,6 +108,11 @@ def outcome(config: TransformerConfig, length: int, *, with_prefix: bool) -> Out
     """Computes states and gradients of a transformer with the parameters and rows of fixed seeds.
 
     The value that is differentiated is the product of the states with random numbers.
+
+    Args:
+      config: Shape of the transformer.
+      length: Positions of a row.
+      with_prefix: Whether some positions are seen by all others of their document.
 
     Raises:
       InputError: The configuration asks for a fused kernel, and none can compute it.

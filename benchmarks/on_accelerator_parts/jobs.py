@@ -19,8 +19,7 @@ FIRST_GUESS = {"attention": 40.0, "ours": 50.0, "peer": 45.0}  # seconds of a pa
 LEAST = 15.0  # seconds in which a part can find anything
 LAST = 8.0  # seconds before the end in which a part begins nothing more
 HALVINGS = 2
-# A part has the device for itself, so JAX may take nearly all of its memory.
-ENVIRONMENT = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.93", "TOKENIZERS_PARALLELISM": "false"}
+MEMORY_SHARE = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")  # names, new and old
 
 QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
@@ -72,13 +71,12 @@ def run_part(job: Found, folder: Path, seconds: float, python: str = sys.executa
     record.unlink(missing_ok=True)
     given.write_text(json.dumps({**job, "seconds": max(0.0, seconds - LAST)}), encoding="utf-8")
     command = [python, "-m", "benchmarks.on_accelerator_parts.child", str(given), str(record)]
-    quick = {"XLA_FLAGS": QUICKLY_COMPILED} if job.get("tiny") else {}
     began = time.monotonic()
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
             command,
             cwd=Path(__file__).parents[2],
-            env={**ENVIRONMENT, **quick, **os.environ},
+            env=environment(tiny=job.get("tiny", False)),
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -95,6 +93,23 @@ def run_part(job: Found, folder: Path, seconds: float, python: str = sys.executa
         found.setdefault("error", f"stopped after {found['took']:.0f} s: time is over")
     elif code:
         found.setdefault("error", f"ended with code {code}: {last_line(log)}")
+    return found
+
+
+def environment(*, tiny: bool) -> dict[str, str]:
+    """Returns the environment of a part: that of this process, with what it does not say itself.
+
+    Args:
+      tiny: Whether programs are compiled quickly, not well. Otherwise none is taken from a cache, because
+        the seconds to compile it are measured.
+    """
+    found = dict(os.environ)
+    if not found.keys() & set(MEMORY_SHARE):
+        found[MEMORY_SHARE[0]] = "0.93"  # a part has the device for itself
+    if tiny:
+        found.setdefault("XLA_FLAGS", QUICKLY_COMPILED)
+    else:
+        found.pop("JAX_COMPILATION_CACHE_DIR", None)
     return found
 
 

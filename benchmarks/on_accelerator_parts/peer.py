@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.on_accelerator_parts.record import NotHere, Record
+from benchmarks.on_accelerator_parts.record import NotHere, Record, error_line
 from benchmarks.on_accelerator_parts.windows import time_windows
 
 NEEDS = {
@@ -46,15 +46,37 @@ def measure(job: dict[str, Any], record: Record) -> None:
     torch.set_float32_matmul_precision("high")
     model, optimizer = build(shape, batch, device)
     record.add(parameters=sum(one.numel() for one in model.parameters()))
-    take = stepper(model, optimizer, device, clip=shape["clip"], compiled=not job["tiny"])
-    began = time.perf_counter()
-    take(WARM_UP)
-    record.add(compile_seconds=time.perf_counter() - began, compiled=not job["tiny"])
+    take = warmed_up(
+        model, optimizer, device, shape["clip"], compiled=not job["tiny"], record=record
+    )
     seconds = time_windows(
         take, windows=job["windows"], steps=job["steps"], deadline=job["deadline"]
     )
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
     record.add(seconds=seconds, peak_bytes=peak)
+
+
+def warmed_up(
+    model: Any, optimizer: Any, device: str, clip: float, *, compiled: bool, record: Record
+) -> Callable[[int], None]:
+    """Takes the first steps, and returns the function that takes more, as `stepper` does.
+
+    Args:
+      model: As in `stepper`, like `optimizer`, `device` and `clip`.
+      compiled: Whether the model is compiled. Where the compiler fails, it is taken as it is.
+      record: Takes the seconds of the first steps, and the compiler's error.
+    """
+    import torch
+
+    began = time.perf_counter()
+    try:
+        take = stepper(model, optimizer, device, clip=clip, compiled=compiled)
+        take(WARM_UP)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        record.add(not_compiled=error_line(error))
+        return warmed_up(model, optimizer, device, clip, compiled=False, record=record)
+    record.add(compile_seconds=time.perf_counter() - began)
+    return take
 
 
 def build(shape: dict[str, Any], batch: int, device: str) -> tuple[Any, Any]:

@@ -3,23 +3,24 @@
 from typing import Any
 
 from benchmarks.on_accelerator_parts.windows import Speed, speed_of
+from jaxssl.training.chips import GIB
 
 Found = dict[str, Any]
 LEGEND = (
     "Speeds are those of one device, the median of the windows. torch: Hugging Face's models (SDPA) or",
     'timm\'s, in bfloat16 by autocast, `torch.compile`; "of peak" takes the FLOPs of our step for both. Our',
-    "step makes masks and views; theirs makes masks, but gets images that are already augmented.",
+    "step makes masks and views; theirs makes masks, but gets images that are already augmented. Attention",
+    "counts in full where causality or a window hides a part of it (`jaxssl/training/flops.py`).",
     "",
 )
-GIB = 2**30
 ALIKE = 0.01  # networks whose numbers of parameters differ by less are taken for the same
 # Tokens a second of one device, from a run of its authors: ModernBERT's on 8 of them, per device.
 PUBLISHED = {("modernbert_base", "H100"): 304_000}
 HEADER = (
-    "| recipe, rows a device | jaxssl: {unit} a second (slowest, fastest window) | of peak | peak GiB "
-    "| compiled in s | same bits twice | torch: a second | of peak | peak GiB | compiled in s "
-    "| jaxssl / torch |"
-).format(unit="tokens or images")
+    "| recipe, rows a device | jaxssl: tokens or images a second (slowest, fastest window) "
+    "| of peak | peak GiB | compiled in s | same bits twice "
+    "| torch: a second | of peak | peak GiB | compiled in s | jaxssl / torch |"
+)
 
 
 def figures_of(ours: Found, peer: Found) -> Found:
@@ -148,6 +149,8 @@ def notes_of(name: str, ours: Found, peer: Found, figures: Found) -> list[str]:
     for side, found in (("jaxssl", ours), ("torch", peer)):
         if found.get("error"):
             notes.append(f"{name}, {side}: {found['error']}")
+        if found.get("not_compiled"):
+            notes.append(f"{name}, {side}: not compiled ({found['not_compiled']})")
         if found.get("too_large"):
             sizes = ", ".join(map(str, found["too_large"]))
             notes.append(

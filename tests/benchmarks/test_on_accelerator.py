@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,20 @@ def test_a_part_that_does_not_finish_leaves_what_it_has_found(tmp_path, ends, er
     assert found["took"] < 30
 
 
+def test_environment_of_a_part(monkeypatch):
+    for name in ("XLA_FLAGS", *jobs.MEMORY_SHARE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/cache")
+    found = jobs.environment(tiny=False)
+    assert found["XLA_CLIENT_MEM_FRACTION"] == "0.93"
+    assert not {"JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"} & found.keys()
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")  # JAX refuses both names together
+    found = jobs.environment(tiny=True)
+    assert "XLA_CLIENT_MEM_FRACTION" not in found
+    assert found["JAX_COMPILATION_CACHE_DIR"] == "/cache"
+    assert found["XLA_FLAGS"] == jobs.QUICKLY_COMPILED
+
+
 def test_parameters_are_compared_bit_by_bit():
     first = {"a": np.array([1.0, -0.0], np.float32), "b": np.ones(2, np.float32)}
     assert compare(first, dict(first)) == {"repeats": True, "differs": [], "largest_difference": 0}
@@ -182,6 +197,26 @@ def test_fused_attention_is_right_within_twice_the_plain_error():
     assert not attention.compare(outcome([3.0, 4.1], k=[10.1], q=[1.03]), plain, exact)["right"]
     assert not attention.compare(outcome([3.0, 4.3], k=[10.1], q=[1.01]), plain, exact)["right"]
     assert not attention.compare(outcome([3.0, np.nan], k=[10.1], q=[1.01]), plain, exact)["right"]
+
+
+@pytest.mark.slow
+def test_outcomes_of_the_plain_formula():
+    small = replace(
+        attention.BASE, depth=1, width=32, heads=2, mlp=32, attention="xla", causal=True
+    )
+    plain, exact, other = (
+        attention.outcome(config, 48, with_prefix=False)
+        for config in (
+            replace(small, compute_dtype="bfloat16"),
+            small,
+            replace(small, causal=False),
+        )
+    )
+    found = attention.compare(plain, plain, exact)
+    assert found["right"]
+    assert 0 < found["states"][0] < 0.05  # bfloat16
+    assert exact.states[3, 36:].max() == 0  # padding
+    assert not attention.compare(other, plain, exact)["right"]
 
 
 def test_documents_of_the_attention_rows():
@@ -260,7 +295,7 @@ def test_parts_for_which_no_time_is_left_are_named(tmp_path):
 def test_without_an_accelerator_the_run_ends(tmp_path):
     chosen = options(tmp_path, "--only", "bert_base,gpt2_small")
     nothing = {"error": "JAX finds no accelerator", "not_here": True}
-    with pytest.raises(SystemExit, match="error: JAX finds no accelerator"):
+    with pytest.raises(NotHere, match="JAX finds no accelerator"):
         Benchmark(chosen, lambda *_: nothing).go()
 
 

@@ -106,6 +106,22 @@ def test_half_of_the_pairs_are_random_however_much_padding_there_is():
     assert (pairs.types[:, :50].sum(axis=2) > 4).all()  # each has a second text
 
 
+@pytest.mark.parametrize("task", [NextSentence(), SentenceOrder()])
+def test_rows_that_fill_a_batch_up_make_no_pairs(task):
+    """As at the end of the held-out rows; of one row alone there is no other to take a text from."""
+    make = jax.jit(jax.vmap(lambda key, rows: task.pair(key, rows, VOCABULARY), (0, None)))
+    keys = jax.random.split(jax.random.key(2), 200)
+    for count in (0, 1, 3):
+        tokens = np.full((8, 16), PAD, np.int32)
+        tokens[:count] = [BEGIN, *range(5, 19), END]
+        pairs = jax.device_get(make(keys, jnp.asarray(tokens)))
+        expected = 0 if count == 1 and isinstance(task, NextSentence) else count
+        np.testing.assert_array_equal(pairs.valid, np.tile(np.arange(8) < expected, (200, 1)))
+        if expected:
+            assert abs(pairs.labels[pairs.valid].mean() - 0.5) < 5 * 0.5 / (200 * expected) ** 0.5
+        assert (pairs.tokens[:, count:] == PAD).all()
+
+
 @pytest.mark.slow
 def test_windows_without_end_and_empty_rows(key):
     tokens = np.full((4, 32), PAD, np.int32)

@@ -99,6 +99,18 @@ def test_the_mean_of_nothing_is_not_zero(tmp_path, capsys):
         assert json.loads(line)["pair_accuracy"] is None
 
 
+def test_a_loss_of_nothing_is_no_loss(tmp_path, capsys):
+    """As of words without a neighbour: it is neither shown as 0 nor taken for the best."""
+    metrics = {"loss": Ratio(jnp.float32(0), jnp.float32(0))}
+    with report(tmp_path, steps=1, report_every=1) as told:
+        told.step(0, metrics)
+        assert told.evaluation(1, [metrics, metrics]) == {}
+    trained, valid = capsys.readouterr().out.splitlines()
+    assert "loss -  " in trained
+    assert valid.endswith("held-out (all 2 batches): loss -")
+    assert all(json.loads(line)["loss"] is None for line in (tmp_path / "metrics.jsonl").open())
+
+
 def test_an_evaluation_says_how_many_batches_it_has_read_and_how_sure_it_is(tmp_path, capsys):
     parts = [{"loss": Ratio(jnp.float32(value), jnp.float32(1))} for value in (1, 2, 3, 6)]
     with report(tmp_path) as told:

@@ -110,3 +110,18 @@ def test_a_batch_lies_as_it_was_read(mesh):
     placed = place_batch({"tokens": rows}, batch_sharding(grid))["tokens"]
     np.testing.assert_array_equal(placed, rows)
     assert placed.sharding == batch_sharding(grid)
+
+
+@pytest.mark.parametrize(
+    ("devices", "batch", "near"), [(3, 16, 18), (8, 12, 16), (8, 4, 8), (5, 64, 65)]
+)
+def test_a_batch_that_does_not_divide_has_two_ways_out(devices, batch, near):
+    """The larger batch fits, in a run that has begun with `change_batch`; and so do fewer devices."""
+    mesh = Mesh(data=devices).make(jax.devices()[:devices])
+    told = rf"set data\.batch to {near} \(with change_batch in a run that has begun with {batch}\), or use"
+    with pytest.raises(
+        InputError, match=f"batch {batch} does not divide over the {devices} .*{told}"
+    ):
+        rows_of_hosts(mesh, batch)
+    assert rows_of_hosts(mesh, near) == {0: [range(near)]}
+    assert rows_of_hosts(Mesh().make(jax.devices()[:1]), batch) == {0: [range(batch)]}

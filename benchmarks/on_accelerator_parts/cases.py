@@ -37,7 +37,7 @@ class Case:
 # Published vocabularies; GPT-2's is padded to a multiple of 64, on both sides.
 CASES = {
     "bert_base": Case("bert_base", 64, {"length": 512, "vocab_size": 30_522}),
-    "modernbert_base": Case("modernbert_base", 32, {"length": 1024, "vocab_size": 50_368}),
+    "modernbert_base": Case("modernbert_base", 16, {"length": 1024, "vocab_size": 50_368}),
     "gpt2_small": Case("gpt2_small", 32, {"length": 1024, "vocab_size": 50_304}),
     "electra_base": Case("electra_base", 64, {"length": 512, "vocab_size": 30_522}),
     "simclr_resnet50": Case("simclr_resnet50_imagenet", 128, {"size": (256, 256)}),

@@ -76,6 +76,7 @@ class MaskedAutoencoder(nn.Module):
             embed_dim=blocks["width"],
             depth=blocks["depth"],
             num_heads=blocks["heads"],
+            mlp_ratio=mlp_ratio(blocks),
             num_classes=0,
         )
         width, patches = decoder["width"], self.vit.patch_embed.num_patches
@@ -83,7 +84,11 @@ class MaskedAutoencoder(nn.Module):
         self.narrow = nn.Linear(blocks["width"], width)
         self.mask = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(0.02 * torch.randn(1, patches + 1, width))
-        layers = [Block(width, decoder["heads"], qkv_bias=True) for _ in range(decoder["depth"])]
+        ratio = mlp_ratio(decoder)
+        layers = [
+            Block(width, decoder["heads"], mlp_ratio=ratio, qkv_bias=True)
+            for _ in range(decoder["depth"])
+        ]
         self.decoder = nn.Sequential(*layers, nn.LayerNorm(width))
         self.predict = nn.Linear(width, 3 * self.patch**2)
 
@@ -112,3 +117,8 @@ class MaskedAutoencoder(nn.Module):
         patches = parts.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, channels * side**2)
         mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
         return (patches - mean) / (variance + 1e-6).sqrt()
+
+
+def mlp_ratio(net: dict[str, Any]) -> float:
+    """Returns the inner width of feed-forward parts over the width of the states."""
+    return 4.0 if net["mlp"] is None else net["mlp"] / net["width"]

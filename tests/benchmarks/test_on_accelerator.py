@@ -283,6 +283,7 @@ def test_all_parts_in_order_whatever_fails(tmp_path, capsys):
     assert "# On 1 x NVIDIA H100 80GB HBM3" in shown
     assert "| causal | no kernel | - | - | - |" in shown
     assert "- mae_vitb16, jaxssl: ValueError: broken" in shown
+    assert "- networks and rows are tiny: the figures say nothing of speed" in shown
 
 
 def test_parts_for_which_no_time_is_left_are_named(tmp_path):

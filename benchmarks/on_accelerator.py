@@ -155,7 +155,7 @@ class Benchmark:
         """Returns what a part has found, in a line."""
         if kind == "attention":
             cases = found.get("cases", {}).values()
-            checked = [case["right"] for case in cases if "right" in case]
+            checked = [case.get("right", False) for case in cases if "not_fused" not in case]
             text = f"{sum(checked)} of {len(checked)} fused cases are right"
         else:
             speed = self.recipes[name]["figures"]["jaxssl" if kind == "ours" else "torch"]

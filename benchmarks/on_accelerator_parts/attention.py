@@ -8,6 +8,7 @@ that of the plain formula in bfloat16.
 """
 
 import time
+import traceback
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.on_accelerator_parts.device import describe_device
-from benchmarks.on_accelerator_parts.record import Record
+from benchmarks.on_accelerator_parts.record import Record, error_line
 from jaxssl.errors import InputError
 from jaxssl.models.layers.attention_choice import choices_made
 from jaxssl.models.transformer_config import TransformerConfig
@@ -73,7 +74,13 @@ def measure(job: dict[str, Any], record: Record) -> None:
             return
         length = 64 if job["tiny"] else LENGTH
         config = replace(config, max_length=length)
-        found = check(config, length, with_prefix="prefix" in name)
+        try:
+            found = check(config, length, with_prefix="prefix" in name)
+        except (
+            Exception
+        ) as failure:  # a kernel may fail in many ways, and the other cases are worth having
+            traceback.print_exc()
+            found = {"error": error_line(failure)}
         record.add(cases={**record.found["cases"], name: found})
 
 

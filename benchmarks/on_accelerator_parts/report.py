@@ -127,8 +127,9 @@ def attention_lines(found: Found) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for name, case in cases.items():
-        if "not_fused" in case:
-            lines.append(f"| {name} | {case['not_fused']} | - | - | - |")
+        if "kernel" not in case:
+            why = case.get("not_fused") or case["error"]
+            lines.append(f"| {name} | {why} | - | - | {'NO' if 'error' in case else '-'} |")
             continue
         pairs = [", ".join(f"{error:.1e}" for error in case[key]) for key in ("states", "gradient")]
         right = "yes" if case["right"] else f"NO ({case['gradient_of']})"

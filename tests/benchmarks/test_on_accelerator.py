@@ -75,6 +75,42 @@ def test_row():
     assert report.HEADER.count("|") == report.row("x", empty).count("|")
 
 
+def test_table_of_attention():
+    right = {"kernel": "splash", "right": True, "states": [0.01, 0.02], "gradient": [0.03, 0.02]}
+    cases = {
+        "causal": {**right, "gradient_of": "q"},
+        "window": {**right, "right": False, "gradient_of": "q"},
+        "dropout": {"not_fused": "no kernel"},
+        "prefix": {"error": "XlaRuntimeError: INTERNAL"},
+    }
+    assert report.attention_lines({"cases": cases})[2:] == [
+        "| causal | splash | 1.0e-02, 2.0e-02 | 3.0e-02, 2.0e-02 | yes |",
+        "| window | splash | 1.0e-02, 2.0e-02 | 3.0e-02, 2.0e-02 | NO (q) |",
+        "| dropout | no kernel | - | - | - |",
+        "| prefix | XlaRuntimeError: INTERNAL | - | - | NO |",
+        "",
+    ]
+    assert report.attention_lines({"error": "no device"}) == []
+
+
+def test_a_kernel_that_fails_leaves_the_other_cases(tmp_path, monkeypatch):
+    def check(config, length, *, with_prefix):
+        if config.causal:
+            raise RuntimeError("INTERNAL")
+        return {"not_fused": f"{length} {with_prefix}"}
+
+    monkeypatch.setattr(attention, "check", check)
+    monkeypatch.setattr(attention, "describe_device", lambda tiny: DEVICE)
+    record = Record(tmp_path / "record.json")
+    attention.measure({"tiny": False, "deadline": time.monotonic() + 100}, record)
+    assert list(record.found["cases"]) == list(attention.CASES)
+    assert record.found["cases"]["causal"] == {"error": "RuntimeError: INTERNAL"}
+    assert record.found["cases"]["documents"] == {"not_fused": "1000 False"}
+    over = Record(tmp_path / "over.json")
+    attention.measure({"tiny": False, "deadline": time.monotonic() - 1}, over)
+    assert over.found["error"] == "stopped before 'documents': time is over"
+
+
 def test_notes():
     peer = {**PEER, "too_large": [32], "error": "RuntimeError: no", "parameters": 1000}
     ours = {**OURS, "parameters": 1020, "differs": ["a/kernel"], "largest_difference": 2e-3}
@@ -303,6 +339,7 @@ def test_without_an_accelerator_the_run_ends(tmp_path):
 @pytest.mark.slow
 def test_a_tiny_run(tmp_path):
     command = [sys.executable, "-m", "benchmarks.on_accelerator", "--tiny", "--into", tmp_path]
+    command += ["--seconds", "1500"]
     environment = {**ENVIRONMENT, "XLA_FLAGS": xla_flags(2)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -20,11 +20,13 @@ from benchmarks.on_accelerator_parts.device import describe_device
 from benchmarks.on_accelerator_parts.record import Record, error_line
 from jaxssl.errors import InputError
 from jaxssl.models.layers.attention_choice import choices_made
+from jaxssl.models.layers.packing import positions_of
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.sharding.layout import path_of
 from jaxssl.sharding.mesh import Mesh
 
 BATCH, LENGTH, VOCABULARY = 4, 1000, 512  # the length is no multiple of a block
+PREFIX = 20  # positions of a document that all others of it see
 LARGEST_RATIO = 2.0  # of the fused error to the plain one
 SMALLEST_ERROR = 1e-6  # the plain error is taken for at least this
 BASE = TransformerConfig(
@@ -114,8 +116,6 @@ def check(config: TransformerConfig, length: int, *, with_prefix: bool) -> dict[
 def outcome(config: TransformerConfig, length: int, *, with_prefix: bool) -> Outcome:
     """Computes states and gradients of a transformer with the parameters and rows of fixed seeds.
 
-    The value that is differentiated is the product of the states with random numbers.
-
     Args:
       config: Shape of the transformer.
       length: Positions of a row.
@@ -125,16 +125,34 @@ def outcome(config: TransformerConfig, length: int, *, with_prefix: bool) -> Out
       InputError: The configuration asks for a fused kernel, and none can compute it.
     """
     mesh = Mesh().make(jax.devices()[:1])
+    run = make_program(config, length, mesh, with_prefix=with_prefix)
+    states, gradients = jax.device_get(run(jax.random.key(0)))
+    leaves = jax.tree_util.tree_flatten_with_path(gradients)[0]
+    return Outcome(states, {path_of(keys): leaf for keys, leaf in leaves})
+
+
+def make_program(config: TransformerConfig, length: int, mesh: Any, *, with_prefix: bool) -> Any:
+    """Returns the compiled function of a random key that returns states and gradients.
+
+    The value that is differentiated is the product of the states with random numbers.
+
+    Args:
+      config: Shape of the transformer.
+      length: Positions of a row.
+      mesh: Mesh of one device, whose platform decides what computes attention.
+      with_prefix: Whether the first positions of a document are seen by all others of it.
+    """
     segments = documents(length)
+    real = segments != 0
     random = np.random.default_rng(1)
     tokens = random.integers(0, VOCABULARY, segments.shape, np.int32)
     direction = random.normal(size=(*segments.shape, config.width)).astype(np.float32)
-    direction *= (segments != 0)[..., None]
-    prefix = np.arange(length)[None] % 97 < 20 if with_prefix else None
-    prefix = None if prefix is None else np.broadcast_to(prefix, segments.shape)
+    direction *= real[..., None]
 
     @jax.jit
     def run(key: Any) -> Any:
+        prefix = real & (positions_of(segments) < PREFIX) if with_prefix else None
+
         def product(model: Any) -> Any:
             with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
                 states = model(tokens, segments, prefix=prefix, key=jax.random.fold_in(key, 1))
@@ -142,11 +160,9 @@ def outcome(config: TransformerConfig, length: int, *, with_prefix: bool) -> Out
             return (states * direction).sum(), states
 
         gradients, states = jax.grad(product, has_aux=True)(config.make(key, VOCABULARY))
-        return states * (segments != 0)[..., None], gradients
+        return states * real[..., None], gradients
 
-    states, gradients = jax.device_get(run(jax.random.key(0)))
-    leaves = jax.tree_util.tree_flatten_with_path(gradients)[0]
-    return Outcome(states, {path_of(keys): leaf for keys, leaf in leaves})
+    return run
 
 
 def documents(length: int) -> np.ndarray:

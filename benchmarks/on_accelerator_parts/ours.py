@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.on_accelerator_parts.cases import CASES, batch_for, make_run, random_rows
 from benchmarks.on_accelerator_parts.device import describe_device
 from benchmarks.on_accelerator_parts.record import Record
-from benchmarks.on_accelerator_parts.windows import time_windows
+from benchmarks.on_accelerator_parts.windows import time_windows, untimed
 from jaxssl.models.layers.attention_choice import choices_made
 from jaxssl.sharding.layout import path_of
 from jaxssl.sharding.mesh import batch_sharding
@@ -43,9 +43,12 @@ def measure(job: dict[str, Any], record: Record) -> None:
     record.add(loss=loss)
     deadline = job["deadline"]
     timed = partial(time_windows, windows=job["windows"], steps=job["steps"])
-    record.add(seconds=timed(run.take, deadline=deadline), peak_bytes=peak_bytes())
+    seconds = timed(run.take, deadline=deadline)
+    record.add(seconds=seconds, peak_bytes=peak_bytes(), skipped=untimed(seconds, job["windows"]))
     if time.monotonic() < deadline:
         record.add(**compare(first, run.first_steps()[1]))
+    else:
+        record.add(skipped=[*record.found["skipped"], "the same steps again"])
 
 
 class Run:

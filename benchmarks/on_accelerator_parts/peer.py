@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.on_accelerator_parts.record import NotHere, Record, error_line
-from benchmarks.on_accelerator_parts.windows import time_windows
+from benchmarks.on_accelerator_parts.windows import time_windows, untimed
 
 NEEDS = {
     "MaskedLM": "transformers",
@@ -53,7 +53,7 @@ def measure(job: dict[str, Any], record: Record) -> None:
         take, windows=job["windows"], steps=job["steps"], deadline=job["deadline"]
     )
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-    record.add(seconds=seconds, peak_bytes=peak)
+    record.add(seconds=seconds, peak_bytes=peak, skipped=untimed(seconds, job["windows"]))
 
 
 def warmed_up(

@@ -150,6 +150,8 @@ def notes_of(name: str, ours: Found, peer: Found, figures: Found) -> list[str]:
     for side, found in (("jaxssl", ours), ("torch", peer)):
         if found.get("error"):
             notes.append(f"{name}, {side}: {found['error']}")
+        if found.get("skipped"):
+            notes.append(f"{name}, {side}: time was over before {', '.join(found['skipped'])}")
         if found.get("not_compiled"):
             notes.append(f"{name}, {side}: not compiled ({found['not_compiled']})")
         if found.get("too_large"):

@@ -46,6 +46,17 @@ def time_windows(
     return found
 
 
+def untimed(seconds: list[float], windows: int) -> list[str]:
+    """Says how many windows were not timed for lack of time; an empty list where all were.
+
+    Args:
+      seconds: Those that were timed.
+      windows: Number of windows asked for.
+    """
+    missing = windows - len(seconds)
+    return [f"{missing} of {windows} windows"] if missing else []
+
+
 def _seconds(take: Callable[[int], None], steps: int) -> float:
     began = time.perf_counter()
     take(steps)

@@ -15,7 +15,7 @@ from benchmarks.on_accelerator_parts import attention, jobs, report
 from benchmarks.on_accelerator_parts.cases import CASES, batch_for, make_run, random_rows, shape_of
 from benchmarks.on_accelerator_parts.ours import compare
 from benchmarks.on_accelerator_parts.record import NotHere, Record, read_record
-from benchmarks.on_accelerator_parts.windows import Speed, speed_of, time_windows
+from benchmarks.on_accelerator_parts.windows import Speed, speed_of, time_windows, untimed
 from tests.data.tiny_corpus import ENVIRONMENT
 from tests.quick_programs import xla_flags
 
@@ -49,7 +49,9 @@ def test_windows_end_at_the_deadline():
     found = time_windows(taken.append, windows=3, steps=2, deadline=later)
     assert len(found) == 3
     assert taken == [2, 2, 2]
-    assert len(time_windows(taken.append, windows=3, steps=2, deadline=over)) == 1
+    (only,) = time_windows(taken.append, windows=3, steps=2, deadline=over)
+    assert untimed([only], 3) == ["2 of 3 windows"]
+    assert untimed(found, 3) == []
 
 
 def test_figures():
@@ -125,6 +127,9 @@ def test_notes():
     assert notes[4] == "modernbert_base: 1,020 parameters against 1,000 in torch"
     assert notes[5] == "modernbert_base: 0.66 of the 304,000 tokens/s of its authors"  # 200 of 304
     assert len(notes) == 6
+    hurried = {**OURS, "skipped": ["1 of 5 windows", "the same steps again"]}
+    said = report.notes_of("x", hurried, PEER, report.figures_of(hurried, PEER))
+    assert said[0] == "x, jaxssl: time was over before 1 of 5 windows, the same steps again"
     nearly = report.notes_of("x", {"parameters": 1009}, peer, report.figures_of({}, peer))
     assert not any("parameters" in note for note in nearly)
 

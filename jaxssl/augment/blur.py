@@ -1,10 +1,12 @@
-"""Gaussian blur with a random standard deviation, as two sums of shifted images, one along each axis.
+"""Gaussian blur with a random standard deviation, along one axis and then along the other.
 
-At the edges the image is reflected, as in torchvision.
+At the edges the image is reflected, as in torchvision. A CPU adds up shifted images; elsewhere each axis is a
+matrix product, since vector units are slow at shifts (a tenth of the time on a TPU).
 """
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +101,43 @@ def convolve(images: ChannelFirst, weights: Float[Array, "batch side"], axis: in
     Returns:
       Images of the same shape.
     """
+    return jax.lax.platform_dependent(
+        images, weights, cpu=partial(sum_shifted, axis=axis), default=partial(multiply, axis=axis)
+    )
+
+
+def multiply(images: ChannelFirst, weights: Float[Array, "batch side"], axis: int) -> ChannelFirst:
+    """Computes what `convolve` does, as a product with a matrix for each image."""
+    matrices = blur_matrix(weights, images.shape[axis])
+    product = "bkr,bcrw->bckw" if axis == 2 else "bkr,bchr->bchk"
+    return jnp.einsum(product, matrices, images, precision="high")
+
+
+def blur_matrix(
+    weights: Float[Array, "batch side"], length: int
+) -> Float[Array, "batch length length"]:
+    """Makes the matrices that convolve an axis with a symmetric kernel, the edges reflected.
+
+    Args:
+      weights: Weights of the kernel at the distances 0, 1, …, `[batch, radius + 1]`.
+      length: Length of the axis, above the radius.
+
+    Returns:
+      Entry (k, r) is the weight of row r of the image in row k of the result, `[batch, length, length]`.
+    """
+    # Row r is seen at r and, mirrored at both ends, at -r and 2 (length - 1) - r.
+    to, row = jnp.arange(length)[None, :, None], jnp.arange(length)[None, None]
+    end = length - 1
+    seen = ((row, True), (-row, row > 0), (2 * end - row, row < end))
+    by = jnp.arange(weights.shape[1])[:, None, None]
+    counts = sum((shown & (jnp.abs(place - to) == by)).astype(jnp.float32) for place, shown in seen)
+    return jnp.einsum("bd,dkr->bkr", weights, counts, precision="highest")
+
+
+def sum_shifted(
+    images: ChannelFirst, weights: Float[Array, "batch side"], axis: int
+) -> ChannelFirst:
+    """Computes what `convolve` does, as a sum of shifted images."""
     radius, length = weights.shape[1] - 1, images.shape[axis]
     sides = [(0, 0)] * images.ndim
     sides[axis] = (radius, radius)

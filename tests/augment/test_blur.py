@@ -68,3 +68,13 @@ def test_the_default_kernel_is_a_tenth_of_the_height():
     assert GaussianBlur().radius(224, 224) == 11
     assert GaussianBlur().radius(8, 8) == 1
     assert GaussianBlur(size=5).radius(8, 8) == 2
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_products_and_shifted_sums_are_the_same(axis):
+    images = jax.random.uniform(jax.random.key(0), (3, 2, 6, 5))
+    # The last kernel leaves its image as it is, to the bit.
+    weights = gaussian(jnp.array([0.4, 1.0, 3.0]), 4).at[2].set(jnp.arange(5) == 0)
+    products = blur.multiply(images, weights, axis)
+    np.testing.assert_allclose(products, blur.sum_shifted(images, weights, axis), atol=1e-6)
+    np.testing.assert_array_equal(products[2], images[2])

@@ -35,7 +35,7 @@ from jaxssl.models.transformer_layers import (
     make_feed_forward_for,
     make_norm_for,
     per_layer_inputs,
-    rotary_tables,
+    rotary_positions,
     shard_stream,
 )
 
@@ -152,7 +152,7 @@ class Decoder(nnx.Module):
         x = x if self.embedding_norm is None else self.embedding_norm(x)
         x = dropout(x.astype(config.compute_dtype), config.dropout, first)
         memory = Memory(memory.states.astype(x.dtype), memory.segments)
-        shared = SharedLayerInputs(segments, rotary_tables(config, positions))
+        shared = SharedLayerInputs(segments, rotary_positions(config, positions))
         cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
 
         def apply(layer: DecoderLayer, x: Rows, own: tuple[PerLayerInputs, Array | None]) -> Rows:

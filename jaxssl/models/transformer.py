@@ -30,7 +30,7 @@ from jaxssl.models.transformer_layers import (
     SharedLayerInputs,
     make_norm_for,
     per_layer_inputs,
-    rotary_tables,
+    rotary_positions,
     shard_stream,
 )
 
@@ -213,7 +213,11 @@ class Transformer(nnx.Module):
         x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
         x = x if self.widen is None else self.widen(x)
         per_layer = per_layer_inputs(config, layers_key)
-        return x, per_layer, SharedLayerInputs(segments, rotary_tables(config, positions), prefix)
+        return (
+            x,
+            per_layer,
+            SharedLayerInputs(segments, rotary_positions(config, positions), prefix),
+        )
 
     def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
         x = self.tokens(tokens, "vocab")

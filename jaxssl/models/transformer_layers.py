@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxssl.models.layers.attention import attention
 from jaxssl.models.layers.dense import FeedForward, LayerNorm, Linear, RMSNorm, make_norm
 from jaxssl.models.layers.dropout import dropout
-from jaxssl.models.layers.rotary import rotary_angles, rotate
+from jaxssl.models.layers.rotary import Rotation, make_rotation
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.sharding.layout import Table, constrain
 
@@ -60,33 +60,28 @@ class SharedLayerInputs(NamedTuple):
 
     segments: Ids
     """Document number of every position, `[batch, length]`; 0 is padding."""
-    rotation: Float[Array, "2 bases batch length half"] | None
-    """Cosine and sine of rotary angles, `[2, bases, batch, length, head_dim / 2]`, the global base first.
-    None: positions are not rotary."""
+    rotation: Rotation | None
+    """Rotary positions. None: positions are not rotary."""
     prefix: Bool[Array, "batch length"] | None = None
     """Positions of a causal network that all of their document see. None: there are none."""
 
 
-def rotary_tables(
-    config: TransformerConfig, positions: Ids
-) -> Float[Array, "2 bases batch length half"] | None:
-    """Computes the cosines and sines of rotary positions, for the global and, if it differs, the local base.
+def rotary_positions(config: TransformerConfig, positions: Ids) -> Rotation | None:
+    """Computes rotary positions, for the global and, if it differs, the local base.
 
     Args:
       config: Configuration of the network.
       positions: Positions within documents, `[batch, length]`.
 
     Returns:
-      `SharedLayerInputs.rotation`, `[2, bases, batch, length, head_dim / 2]`; `None` without rotary
-      positions.
+      `SharedLayerInputs.rotation`; `None` without rotary positions.
     """
     if config.positions != "rotary":
         return None
-    bases = [config.rotary_base]
+    bases: tuple[float, ...] = (config.rotary_base,)
     if config.rotary_base_local is not None and any(config.local_layers):
-        bases.append(config.rotary_base_local)
-    angles = jnp.stack([rotary_angles(positions, config.head_dim, base) for base in bases])
-    return jnp.stack([jnp.cos(angles), jnp.sin(angles)])
+        bases = (config.rotary_base, config.rotary_base_local)
+    return make_rotation(positions, config.head_dim, bases)
 
 
 def per_layer_inputs(config: TransformerConfig, key: Array | None) -> PerLayerInputs:
@@ -138,11 +133,9 @@ class Attention(nnx.Module):
           What is to be added to the stream, `[batch, length, width]`.
         """
         queries, keys, values = self._heads(x, x)
-        if shared.rotation is not None:
-            cosine, sine = shared.rotation[:, 0]
-            if own.local is not None:
-                cosine, sine = jnp.where(own.local, shared.rotation[:, 1], shared.rotation[:, 0])
-            queries, keys = rotate(queries, cosine, sine), rotate(keys, cosine, sine)
+        rotation = shared.rotation
+        if rotation is not None and own.local is not None:
+            rotation = rotation._replace(is_local=own.local)
         mixed = attention(
             queries,
             keys,
@@ -153,6 +146,7 @@ class Attention(nnx.Module):
             window=own.window,
             dropout_rate=self._rate,
             key=None if own.keys is None else own.keys[0],
+            rotation=rotation,
             implementation=self.config.attention,
         )
         return self.output(mixed.reshape(*x.shape[:2], -1))

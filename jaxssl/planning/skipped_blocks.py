@@ -69,6 +69,7 @@ def skipped_share(network: TransformerConfig, segments: np.ndarray) -> float:
             prefixed=False,
             windowed=is_local,
             rate=0.0,
+            turned=0,
             interpret=False,
         )
         return float(touching(options, jnp.int32(network.window or 0), ids, ids).mean())

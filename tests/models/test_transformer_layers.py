@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxssl.models.recipes import bert, modern, modernbert
-from jaxssl.models.transformer_layers import SharedLayerInputs, per_layer_inputs, rotary_tables
+from jaxssl.models.transformer_layers import SharedLayerInputs, per_layer_inputs, rotary_positions
 from tests.models.small_models import RECIPES, SEGMENTS, TOKENS, lively, states_of
 
 ALL = pytest.mark.parametrize("recipe", RECIPES)
@@ -22,7 +22,7 @@ def test_stacked_layers_are_a_loop_over_layers(recipe):
     @jax.jit
     def loop(model):
         x = model._embed(jnp.asarray(TOKENS), positions, None)
-        every = SharedLayerInputs(segments, rotary_tables(config, positions))
+        every = SharedLayerInputs(segments, rotary_positions(config, positions))
         for i in range(config.depth):
             layer, one = jax.tree.map(lambda leaf, i=i: leaf[i], (model.layers, each))
             x = layer(x, one, every)
@@ -53,13 +53,14 @@ def test_global_layers_see_rows_of_any_length_where_they_may_be_longer():
     assert per_layer_inputs(config, None).window.tolist() == [2**31 - 1, 8]
 
 
-def test_rotary_tables_of_one_base_or_two():
+def test_rotary_positions_of_one_base_or_two():
     positions = jnp.arange(5)[None]
-    assert rotary_tables(bert(2), positions) is None
-    one = rotary_tables(modern(2, 16, 2), positions)
-    assert one.shape == (2, 1, 1, 5, 4)
-    assert rotary_tables(modern(2, 16, 2, head_width=6), positions).shape[-1] == 3
-    two = rotary_tables(modernbert(4, 16, 2, window=2), positions)
+    assert rotary_positions(bert(2), positions) is None
+    one = rotary_positions(modern(2, 16, 2), positions)
+    assert one.tables.shape == (2, 1, 1, 5, 4)
+    assert rotary_positions(modern(2, 16, 2, head_width=6), positions).tables.shape[-1] == 3
+    two = rotary_positions(modernbert(4, 16, 2, window=2), positions)
     angle = 4 * 10_000.0 ** (-2 / 8)  # position 4, pair 1, the local base
-    assert two.shape == (2, 2, 1, 5, 4)
-    np.testing.assert_allclose(two[:, 1, 0, 4, 1], [np.cos(angle), np.sin(angle)], atol=1e-6)
+    assert two.bases == (160_000.0, 10_000.0)
+    assert two.tables.shape == (2, 2, 1, 5, 4)
+    np.testing.assert_allclose(two.tables[:, 1, 0, 4, 1], [np.cos(angle), np.sin(angle)], atol=1e-6)

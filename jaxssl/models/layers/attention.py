@@ -22,6 +22,7 @@ from jaxssl.models.layers.fused_attention import (
     make_shared,
     run_on_mesh,
 )
+from jaxssl.models.layers.rotary import Rotation, rotate_both
 
 Queries = Float[Array, "batch length heads head_dim"]
 Keys = Float[Array, "batch key_length kv_heads head_dim"]
@@ -42,6 +43,7 @@ def attention(
     window: int | Array | None = None,
     dropout_rate: float = 0.0,
     key: Array | None = None,
+    rotation: Rotation | None = None,
     implementation: AttentionImplementation = "auto",
 ) -> Queries:
     """Computes scaled dot-product attention within documents.
@@ -62,6 +64,7 @@ def attention(
         `None`: all.
       dropout_rate: Dropout rate of the attention weights.
       key: Random key of dropout. `None`: no dropout.
+      rotation: Rotary positions that queries and keys are rotated by first. `None`: they are not.
       implementation: "auto" takes a fused kernel where one can compute this, "xla" never takes one, "fused"
         always does (attention_choice.py). The platform is that of the surrounding mesh.
 
@@ -78,14 +81,20 @@ def attention(
     key = key if dropout_rate > 0 else None
     prefix = prefix if causal else None
     choice = choose(implementation, queries, keys, dropped=key is not None)
+    if rotation is not None and choice.kernel != "flash":
+        queries, keys = rotate_both(queries, keys, rotation)
     if choice.kernel != "xla":
         rows = Rows(segments, segments if key_segments is None else key_segments, prefix)
         kernel: Kernel = partial(cudnn_attention, causal=causal)
         if choice.kernel == "flash":
             from jaxssl.models.layers.flash import attention as flash  # it loads Pallas
 
-            kernel = partial(flash.flash_attention, causal=causal, dropout_rate=dropout_rate)
-        mixed = run_on_mesh(kernel, queries, keys, values, rows, make_shared(window, key))
+            bases = () if rotation is None else rotation.bases
+            kernel = partial(
+                flash.flash_attention, causal=causal, dropout_rate=dropout_rate, bases=bases
+            )
+        shared = make_shared(window, key, None if rotation is None else rotation.is_local)
+        mixed = run_on_mesh(kernel, queries, keys, values, rows, shared)
         return mixed if choice.kernel == "flash" else _where_it_sees(mixed, segments, key_segments)
     return xla_attention(
         queries,

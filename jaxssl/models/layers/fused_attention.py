@@ -44,6 +44,8 @@ class Shared(NamedTuple):
     """Positions on either side that a position sees. None: all."""
     words: Array | None
     """The two words of dropout's key, uint32 `[2]`. None: no dropout."""
+    is_local: Bool[Array, ""] | None = None
+    """Whether the layer takes the local one of two rotary bases. None: there is one base."""
 
 
 class First(NamedTuple):
@@ -60,11 +62,20 @@ class First(NamedTuple):
 Kernel = Callable[[Queries, Keys, Keys, Rows, Shared, First], Queries]
 
 
-def make_shared(window: int | Array | None, key: Array | None) -> Shared:
-    """Makes what all devices read of a `window` (None: all positions) and a `key` of dropout (None: none)."""
+def make_shared(
+    window: int | Array | None, key: Array | None, is_local: Array | None = None
+) -> Shared:
+    """Makes what all devices read.
+
+    Args:
+      window: Positions on either side that a position sees. `None`: all.
+      key: Random key of dropout. `None`: no dropout.
+      is_local: Whether the layer takes the local one of two rotary bases. `None`: there is one base.
+    """
     return Shared(
         None if window is None else jnp.asarray(window, jnp.int32),
         None if key is None else key_words(key),
+        is_local,
     )
 
 

@@ -3,10 +3,37 @@
 Number i of the first half of a head is paired with number i of the second, as in GPT-NeoX and LLaMA.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 Angles = Float[Array, "batch length half"]
+
+
+class Rotation(NamedTuple):
+    """Rotary positions of a row, as attention takes them."""
+
+    bases: tuple[float, ...]
+    """Base of the frequencies; two where local layers have another, the global one first."""
+    tables: Float[Array, "2 bases batch length half"]
+    """Cosine and sine of the angles, `[2, bases, batch, length, head_dim / 2]`."""
+    is_local: Bool[Array, ""] | None = None
+    """Whether the layer takes the local base. None: there is one base."""
+
+
+def make_rotation(
+    positions: Int[Array, "batch length"], head_dim: int, bases: tuple[float, ...]
+) -> Rotation:
+    """Computes the tables of rotary positions.
+
+    Args:
+      positions: Positions within documents, `[batch, length]`.
+      head_dim: Width of a head, an even number.
+      bases: Base of the frequencies, and the one of local layers where it differs.
+    """
+    angles = jnp.stack([rotary_angles(positions, head_dim, base) for base in bases])
+    return Rotation(bases, jnp.stack([jnp.cos(angles), jnp.sin(angles)]))
 
 
 def rotary_angles(positions: Int[Array, "batch length"], head_dim: int, base: float) -> Angles:
@@ -43,3 +70,24 @@ def rotate(
     cosine, sine = cosine[:, :, None, :], sine[:, :, None, :]
     turned = [first * cosine - second * sine, second * cosine + first * sine]
     return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+
+
+def rotate_both(
+    queries: Float[Array, "batch length heads head_dim"],
+    keys: Float[Array, "batch length kv_heads head_dim"],
+    rotation: Rotation,
+) -> tuple[Array, Array]:
+    """Rotates queries and keys of the same positions.
+
+    Args:
+      queries: Queries, `[batch, length, heads, head_dim]`.
+      keys: Keys, `[batch, length, kv_heads, head_dim]`.
+      rotation: The angles.
+
+    Returns:
+      Rotated queries and keys, in their shapes and types.
+    """
+    cosine, sine = rotation.tables[:, 0]
+    if rotation.is_local is not None:
+        cosine, sine = jnp.where(rotation.is_local, rotation.tables[:, 1], rotation.tables[:, 0])
+    return rotate(queries, cosine, sine), rotate(keys, cosine, sine)

@@ -4,9 +4,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
-from jaxssl.models.layers.flash.blocks import Options
+from jaxssl.models.layers.flash.blocks import Options, Turns
 from jaxssl.models.layers.flash.gradient import attend
 from jaxssl.models.layers.fused_attention import First, Keys, Queries, Rows, Shared
 
@@ -23,6 +24,7 @@ def flash_attention(
     *,
     causal: bool,
     dropout_rate: float,
+    bases: tuple[float, ...] = (),
     largest_block: int = LARGEST_BLOCK,
     interpret: bool = False,
 ) -> Queries:
@@ -37,6 +39,9 @@ def flash_attention(
       first: Where the arrays begin in the whole ones; dropout depends on it.
       causal: Whether a position sees no later ones.
       dropout_rate: Dropout rate of the attention weights, where there is a key.
+      bases: Bases of rotary positions, the global one and, where layers differ, a local one. The kernel then
+        turns queries and keys by their position in the row: within a document it makes no difference where
+        the document begins.
       largest_block: Positions that the kernel takes at a time, at most.
       interpret: Interpret the kernel, which runs it on any platform, slowly.
 
@@ -54,6 +59,7 @@ def flash_attention(
         prefixed=causal and rows.prefix is not None,
         windowed=shared.window is not None,
         rate=0.0 if shared.words is None else dropout_rate,
+        turned=head_dim if bases else 0,
         interpret=interpret,
     )
     # Every query head gets keys of its own: with 64 numbers a head two of them share a tile.
@@ -77,6 +83,7 @@ def flash_attention(
         _in_blocks(rows.key_segments, blocks[1]),
         None if rows.prefix is None or not causal else _in_blocks(rows.prefix, blocks[1]),
         _scalars(shared, first),
+        _turns(options, bases, shared) if bases else None,
     )
     mixed = mixed.reshape(*mixed.shape[:2], -1, options.head_dim)
     return mixed[:, :length, :heads, :head_dim]
@@ -92,6 +99,38 @@ def _scalars(shared: Shared, first: First) -> Int[Array, "5"]:
     words = jnp.zeros(2, jnp.uint32) if shared.words is None else shared.words
     places = [jnp.asarray(place, jnp.int32) for place in (window, first.row, first.head)]
     return jnp.concatenate([jnp.stack(places), jax.lax.bitcast_convert_type(words, jnp.int32)])
+
+
+def _turns(options: Options, bases: tuple[float, ...], shared: Shared) -> Turns:
+    """Rotary angles of the positions in a row, of the base that the layer takes."""
+    all_turns = [_turns_of(options, base) for base in bases]
+    if shared.is_local is None:
+        return Turns(*(jnp.asarray(table) for table in all_turns[0]))
+    pairs = zip(*all_turns, strict=True)
+    return Turns(*(jnp.where(shared.is_local, local, everywhere) for everywhere, local in pairs))
+
+
+def _turns_of(options: Options, base: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The tables of `Turns` for one base, in float64 until the end: angles of long rows are large."""
+    (length, key_length), (block, key_block) = options.lengths, options.blocks
+    half = options.turned // 2
+    frequencies = np.float32(base) ** (-np.arange(half, dtype=np.float32) / np.float32(half))
+
+    def at(positions: np.ndarray) -> np.ndarray:
+        """Cosine and signed sine of every lane, `[2, positions, lanes]`."""
+        angles = positions[:, None] * frequencies.astype(np.float64)
+        rest = np.zeros((len(positions), options.head_dim - options.turned))
+        cosine = [np.cos(angles), np.cos(angles), rest + 1]
+        sine = [-np.sin(angles), np.sin(angles), rest]
+        both = np.stack([np.concatenate(parts, axis=1) for parts in (cosine, sine)])
+        return np.tile(both, (1, 1, options.heads_per_tile)).astype(np.float32)
+
+    starts = (
+        at(size * np.arange(-(-count // size))).transpose(1, 0, 2)
+        for count, size in ((length, block), (key_length, key_block))
+    )
+    of_queries, of_keys = starts
+    return at(np.arange(max(options.blocks))), of_queries, of_keys
 
 
 def block_of(length: int, largest: int) -> int:

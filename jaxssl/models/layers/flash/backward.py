@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from jaxssl.models.layers.flash.blocks import (
     FLOOR,
+    Inputs,
     Options,
     cost,
     dropped_in_block,
@@ -23,6 +24,7 @@ from jaxssl.models.layers.flash.blocks import (
     part_of_tile,
     product,
     spans,
+    turn,
     visible_in_block,
     visited,
 )
@@ -30,13 +32,7 @@ from jaxssl.models.layers.flash.blocks import (
 
 def backward(
     options: Options,
-    queries: Array,
-    keys: Array,
-    values: Array,
-    segments: Array,
-    key_marks: Array,
-    scalars: Array,
-    touches: Array,
+    inputs: Inputs,
     mixed: Array,
     logarithms: Array,
     cotangent: Array,
@@ -46,13 +42,7 @@ def backward(
 
     Args:
       options: What is known while tracing.
-      queries: Queries, already scaled, `[batch, length, width]`.
-      keys: Keys, `[batch, key_length, width]`.
-      values: Values, of the shape of the keys.
-      segments: Document number of every query, -1 for padding, `[batch, 1, length]`.
-      key_marks: Twice the document number of every key, and 1 more in a prefix, `[batch, 1, key_length]`.
-      scalars: The numbers that all blocks read, `[5]`.
-      touches: Pairs of blocks that are visited, `[batch, query_blocks, key_blocks]`.
+      inputs: What the kernels read.
       mixed: What `forward` returned, `[batch, length, width]`.
       logarithms: What `forward` returned, `[batch, tiles, heads_per_tile, length]`.
       cotangent: Gradient of the mixed values, `[batch, length, width]`.
@@ -61,16 +51,19 @@ def backward(
     Returns:
       Gradients of queries, keys and values, in their shapes and types.
     """
+    queries, keys, values, segments, key_marks, scalars, touches, turns = inputs
     (batch, length, width), lanes = queries.shape, options.lanes
     key_block, tiles = options.blocks[1], width // lanes
     first, last, longest = spans(touches.transpose(0, 2, 1))
-    inputs, of_keys = _blocks_of(options)
+    read, of_keys = _blocks_of(options)
+    if turns is not None:  # those of all queries, which are turned back at the end
+        read.append(pl.BlockSpec(turns.of_queries.shape, lambda *_: (0, 0, 0)))
     kernel = pl.pallas_call(
         partial(_backward_block, options, first_query),
         grid_spec=pltpu.PrefetchScalarGridSpec(
             num_scalar_prefetch=3,
             grid=(batch, tiles, keys.shape[1] // key_block, longest),
-            in_specs=inputs,
+            in_specs=read,
             out_specs=[
                 pl.BlockSpec((1, length, lanes), lambda b, t, j, i, *_: (b, 0, t)),
                 of_keys,
@@ -80,6 +73,7 @@ def backward(
                 pltpu.VMEM((lanes, length), jnp.float32),
                 pltpu.VMEM((key_block, lanes), jnp.float32),
                 pltpu.VMEM((key_block, lanes), jnp.float32),
+                pltpu.VMEM((key_block, lanes), keys.dtype),
             ],
         ),
         out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (queries, keys, values)],
@@ -90,11 +84,10 @@ def backward(
         interpret=options.interpret,
         name="attention_backward",
     )
-    of_rows = (segments, key_marks, mixed, logarithms, cotangent)
-    gradients: tuple[Array, Array, Array] = kernel(
-        scalars, first, last, queries, keys, values, *of_rows
-    )
-    return gradients
+    angles = () if turns is None else (turns.within, turns.within, turns.of_keys, turns.of_queries)
+    arrays = (queries, keys, values, segments, key_marks, mixed, logarithms, cotangent, *angles)
+    of_queries, of_keys, of_values = kernel(scalars, first, last, *arrays)
+    return of_queries, of_keys, of_values
 
 
 def _blocks_of(options: Options) -> tuple[list[pl.BlockSpec], pl.BlockSpec]:
@@ -115,8 +108,11 @@ def _blocks_of(options: Options) -> tuple[list[pl.BlockSpec], pl.BlockSpec]:
     segments = pl.BlockSpec((1, 1, block), segment_at)
     marks = pl.BlockSpec((1, 1, key_block), lambda b, t, j, i, *_: (b, 0, j))
     per_head = pl.BlockSpec((1, 1, options.heads_per_tile, block), per_head_at)
-    inputs = [of_queries, of_keys, of_keys, segments, marks, of_queries, per_head, of_queries]
-    return inputs, of_keys
+    read = [of_queries, of_keys, of_keys, segments, marks, of_queries, per_head, of_queries]
+    if options.turned:
+        read += [pl.BlockSpec((2, size, lanes), lambda *_: (0, 0, 0)) for size in options.blocks]
+        read.append(pl.BlockSpec((1, 2, lanes), lambda b, t, j, i, *_: (j, 0, 0)))
+    return read, of_keys
 
 
 def _backward_block(
@@ -133,14 +129,10 @@ def _backward_block(
     mixed: Any,
     logarithms: Any,
     cotangent: Any,
-    of_queries: Any,
-    of_keys: Any,
-    of_values: Any,
-    queries_sum: Any,
-    keys_sum: Any,
-    values_sum: Any,
+    *others: Any,
 ) -> None:
     """Visits one block of queries for one block of keys of one tile."""
+    *angles, of_queries, of_keys, of_values, queries_sum, keys_sum, values_sum, turned_keys = others
     row, tile, j, i = (pl.program_id(axis) for axis in range(4))
     number, (block, key_block) = first[row, j] + i, options.blocks
 
@@ -152,20 +144,27 @@ def _backward_block(
     def _begin_keys() -> None:
         keys_sum[...] = jnp.zeros(keys_sum.shape, jnp.float32)
         values_sum[...] = jnp.zeros(values_sum.shape, jnp.float32)
+        turned_keys[...] = keys[0]
+        if angles:
+            turned = turn(options, keys[0], angles[1], angles[2][0])
+            turned_keys[...] = turned.astype(turned_keys.dtype)
 
     @pl.when(number <= last[row, j])
     def _visit() -> None:
         at = first_query + number * block, j * key_block
         seen = visible_in_block(options, scalars, segments[0], key_marks[0], *at)
-        transposed = keys[0].T
+        key, asked = turned_keys[...], queries[0]
+        if angles:
+            asked = turn(options, asked, angles[0], angles[3][number]).astype(asked.dtype)
+        transposed = key.T
         along = (cotangent[0].astype(jnp.float32) * mixed[0].astype(jnp.float32)).T
         for head in range(options.heads_per_tile):
             part = part_of_tile(options, head)
             # The factor of dropout comes last, in `_end_keys` and `_end_tile`.
             delta = along[part].sum(axis=0, keepdims=True) / options.keep_scale
-            query = head_of_lane(options, queries[0], head)
+            query = head_of_lane(options, asked, head)
             given = head_of_lane(options, cotangent[0], head)
-            scores = jnp.where(seen, product(keys[0], query, (1, 1)), FLOOR)
+            scores = jnp.where(seen, product(key, query, (1, 1)), FLOOR)
             weights = jnp.exp(scores - logarithms[0, 0, pl.ds(head, 1)])
             slope = product(values[0], given, (1, 1))
             kept = weights
@@ -181,11 +180,17 @@ def _backward_block(
 
     @pl.when(i == pl.num_programs(3) - 1)
     def _end_keys() -> None:
-        of_keys[0] = (keys_sum[...] * options.keep_scale).astype(of_keys.dtype)
+        found = keys_sum[...] * options.keep_scale
+        if angles:
+            found = turn(options, found, angles[1], angles[2][0], back=True)
+        of_keys[0] = found.astype(of_keys.dtype)
         of_values[0] = (values_sum[...] * options.keep_scale).astype(of_values.dtype)
 
     @pl.when((i == pl.num_programs(3) - 1) & (j == pl.num_programs(2) - 1))
     def _end_tile() -> None:
-        for start in range(0, queries_sum.shape[1], block):
-            part = queries_sum[:, start : start + block] * options.keep_scale
-            of_queries[0, start : start + block] = part.T.astype(of_queries.dtype)
+        for number in range(queries_sum.shape[1] // block):
+            rows = slice(number * block, (number + 1) * block)
+            found = queries_sum[:, rows].T * options.keep_scale
+            if angles:
+                found = turn(options, found, angles[0], angles[3][number], back=True)
+            of_queries[0, rows] = found.astype(of_queries.dtype)

@@ -5,12 +5,13 @@ is a row of lanes.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jaxtyping import Array, Bool, Int
+from jax.experimental.pallas import tpu as pltpu
+from jaxtyping import Array, Bool, Float, Int
 
 LANES = 128  # numbers in a row of a vector register
 FLOOR = -1e30  # score of a pair that is not visible
@@ -18,6 +19,41 @@ SCALARS = 5  # numbers that all blocks read, in this order:
 WINDOW, ROW, HEAD, FIRST_WORD, SECOND_WORD = range(SCALARS)
 GOLDEN = 0x9E3779B9 - 2**32  # as in `jaxssl/models/layers/dropout.py`, as a signed number
 MIX = (0x7FEB352D, 0x846CA68B - 2**32)
+
+
+class Turns(NamedTuple):
+    """Rotary angles: position i of a row turns by the angle of i's block and then by that of i in the block.
+
+    Cosines stand before sines. The sine has the sign with which a lane takes its partner.
+    """
+
+    within: Float[Array, "2 positions lanes"]
+    """Angles of the positions of a block, `[2, positions, lanes]`."""
+    of_queries: Float[Array, "blocks 2 lanes"]
+    """Angles of the first position of every block of queries, `[blocks, 2, lanes]`."""
+    of_keys: Float[Array, "blocks 2 lanes"]
+    """Angles of the first position of every block of keys, `[blocks, 2, lanes]`."""
+
+
+class Inputs(NamedTuple):
+    """What both kernels read."""
+
+    queries: Float[Array, "batch length width"]
+    """Queries, already scaled, `[batch, length, width]`; heads are side by side, in whole tiles."""
+    keys: Float[Array, "batch key_length width"]
+    """Keys, `[batch, key_length, width]`."""
+    values: Float[Array, "batch key_length width"]
+    """Values, of the shape of the keys."""
+    segments: Int[Array, "batch 1 length"]
+    """Document number of every query, -1 for padding, `[batch, 1, length]`."""
+    key_marks: Int[Array, "batch 1 key_length"]
+    """Twice the document number of every key, and 1 more in a prefix, `[batch, 1, key_length]`."""
+    scalars: Int[Array, "5"]
+    """The numbers that all blocks read, `[5]`."""
+    touches: Bool[Array, "batch query_blocks key_blocks"]
+    """Pairs of blocks that are visited, `[batch, query_blocks, key_blocks]`."""
+    turns: Turns | None
+    """Rotary angles of queries and keys. None: they are not turned."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +76,8 @@ class Options:
     """Whether positions see only a window."""
     rate: float
     """Dropout rate of the weights; 0 for none."""
+    turned: int
+    """Numbers of a head that rotary angles turn, the first ones; 0 for none."""
     interpret: bool
     """Whether the kernels are interpreted, which runs them on any platform, slowly."""
 
@@ -266,6 +304,32 @@ def head_of_lane(options: Options, array: Array, head: int) -> Array:
 def part_of_tile(options: Options, head: int) -> slice:
     """Returns the lanes of a `head` in its tile; `options` say how wide it is."""
     return slice(head * options.head_dim, (head + 1) * options.head_dim)
+
+
+def turn(options: Options, tile: Any, within: Any, start: Any, *, back: bool = False) -> Array:
+    """Turns every head of a tile by the rotary angles of its positions, in float32.
+
+    Args:
+      options: What is known while tracing.
+      tile: A tile of a block, `[positions, lanes]`.
+      within: Cosine and sine of the angles in the block, `[2, positions, lanes]`.
+      start: Cosine and sine of the angle of the block's first position, `[2, lanes]`.
+      back: Whether it is turned the other way, as the gradient is.
+
+    Returns:
+      The tile in float32, `[positions, lanes]`.
+    """
+    half = options.turned // 2
+    exact = tile.astype(jnp.float32)
+    # A lane of the first half of a head has its partner on its right, and one of the second on its left.
+    right = pltpu.roll(exact, options.lanes - half, 1)
+    left = pltpu.roll(exact, half, 1)
+    lane = jax.lax.broadcasted_iota(jnp.int32, exact.shape, 1) % options.head_dim
+    partner = jnp.where(lane < half, right, left)
+    first_cosine, first_sine = start[0:1], start[1:2]
+    cosine = within[0] * first_cosine - within[1] * first_sine
+    sine = within[1] * first_cosine + within[0] * first_sine
+    return exact * cosine + partner * (-sine if back else sine)
 
 
 def product(left: Array, right: Array, over: tuple[int, int] = (1, 0)) -> Array:

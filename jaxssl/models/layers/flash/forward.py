@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from jaxssl.models.layers.flash.blocks import (
     FLOOR,
+    Inputs,
     Options,
     cost,
     dropped_in_block,
@@ -18,53 +19,41 @@ from jaxssl.models.layers.flash.blocks import (
     part_of_tile,
     product,
     spans,
+    turn,
     visible_in_block,
     visited,
 )
 
 
-def forward(
-    options: Options,
-    queries: Array,
-    keys: Array,
-    values: Array,
-    segments: Array,
-    key_marks: Array,
-    scalars: Array,
-    touches: Array,
-) -> tuple[Array, Array]:
+def forward(options: Options, inputs: Inputs) -> tuple[Array, Array]:
     """Computes the mixed values, and for every query and head the logarithm of the sum of its weights.
 
     Args:
       options: What is known while tracing.
-      queries: Queries, already scaled, `[batch, length, width]`; heads are side by side, in whole tiles.
-      keys: Keys, `[batch, key_length, width]`.
-      values: Values, of the shape of the keys.
-      segments: Document number of every query, -1 for padding, `[batch, 1, length]`.
-      key_marks: Twice the document number of every key, and 1 more in a prefix, `[batch, 1, key_length]`.
-      scalars: The numbers that all blocks read, `[5]`.
-      touches: Pairs of blocks that are visited, `[batch, query_blocks, key_blocks]`.
+      inputs: What the kernels read.
 
     Returns:
       The mixed values, `[batch, length, width]`, and the logarithms, float32
       `[batch, tiles, heads_per_tile, length]`.
     """
+    queries, keys, values, segments, key_marks, scalars, touches, turns = inputs
     (batch, length, width), lanes = queries.shape, options.lanes
     block, tiles = options.blocks[0], width // lanes
     first, last, longest = spans(touches)
-    inputs, outputs = _blocks_of(options)
+    read, written = _blocks_of(options)
     per_head = (options.heads_per_tile, block)
     kernel = pl.pallas_call(
         partial(_forward_block, options),
         grid_spec=pltpu.PrefetchScalarGridSpec(
             num_scalar_prefetch=3,
             grid=(batch, tiles, length // block, longest),
-            in_specs=inputs,
-            out_specs=outputs,
+            in_specs=read,
+            out_specs=written,
             scratch_shapes=[
                 pltpu.VMEM(per_head, jnp.float32),
                 pltpu.VMEM(per_head, jnp.float32),
                 pltpu.VMEM((lanes, block), jnp.float32),
+                pltpu.VMEM((block, lanes), queries.dtype),
             ],
         ),
         out_shape=[
@@ -78,7 +67,9 @@ def forward(
         interpret=options.interpret,
         name="attention_forward",
     )
-    mixed, logarithms = kernel(scalars, first, last, queries, keys, values, segments, key_marks)
+    angles = () if turns is None else (turns.within, *turns)
+    arrays = (queries, keys, values, segments, key_marks, *angles)
+    mixed, logarithms = kernel(scalars, first, last, *arrays)
     return mixed, logarithms
 
 
@@ -99,7 +90,17 @@ def _blocks_of(options: Options) -> tuple[list[pl.BlockSpec], list[pl.BlockSpec]
         (1, 1, options.heads_per_tile, block), lambda b, t, i, j, *_: (b, t, 0, i)
     )
     marks = pl.BlockSpec((1, 1, key_block), mark_at)
-    return [of_queries, of_keys, of_keys, segments, marks], [of_queries, per_head]
+    read = [of_queries, of_keys, of_keys, segments, marks]
+    if options.turned:
+        read += [pl.BlockSpec((2, size, lanes), lambda *_: (0, 0, 0)) for size in options.blocks]
+        read += [
+            pl.BlockSpec((1, 2, lanes), lambda b, t, i, j, *_: (i, 0, 0)),
+            pl.BlockSpec(
+                (1, 2, lanes),
+                lambda b, t, i, j, _, first, last: (visited(first, last, b, i, j), 0, 0),
+            ),
+        ]
+    return read, [of_queries, per_head]
 
 
 def _forward_block(
@@ -112,13 +113,10 @@ def _forward_block(
     values: Any,
     segments: Any,
     key_marks: Any,
-    mixed: Any,
-    logarithms: Any,
-    largest: Any,
-    sums: Any,
-    mixing: Any,
+    *others: Any,
 ) -> None:
     """Visits one block of keys for one block of queries of one tile; the state is transposed."""
+    *angles, mixed, logarithms, largest, sums, mixing, asked = others
     row, tile, i, j = (pl.program_id(axis) for axis in range(4))
     number = first[row, i] + j
 
@@ -127,15 +125,20 @@ def _forward_block(
         largest[...] = jnp.full(largest.shape, FLOOR, jnp.float32)
         sums[...] = jnp.zeros(sums.shape, jnp.float32)
         mixing[...] = jnp.zeros(mixing.shape, jnp.float32)
+        asked[...] = queries[0]
+        if angles:
+            asked[...] = turn(options, queries[0], angles[0], angles[2][0]).astype(asked.dtype)
 
     @pl.when(number <= last[row, i])
     def _visit() -> None:
         at = i * options.blocks[0], number * options.blocks[1]
         seen = visible_in_block(options, scalars, segments[0], key_marks[0], *at)
-        transposed = values[0].T
+        transposed, key = values[0].T, keys[0]
+        if angles:
+            key = turn(options, key, angles[1], angles[3][0]).astype(key.dtype)
         for head in range(options.heads_per_tile):
             part = part_of_tile(options, head)
-            scores = product(keys[0], head_of_lane(options, queries[0], head), (1, 1))
+            scores = product(key, head_of_lane(options, asked[...], head), (1, 1))
             scores = jnp.where(seen, scores, FLOOR)
             before = largest[pl.ds(head, 1)]
             now = jnp.maximum(before, scores.max(axis=0, keepdims=True))

@@ -9,7 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array
 
 from jaxssl.models.layers.flash.backward import backward
-from jaxssl.models.layers.flash.blocks import Options, touching
+from jaxssl.models.layers.flash.blocks import Inputs, Options, Turns, touching
 from jaxssl.models.layers.flash.forward import forward
 from jaxssl.models.layers.fused_attention import KEPT
 
@@ -26,6 +26,7 @@ def attend(
     key_segments: Array,
     prefix: Array | None,
     scalars: Array,
+    turns: Turns | None,
 ) -> Array:
     """Computes attention of arrays that are whole blocks and tiles.
 
@@ -38,40 +39,44 @@ def attend(
       key_segments: Document number of every key, `[batch, key_length]`.
       prefix: Keys that are seen in spite of causality, bool `[batch, key_length]`, or `None`.
       scalars: Window, first row, first head and the two words of dropout's key, int32 `[5]`.
+      turns: Rotary angles of queries and keys, or `None`.
 
     Returns:
       The mixed values, `[batch, length, width]`.
     """
-    return _attend(options, queries, keys, values, segments, key_segments, prefix, scalars)[0]
+    return _attend(options, queries, keys, values, segments, key_segments, prefix, scalars, turns)[
+        0
+    ]
 
 
 def _attend(options: Options, *arrays: Any) -> tuple[Array, Any]:
-    queries, keys, values, segments, key_segments, prefix, scalars = arrays
+    queries, keys, values, segments, key_segments, prefix, scalars, turns = arrays
     marks = 2 * key_segments + (0 if prefix is None else prefix.astype(jnp.int32))
     seen = jnp.where(segments == 0, -1, segments)
     touches = touching(options, scalars[0], segments, key_segments)
-    inputs = (queries, keys, values, seen[:, None], marks[:, None], scalars, touches)
-    mixed, logarithms = (checkpoint_name(x, KEPT) for x in forward(options, *inputs))
+    inputs = Inputs(queries, keys, values, seen[:, None], marks[:, None], scalars, touches, turns)
+    mixed, logarithms = (checkpoint_name(x, KEPT) for x in forward(options, inputs))
     return mixed, (inputs, mixed, logarithms)
 
 
 def _gradients(options: Options, kept: Any, cotangent: Array) -> tuple[Array | None, ...]:
-    (queries, keys, values, segments, marks, scalars, touches), mixed, logarithms = kept
-    length, block = queries.shape[1], options.blocks[0]
+    inputs, mixed, logarithms = kept
+    length, block = inputs.queries.shape[1], options.blocks[0]
     parts: list[Array] = []
     others: list[tuple[Array, Array]] = []
     size = max(block, QUERIES // block * block)
     for start in range(0, length, size):
-        rows = slice(start, start + size)
+        rows, blocks = (slice(start // n, (start + size) // n) for n in (1, block))
+        turns = inputs.turns
+        piece = inputs._replace(
+            queries=inputs.queries[:, rows],
+            segments=inputs.segments[:, :, rows],
+            touches=inputs.touches[:, blocks],
+            turns=None if turns is None else turns._replace(of_queries=turns.of_queries[blocks]),
+        )
         of_queries, of_keys, of_values = backward(
             options,
-            queries[:, rows],
-            keys,
-            values,
-            segments[:, :, rows],
-            marks,
-            scalars,
-            touches[:, start // block : (start + size) // block],
+            piece,
             mixed[:, rows],
             logarithms[:, :, :, rows],
             cotangent[:, rows],
@@ -80,12 +85,12 @@ def _gradients(options: Options, kept: Any, cotangent: Array) -> tuple[Array | N
         parts.append(of_queries)
         others.append((of_keys, of_values))
     if len(parts) == 1:
-        return parts[0], *others[0], None, None, None, None
+        return parts[0], *others[0], None, None, None, None, None
     added = [
-        sum(x.astype(jnp.float32) for x in one).astype(keys.dtype)
+        sum(x.astype(jnp.float32) for x in one).astype(inputs.keys.dtype)
         for one in zip(*others, strict=True)
     ]
-    return jnp.concatenate(parts, axis=1), *added, None, None, None, None
+    return jnp.concatenate(parts, axis=1), *added, None, None, None, None, None
 
 
 attend.defvjp(_attend, _gradients)

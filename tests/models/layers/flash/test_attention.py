@@ -13,6 +13,8 @@ from jaxssl.models.layers.attention_choice import Choice, choices_made
 from jaxssl.models.layers.flash import attention as flash
 from jaxssl.models.layers.flash import gradient
 from jaxssl.models.layers.fused_attention import First, Rows, make_shared
+from jaxssl.models.layers.packing import positions_of
+from jaxssl.models.layers.rotary import make_rotation
 from jaxssl.sharding.mesh import Mesh
 
 
@@ -40,6 +42,10 @@ COMBINATIONS = {
     "cross, dropout": {"key_length": 140, "dropout_rate": 0.2},
     "wide heads, window": {"head_dim": 136, "heads": 2, "window": 150},
     "one head of a tile": {"heads": 1, "causal": True},
+    "rotary, dropout": {"rotary": (10_000.0,), "dropout_rate": 0.1},
+    "rotary of local layers, 32 wide": {"rotary": (160_000.0, 100.0), "head_dim": 32},
+    "rotary, padded heads": {"rotary": (100.0,), "head_dim": 40, "causal": True},
+    "rotary, heads of a tile": {"rotary": (1_000.0,), "head_dim": 128, "heads": 2},
 }
 
 
@@ -69,6 +75,9 @@ def test_the_kernel_is_the_formula_on_a_mesh(name, monkeypatch):
         form["prefix"] = jnp.asarray(np.stack([COUNTS < 40, (COUNTS > 91) & (COUNTS < 130)]))
     if "window" in form:  # it may be traced, where layers differ
         form["window"] = jnp.int32(form["window"])
+    if bases := form.pop("rotary", ()):
+        rotation = make_rotation(positions_of(segments), head_dim, bases)
+        form["rotation"] = rotation._replace(is_local=jnp.asarray(True) if bases[1:] else None)
     if "dropout_rate" in form:
         form["key"] = jax.random.key(7)
 
@@ -76,7 +85,9 @@ def test_the_kernel_is_the_formula_on_a_mesh(name, monkeypatch):
         out = attention(*parts, segments, implementation=implementation, **form)
         return (out * random(*out.shape, seed=9)).sum(), out
 
-    static = {name: form.pop(name) for name in ("causal", "dropout_rate") if name in form}
+    static = {
+        name: form.pop(name) for name in ("causal", "dropout_rate", "rotation") if name in form
+    }
     mesh = Mesh(2, 1, 2).make(jax.devices()[:4]) if heads % 2 == 0 else None
 
     @partial(jax.jit, static_argnums=2)
@@ -127,8 +138,8 @@ def test_long_rows_are_cut_for_the_gradient(monkeypatch):
 
     def total(*parts):
         out = flash.flash_attention(
-            *parts, rows, shared, First(0, 0, 2), causal=True, dropout_rate=0.1, largest_block=128,
-            interpret=True,
+            *parts, rows, shared, First(0, 0, 2), causal=True, dropout_rate=0.1, bases=(100.0,),
+            largest_block=128, interpret=True,
         )  # fmt: skip
         return (out * random(*out.shape, seed=9)).sum()
 

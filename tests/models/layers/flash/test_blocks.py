@@ -19,7 +19,7 @@ BLOCK, LENGTH, WINDOW = 128, 512, 60
 
 
 def options(**changes):
-    plain = {"causal": False, "prefixed": False, "windowed": False, "rate": 0.0}
+    plain = {"causal": False, "prefixed": False, "windowed": False, "rate": 0.0, "turned": 0}
     return Options(
         heads=4, head_dim=64, lengths=(LENGTH, LENGTH), blocks=(BLOCK, BLOCK), interpret=True,
         **{**plain, **changes},

@@ -25,6 +25,8 @@ from jaxssl.planning.program_text import Computation, Instruction, Program
 # Opcodes of the collectives, and of instructions that do work which can hide them
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 COMPUTE = {"fusion", "dot", "convolution", "custom-call", "while", "conditional", "call", "sort"}
+# Custom calls and fusions that stand for a collective or announce one, and compute nothing
+WAITING = re.compile(r'custom_call_target="PrepareAsync|calls=%?all-reduce-scatter')
 CHANNEL = re.compile(r"channel_id=(\d+)")
 MESH = re.compile(
     r"replica_groups=mesh\[([^\]]*)\](?:,\s*device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))?\s*\{([^}]*)\}"
@@ -75,6 +77,8 @@ class Total:
     """Bytes that a device sends per step."""
     overlapped: int
     """How many of `count` are overlapped with other work."""
+    sent_overlapped: float
+    """How many of the bytes `sent` belong to collectives that are overlapped with other work."""
 
 
 def totals(collectives: list[Collective]) -> list[Total]:
@@ -90,9 +94,16 @@ def totals(collectives: list[Collective]) -> list[Total]:
                     runs=sum(c.times for c in these),
                     sent=sum(c.sent for c in these),
                     overlapped=sum(c.is_overlapped for c in these),
+                    sent_overlapped=sum(c.sent for c in these if c.is_overlapped),
                 )
             )
     return found
+
+
+def overlapped_share(sums: list[Total]) -> float | None:
+    """Returns the share of the bytes of `sums` that overlap other work; None where nothing is sent."""
+    sent = sum(total.sent for total in sums)
+    return sum(total.sent_overlapped for total in sums) / sent if sent else None
 
 
 def collectives_of(program: Program, devices: int) -> list[Collective]:
@@ -105,14 +116,14 @@ def collectives_of(program: Program, devices: int) -> list[Collective]:
     Returns:
       The collectives whose groups have more than one device.
     """
-    hidden = overlapped(program)
+    hidden, once = overlapped(program), printed_once(program)
     found: dict[tuple[str, ...], Collective] = {}
     for computation, instruction, times in program.walk():
         kind = kind_of(instruction, computation)
         if kind is None:
             continue
         channel = _channel(instruction)
-        is_alone = computation.name in program.steps
+        is_alone = computation.name in once
         key = (computation.name, instruction.name) if is_alone else (channel, kind)
         before = found.get(key)
         if before is not None and before.times >= times:
@@ -130,6 +141,19 @@ def collectives_of(program: Program, devices: int) -> list[Collective]:
             is_overlapped=(instruction.name if is_alone else channel) in hidden,
         )
     return [collective for collective in found.values() if len(collective.group) > 1]
+
+
+def printed_once(program: Program) -> set[str]:
+    """Returns the names of the computations in which each instruction is a collective of its own.
+
+    They are those that run one by one, and those that a `call-start` runs on the sparse cores of a TPU.
+
+    Args:
+      program: The compiled program.
+    """
+    steps = [program.computations[name].instructions.values() for name in program.steps]
+    calls = (each for step in steps for each in step if each.opcode == "call-start")
+    return {*program.steps, *(name for call in calls for name in call.called())}
 
 
 def kind_of(instruction: Instruction, computation: Computation) -> str | None:
@@ -207,6 +231,7 @@ def overlapped(program: Program) -> set[str]:
       Their names; for collectives that start inside a fusion, their channels.
     """
     hidden: set[str] = set()
+    once = printed_once(program)
     for name in program.steps:
         open_starts: dict[str, bool] = {}  # name of a start -> whether work came after it
         instructions = program.computations[name].instructions
@@ -215,16 +240,19 @@ def overlapped(program: Program) -> set[str]:
                 open_starts[instruction.name] = False
             elif start := _started_by(instruction, open_starts):
                 if open_starts.pop(start):
-                    hidden |= _started(instructions[start], program)
-            elif instruction.opcode in COMPUTE:
+                    hidden |= _started(instructions[start], program, once)
+            elif instruction.opcode in COMPUTE and not WAITING.search(instruction.rest):
                 open_starts = dict.fromkeys(open_starts, True)
     return hidden
 
 
 def _is_start(instruction: Instruction) -> bool:
-    """Returns whether an instruction starts an asynchronous collective."""
+    """Returns whether an instruction starts an asynchronous collective.
+
+    A `call-start` runs it on the sparse cores of a TPU.
+    """
     kind = instruction.opcode.removesuffix("-start")
-    return (kind != instruction.opcode and kind in (*KINDS, "async")) or (
+    return (kind != instruction.opcode and kind in (*KINDS, "async", "call")) or (
         instruction.opcode == "fusion" and "collective-start" in instruction.name
     )
 
@@ -240,8 +268,8 @@ def _started_by(instruction: Instruction, open_starts: dict[str, bool]) -> str |
     return name if name in open_starts else None
 
 
-def _started(start: Instruction, program: Program) -> set[str]:
-    """Returns the names or channels of the collectives that a start begins."""
+def _started(start: Instruction, program: Program, once: set[str]) -> set[str]:
+    """Returns the names or channels of the collectives that a start begins; `once` as `printed_once`."""
     if start.opcode.removesuffix("-start") in KINDS:
         return {start.name}
     waiting, channels = start.called(), set()
@@ -249,7 +277,7 @@ def _started(start: Instruction, program: Program) -> set[str]:
         computation = program.computations.get(waiting.pop())
         for instruction in computation.instructions.values() if computation else ():
             if kind_of(instruction, computation or Computation("")):
-                is_alone = computation is not None and computation.name in program.steps
+                is_alone = computation is not None and computation.name in once
                 channels.add(instruction.name if is_alone else _channel(instruction))
             waiting += instruction.called()
     return channels

@@ -26,6 +26,7 @@ from jaxssl.planning.source_lines import SourceLines
 from jaxssl.planning.targets import NoCompiler, Target, target_devices
 from jaxssl.planning.traffic import memory_traffic
 from jaxssl.sharding.mesh import rows_of_hosts
+from jaxssl.training.compiler_options import in_words
 from jaxssl.training.config import Pretraining
 from jaxssl.training.step import TrainState, abstract_batch, abstract_state, make_step
 
@@ -69,6 +70,8 @@ class Measured:
     """Shortest possible time of a step; None for CPUs."""
     forecast: Forecast | None
     """Time of a step by the compiler's own cycles; None where it writes none, as for CPUs and GPUs."""
+    compiler_options: str
+    """Options with which the step was compiled, as `--compiler-options` takes them."""
     host_rows: int
     """Rows of a batch that a host reads; the largest number of all hosts."""
     seconds: float
@@ -174,6 +177,7 @@ def measure(
         traffic=traffic,
         estimate=roofline,
         forecast=found,
+        compiler_options=in_words(config.compiler_options, mesh),
         host_rows=max(sum(map(len, parts)) for parts in hosts),
         seconds=time.perf_counter() - began,
     )

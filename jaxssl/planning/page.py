@@ -7,7 +7,7 @@ import jax
 
 import jaxssl
 from jaxssl.models.layers.attention_choice import Choice
-from jaxssl.planning.collectives import Total
+from jaxssl.planning.collectives import Total, overlapped_share
 from jaxssl.planning.estimate import ASSUMPTIONS, Estimate
 from jaxssl.planning.forecast import Forecast
 from jaxssl.planning.measure import Measured, Memory
@@ -65,6 +65,9 @@ def _measured(plan: Plan, measured: Measured) -> list[str]:
     ]
     if not measured.collectives:
         lines.append("    none")
+    if (share := overlapped_share(measured.collectives)) is not None:
+        lines.append(f"    {share:.0%} of the bytes are sent while the device computes")
+    lines.append(f"  compiler    {measured.compiler_options or 'no options of ours'}")
     if measured.estimate is None:
         return [*lines, "  time        no estimate: the peaks of CPUs are not in data sheets"]
     lines += _estimate(plan, measured.estimate)
@@ -193,6 +196,7 @@ def as_json(plan: Plan, name: str) -> dict[str, Any]:
         return content
     content |= dataclasses.asdict(measured)
     content["memory"]["total"] = measured.memory.total
+    content["overlapped_share"] = overlapped_share(measured.collectives)
     if measured.estimate is not None:
         content["estimate"][f"{plan.unit}_per_second"] = measured.estimate.units_per_second
         content["days"] = plan.steps * measured.estimate.step / 86400

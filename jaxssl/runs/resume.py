@@ -33,6 +33,7 @@ MAY_CHANGE = {
     "steps": YES,
     "microbatches": YES,
     "mesh": YES,
+    "compiler_options": YES,
     "report_every": YES,
     "evaluate_every": YES,
     "evaluate_batches": YES,

@@ -81,9 +81,12 @@ def find_chip(name: str) -> Chip:
     raise InputError(f"chip {name!r} is unknown; {hint}There are cpu, {', '.join(known)}")
 
 
+def chip_of(device_kind: str) -> Chip | None:
+    """Returns the chip of a JAX device, by its `device_kind`; None where it is unknown."""
+    return next((chip for chip in CHIPS if chip.kind in device_kind), None)
+
+
 def device_peak(device_kind: str) -> float | None:
     """Dense bfloat16 FLOP/s of one JAX device, by its `device_kind`; None where it is unknown."""
-    for chip in CHIPS:
-        if chip.kind in device_kind:
-            return chip.peak / chip.devices
-    return None
+    chip = chip_of(device_kind)
+    return chip.peak / chip.devices if chip else None

@@ -25,6 +25,7 @@ from jaxssl.runs.modules import load_code, load_module
 from jaxssl.runs.watch import Watch
 from jaxssl.sharding.mesh import Mesh
 from jaxssl.training.collapse import CollapseAlarm
+from jaxssl.training.compiler_options import read_options
 from jaxssl.training.flags import check_flags, check_values, in_one_line
 from jaxssl.training.flags_help import docstring_of, help_of
 from jaxssl.training.profiling import steps_of
@@ -53,6 +54,9 @@ class Pretraining:
     """Optimizer with its learning rate schedule, such as `AdamW`."""
     mesh: Mesh = Mesh()
     """Number of devices along the axes data, fsdp and tensor."""
+    compiler_options: tuple[str, ...] | None = None
+    """Options of XLA's compiler for the training step, each as NAME=VALUE. None takes those with which
+    collectives run beside compute on the TPUs at hand; the run prints them. Empty for the compiler's own."""
     steps: int = 10_000
     """Number of optimizer steps after which the run ends."""
     microbatches: int = 1
@@ -108,6 +112,7 @@ class Pretraining:
             )
         if self.profile:
             steps_of(self.profile)
+        read_options(self.compiler_options or ())
         if self.average is not None and not 0 < self.average < 1:
             raise InputError(f"average={self.average} must lie between 0 and 1, e.g. 0.999")
 

@@ -17,6 +17,7 @@ from jaxssl.pretrained.pictures import SEARCHED, draw_pictures
 from jaxssl.runs.hosts import print_once
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.cautions import cautions
+from jaxssl.training.compiler_options import in_words
 from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.loss_picture import chance_loss, draw_losses, read_metrics, spark_line
 from jaxssl.training.next_commands import next_commands
@@ -52,6 +53,8 @@ def announce(
         + "x".join(str(size) for size in mesh.devices.shape)
         + f"; run: {config.run}"
     )
+    if options := in_words(config.compiler_options, mesh):
+        print_once(f"compiler options: {options}")
     if rows.stored_bytes > config.data.cache_gib * GIB:
         print_once(
             f"warning: the shards are {in_gib(rows.stored_bytes)} GiB and the cache holds "

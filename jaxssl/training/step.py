@@ -24,6 +24,7 @@ from jaxssl.optimizers.host_moments import OnHost, check_host_memory, on_host, t
 from jaxssl.sharding.layout import path_of
 from jaxssl.sharding.mesh import batch_sharding, state_shardings
 from jaxssl.training.check_views import check_views
+from jaxssl.training.compiler_options import options_for
 from jaxssl.training.config import Pretraining
 from jaxssl.training.gradients import Metrics, gradients_of
 
@@ -241,6 +242,7 @@ def make_step(
         donate_argnums=0,
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, None),
+        compiler_options=options_for(config.compiler_options, mesh) or None,
     )
 
 

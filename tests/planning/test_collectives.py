@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxssl.planning.collectives import collectives_of, group_of, totals
+from jaxssl.planning.collectives import collectives_of, group_of, overlapped_share, totals
 from jaxssl.planning.program_text import read_program
 from tests.planning.loop_program import LOOP
 
@@ -27,6 +27,11 @@ def test_collectives_by_hand():
     by_kind = {total.kind: total for total in totals(list(found.values()))}
     assert (by_kind["all-gather"].count, by_kind["all-gather"].runs) == (1, 12)
     assert by_kind["all-gather"].overlapped == 1
+    assert by_kind["all-gather"].sent_overlapped == 12 * 256 * 7 / 8
+    assert by_kind["all-reduce"].sent_overlapped == 0
+    sent = 12 * 256 * 7 / 8 + 1024 * 2 * 3 / 4 + 1024 * 15 / 16 + 64
+    assert overlapped_share(list(by_kind.values())) == pytest.approx(12 * 256 * 7 / 8 / sent)
+    assert overlapped_share([]) is None
 
 
 @pytest.mark.parametrize(
@@ -71,3 +76,41 @@ def test_a_real_program_inside_a_loop():
     assert reduce.array == 8 * 8 * 4
     assert reduce.times in (1, 6)  # XLA may move the sum behind the loop
     assert reduce.sent == reduce.times * 256 * 2 * 3 / 4
+
+
+SPARSE = """\
+HloModule jit_step, is_scheduled=true
+
+%called.1 (p.1: bf16[64,8]) -> bf16[8,8] {
+  %p.1 = bf16[64,8]{1,0} parameter(0)
+  ROOT %reduce-scatter.1 = bf16[8,8]{1,0} reduce-scatter(%p.1), channel_id=4, \
+replica_groups=[1,8]<=[8], dimensions={0}
+}
+
+%called.2 (p.2: bf16[64,8]) -> bf16[8,8] {
+  %p.2 = bf16[64,8]{1,0} parameter(0)
+  ROOT %reduce-scatter.2 = bf16[8,8]{1,0} reduce-scatter(%p.2), channel_id=4, \
+replica_groups=[1,8]<=[8], dimensions={0}
+}
+
+ENTRY %main.1 (x: bf16[64,8]) -> bf16[8,8] {
+  %x = bf16[64,8]{1,0} parameter(0)
+  %first = ((bf16[64,8]{1,0}), bf16[8,8]{1,0}) call-start(%x), \
+async_execution_thread="sparsecore", to_apply=%called.1
+  %product = bf16[64,8]{1,0} fusion(%x), kind=kOutput, calls=%product_of
+  %first.done = bf16[8,8]{1,0} call-done(%first)
+  %second = ((bf16[64,8]{1,0}), bf16[8,8]{1,0}) call-start(%product), \
+async_execution_thread="sparsecore", to_apply=%called.2
+  %prepared = s32[] custom-call(), custom_call_target="PrepareAsyncCallStart"
+  %scattered = bf16[8,8]{1,0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.1
+  ROOT %second.done = bf16[8,8]{1,0} call-done(%second)
+}
+"""
+
+
+def test_collectives_on_sparse_cores():
+    """Two of the same channel are told apart, and only the first has a product beside it."""
+    found = collectives_of(read_program(SPARSE), 8)
+    assert [(c.kind, c.array, c.times) for c in found] == [("reduce-scatter", 1024, 1)] * 2
+    assert [c.is_overlapped for c in found] == [True, False]
+    assert overlapped_share(totals(found)) == 0.5

@@ -18,7 +18,19 @@ GIB = 2**30
 MEASURED = Measured(
     memory=Memory(4 * GIB, 2 * GIB, 0, GIB // 2, GIB // 4, limit=15.75 * GIB),
     attention=[Choice("flash", "")],
-    collectives=[Total("all-gather", count=3, runs=36, sent=96 * 2**20, overlapped=2)],
+    collectives=[
+        Total(
+            "all-gather",
+            count=3,
+            runs=36,
+            sent=96 * 2**20,
+            overlapped=2,
+            sent_overlapped=64 * 2**20,
+        ),
+        Total(
+            "all-reduce", count=1, runs=1, sent=32 * 2**20, overlapped=1, sent_overlapped=32 * 2**20
+        ),
+    ],
     traffic=1e9,
     estimate=Estimate(
         arithmetic=0.02,
@@ -39,6 +51,7 @@ MEASURED = Measured(
         kernels=2e6,
         uncovered={"custom-call.3": 12},
     ),
+    compiler_options="xla_enable_async_all_gather=true",
     host_rows=16,
     seconds=12.0,
 )
@@ -91,6 +104,8 @@ def test_a_whole_plan():
     unknown = as_text(dataclasses.replace(WHOLE, document=None), "tiny.py")
     assert "skipped, if no document ended within a row (--document TOKENS" in unknown
     assert "all-gather            3 in the program     36 runs       96.0 MiB sent" in page
+    assert "75% of the bytes are sent while the device computes" in page
+    assert "compiler    xla_enable_async_all_gather=true\n" in page
     assert "at best 21.00 ms a step, bound by arithmetic: arithmetic 20.00" in page
     assert "5.00 of which 1.00 are not hidden" in page
     assert all(assumption in page for assumption in ASSUMPTIONS)
@@ -124,6 +139,7 @@ def test_json_has_all_numbers():
     assert content["estimate"]["tokens_per_second"] == MEASURED.estimate.units_per_second
     assert content["days"] == 1_000 * 0.021 / 86_400
     assert content["collectives"][0]["kind"] == "all-gather"
+    assert content["overlapped_share"] == 0.75
 
 
 def test_the_forecast_has_parts_and_the_dearest_operations():

@@ -104,6 +104,7 @@ def config(name, **changes):
         "seed": 0,
         "average": 0.9,
         "microbatches": 1,
+        "compiler_options": None,
     }
     return SimpleNamespace(**{**fields, **changes})
 

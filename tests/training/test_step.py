@@ -94,7 +94,7 @@ def test_a_mean_of_means_is_found_out():
 
 def config(**changes):
     fields = {"objective": OBJECTIVES["masked"], "steps": 150, "seed": 0, "average": None}
-    fields |= {"microbatches": 1}
+    fields |= {"microbatches": 1, "compiler_options": None}
     return SimpleNamespace(**{**fields, **changes})
 
 

@@ -83,8 +83,11 @@ class TransformerConfig:
     attention: AttentionImplementation = "auto"
     """What computes attention: a fused kernel where one can (auto), never (xla), or always (fused)."""
     remat: Literal["none", "dots", "full"] = "none"
-    """What the backward pass computes again (Chen et al. 2016): none keeps all matrix products, dots keeps
-    those outside of attention, full keeps the input of each layer alone."""
+    """What the backward pass computes again (Chen et al. 2016): none keeps what it reads but for cheap
+    functions of that, dots computes the scores of attention again, full keeps each layer's input alone."""
+    unroll: int | None = None
+    """Layers that are compiled one after another, in an iteration of the loop over layers. More make a step
+    faster on TPUs and compiling slower. None: all layers on TPUs up to a depth of 12, 1 elsewhere."""
     sequence_parallel: bool = False
     """Shard the states between the parts of layers by length, over the mesh axis `tensor`, for long rows
     (Korthikanti et al. 2022)."""
@@ -160,7 +163,7 @@ def check_length(
 
 def _check_numbers(config: TransformerConfig) -> None:
     positive = ("depth", "width", "embedding_width", "heads", "kv_heads", "head_width", "mlp")
-    for name in (*positive, "max_length", "window"):
+    for name in (*positive, "max_length", "window", "unroll"):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"{name}={value} is below 1; set {name} to a positive whole number")

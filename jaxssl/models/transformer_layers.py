@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxssl.models.layers.attention import attention
 from jaxssl.models.layers.dense import FeedForward, LayerNorm, Linear, RMSNorm, make_norm
 from jaxssl.models.layers.dropout import dropout
+from jaxssl.models.layers.remat import kept
 from jaxssl.models.layers.rotary import Rotation, make_rotation
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.sharding.layout import Table, constrain
@@ -137,9 +138,9 @@ class Attention(nnx.Module):
         if rotation is not None and own.local is not None:
             rotation = rotation._replace(is_local=own.local)
         mixed = attention(
-            queries,
-            keys,
-            values,
+            _kept_heads(queries),
+            _kept_heads(keys),
+            _kept_heads(values),
             shared.segments,
             causal=self.config.causal,
             prefix=shared.prefix,
@@ -166,8 +167,11 @@ class Attention(nnx.Module):
         Returns:
           What is to be added to the stream, `[batch, length, width]`.
         """
+        queries, keys, values = self._heads(x, others)
         mixed = attention(
-            *self._heads(x, others),
+            _kept_heads(queries),
+            _kept_heads(keys),
+            _kept_heads(values),
             segments,
             key_segments=other_segments,
             dropout_rate=self._rate,
@@ -195,6 +199,12 @@ class Attention(nnx.Module):
     def _rate(self) -> float:
         own = self.config.attention_dropout
         return self.config.dropout if own is None else own
+
+
+def _kept_heads(x: Array) -> Array:
+    """Marks queries, keys or values `[batch, length, heads, head_dim]` as kept for the backward pass."""
+    # Heads side by side: TPUs pad a last axis of 64 numbers to 128.
+    return kept(x.reshape(*x.shape[:2], -1)).reshape(x.shape)
 
 
 class Layer(nnx.Module):
@@ -276,9 +286,9 @@ def add_part(
     """
     if config.sequence_parallel:
         x, part = shard_stream(config, x), with_gathered_states(config, part)
-    output = part(norm(x) if config.norm_first else x)
-    added = x + dropout(output, config.dropout, key)
-    return added if config.norm_first else norm(added), output
+    output = part(kept(norm(x)) if config.norm_first else x)
+    added = kept(x + dropout(output, config.dropout, key))
+    return added if config.norm_first else kept(norm(added)), output
 
 
 def shard_stream(config: TransformerConfig, x: Rows) -> Rows:

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError, checked
-from jaxssl.models.layers.dense import Embedding, Linear
+from jaxssl.models.layers.dense import Embedding, Linear, with_kernels_in
 from jaxssl.models.layers.patches import resize_positions, sine_positions, split_patches
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
@@ -160,7 +160,10 @@ class Blocks(nnx.Module):
             return layer(shard_stream(self.config, x), own, shared)
 
         x = x.astype(self.config.compute_dtype)
-        x = run_layers(self.layers, x, per_layer, apply, remat=self.config.remat)
+        layers = with_kernels_in(self.layers, x.dtype)
+        x = run_layers(
+            layers, x, per_layer, apply, remat=self.config.remat, unroll=self.config.unroll
+        )
         return x if self.final_norm is None else self.final_norm(x)
 
     def hidden_states(
@@ -182,7 +185,10 @@ class Blocks(nnx.Module):
             return x, x
 
         x = x.astype(self.config.compute_dtype)
-        _, states = scan_layers(self.layers, x, per_layer, apply, remat=self.config.remat)
+        layers = with_kernels_in(self.layers, x.dtype)
+        _, states = scan_layers(
+            layers, x, per_layer, apply, remat=self.config.remat, unroll=self.config.unroll
+        )
         return jnp.concatenate([shard_stream(self.config, x)[None], states])
 
     def _shared(self, x: States) -> SharedLayerInputs:

@@ -49,6 +49,7 @@ MAY_CHANGE = {
     "average": NO,
     "objective": NO,
     "objective.*remat": YES,
+    "objective.*unroll": YES,
     "objective.*attention": YES,
     "objective.*sequence_parallel": YES,
     "objective.*momentum.steps": YES,

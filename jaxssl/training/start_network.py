@@ -22,7 +22,15 @@ HEADS = (
     *("decoder_width", "doublings", "code", "bottleneck", "generator_size"),
 )
 # What a network is trained and computed with, which is no property of its parameters
-KEPT = ("dropout", "attention_dropout", "attention", "remat", "sequence_parallel", "compute_dtype")
+KEPT = (
+    "dropout",
+    "attention_dropout",
+    "attention",
+    "remat",
+    "unroll",
+    "sequence_parallel",
+    "compute_dtype",
+)
 
 
 def with_start_network(config: Any, flags: Sequence[str]) -> Any:

@@ -4,16 +4,19 @@ A kernel is [inputs, outputs], so that optimizers which factor or orthogonalise 
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from jaxssl.models.layers.remat import kept
 from jaxssl.sharding.layout import constrain
 from jaxssl.sharding.lookup import look_up
 
+Module = TypeVar("Module")
 Rows = Float[Array, "batch length width"]
 Activation = Callable[[Array], Array]
 
@@ -66,6 +69,28 @@ class Linear(nnx.Module):
         return y if self.bias is None else y + broadcast_last(self.bias[...], y)
 
 
+def with_kernels_in(module: Module, dtype: Any) -> Module:
+    """Casts the dense layers of a module to the type that they are computed in.
+
+    A loop over stacked layers then reads them in that type and does not cast them in every iteration,
+    forward and backward; the result is the same. Norms and all other parameters stay as they are.
+
+    Args:
+      module: A module, whose arrays may be stacked.
+      dtype: Type of the states that its dense layers read.
+
+    Returns:
+      The module with cast kernels and biases. Their gradients are rounded to this type, layer by layer, and
+      then converted back, as where `Linear` itself casts.
+    """
+
+    def cast(part: Any) -> Any:
+        is_dense = isinstance(part, Linear)
+        return jax.tree.map(lambda array: array.astype(dtype), part) if is_dense else part
+
+    return jax.tree.map(cast, module, is_leaf=lambda part: isinstance(part, Linear))
+
+
 class Embedding(nnx.Module):
     """Table `[size, width]` whose rows are looked up.
 
@@ -100,12 +125,29 @@ class Embedding(nnx.Module):
         return jnp.where(is_known[:, :, None], found, jnp.nan)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
 def standardize(x: Float[Array, "... width"], epsilon: float) -> Float[Array, "... width"]:
     """Computes (x - mean) / sqrt(variance + epsilon) over the last axis of `x` `[..., width]`, in float32."""
+    return _standardized(x, epsilon)[0]
+
+
+@standardize.defjvp
+def _standardize_rule(epsilon: float, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # With the derivative written out, its two means over a row are computed in one pass.
+    (x,), (tangent,) = primals, tangents
+    y, inverse = _standardized(x, epsilon)
+    exact = tangent.astype(jnp.float32)
+    common = exact.mean(axis=-1, keepdims=True) + y * (y * exact).mean(axis=-1, keepdims=True)
+    return y, inverse * (exact - common)
+
+
+def _standardized(x: Array, epsilon: float) -> tuple[Array, Array]:
+    """The result of `standardize`, and the inverse standard deviation of every row."""
     exact = x.astype(jnp.float32)
-    centred = exact - exact.mean(axis=-1, keepdims=True)
-    variance = jnp.square(centred).mean(axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(variance + epsilon)
+    mean = exact.mean(axis=-1)
+    variance = jnp.square(exact - mean[..., None]).mean(axis=-1)
+    mean, inverse = kept(mean), kept(jax.lax.rsqrt(variance + epsilon))
+    return (exact - mean[..., None]) * inverse[..., None], inverse[..., None]
 
 
 class LayerNorm(nnx.Module):
@@ -277,5 +319,5 @@ class FeedForward(nnx.Module):
     def __call__(self, x: Rows) -> Rows:
         """Maps states `x` `[batch, length, width]` to states of the same shape and type."""
         function = ACTIVATIONS[self.activation][0]
-        inner = function(self.up(x)) if self.gate is None else function(self.gate(x)) * self.up(x)
-        return self.down(inner)
+        up = kept(self.up(x))
+        return self.down(function(up) if self.gate is None else function(kept(self.gate(x))) * up)

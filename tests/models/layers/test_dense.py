@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxssl.models.layers.dense import (
     ACTIVATIONS,
@@ -17,6 +18,7 @@ from jaxssl.models.layers.dense import (
     gelu,
     make_norm,
     standardize,
+    with_kernels_in,
 )
 from jaxssl.sharding.mesh import Mesh, batch_sharding
 
@@ -37,6 +39,15 @@ def test_linear_by_hand(key):
     )
 
 
+def test_dense_layers_are_cast_and_norms_are_not(key):
+    part = nnx.Dict(dense=Linear(key, 4, 3, stddev=0.5), norm=LayerNorm(3, epsilon=0.1))
+    cast = with_kernels_in(part, jnp.bfloat16)
+    assert cast["dense"].kernel.dtype == cast["dense"].bias.dtype == jnp.bfloat16
+    assert cast["norm"].scale.dtype == part["dense"].kernel.dtype == jnp.float32
+    narrow = X.astype(jnp.bfloat16)
+    np.testing.assert_array_equal(cast["dense"](narrow), part["dense"](narrow))
+
+
 def test_an_embedding_looks_rows_up(key):
     table = Embedding(key, 5, 2, stddev=1.0)
     ids = jnp.array([[4, 0, 4]])
@@ -53,6 +64,19 @@ def test_norms_by_hand():
     np.testing.assert_allclose(layer(X)[0], 1 + 2 * np.array([-2, -1, 0, 3]) / 2, rtol=1e-6)
     np.testing.assert_allclose(RMSNorm(4, epsilon=0.0)(X)[0], X[0] / math.sqrt(12.5), rtol=1e-6)
     assert RMSNorm(4, epsilon=0.0)(X.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_the_derivative_of_standardize_is_that_of_its_formula():
+    def formula(x):
+        centred = x - x.mean(axis=-1, keepdims=True)
+        return centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + 0.5)
+
+    direction = jnp.flip(X, axis=1)
+    ours = jax.jvp(lambda x: standardize(x, 0.5), (X,), (direction,))
+    np.testing.assert_allclose(ours, jax.jvp(formula, (X,), (direction,)), atol=1e-6)
+    slopes = jax.grad(lambda x: (direction * standardize(x, 0.5)).sum())(X)
+    expected = jax.grad(lambda x: (direction * formula(x)).sum())(X)
+    np.testing.assert_allclose(slopes, expected, atol=1e-6)
 
 
 def test_make_norm():

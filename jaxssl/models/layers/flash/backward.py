@@ -56,8 +56,9 @@ def backward(
     key_block, tiles = options.blocks[1], width // lanes
     first, last, longest = spans(touches.transpose(0, 2, 1))
     read, of_keys = _blocks_of(options)
-    if turns is not None:  # those of all queries, which are turned back at the end
+    if turns is not None:  # those of all blocks of queries, which are turned back at the end
         read.append(pl.BlockSpec(turns.of_queries.shape, lambda *_: (0, 0, 0)))
+        read.append(pl.BlockSpec((1, 2, lanes), lambda b, t, j, i, *_: (j, 0, 0)))
     kernel = pl.pallas_call(
         partial(_backward_block, options, first_query),
         grid_spec=pltpu.PrefetchScalarGridSpec(
@@ -84,7 +85,7 @@ def backward(
         interpret=options.interpret,
         name="attention_backward",
     )
-    angles = () if turns is None else (turns.within, turns.within, turns.of_keys, turns.of_queries)
+    angles = () if turns is None else (turns.within, *turns)
     arrays = (queries, keys, values, segments, key_marks, mixed, logarithms, cotangent, *angles)
     of_queries, of_keys, of_values = kernel(scalars, first, last, *arrays)
     return of_queries, of_keys, of_values
@@ -111,7 +112,6 @@ def _blocks_of(options: Options) -> tuple[list[pl.BlockSpec], pl.BlockSpec]:
     read = [of_queries, of_keys, of_keys, segments, marks, of_queries, per_head, of_queries]
     if options.turned:
         read += [pl.BlockSpec((2, size, lanes), lambda *_: (0, 0, 0)) for size in options.blocks]
-        read.append(pl.BlockSpec((1, 2, lanes), lambda b, t, j, i, *_: (j, 0, 0)))
     return read, of_keys
 
 
@@ -144,53 +144,73 @@ def _backward_block(
     def _begin_keys() -> None:
         keys_sum[...] = jnp.zeros(keys_sum.shape, jnp.float32)
         values_sum[...] = jnp.zeros(values_sum.shape, jnp.float32)
-        turned_keys[...] = keys[0]
-        if angles:
-            turned = turn(options, keys[0], angles[1], angles[2][0])
-            turned_keys[...] = turned.astype(turned_keys.dtype)
+        turned_keys[...] = turn(options, keys[0], angles, 1)
 
     @pl.when(number <= last[row, j])
     def _visit() -> None:
         at = first_query + number * block, j * key_block
         seen = visible_in_block(options, scalars, segments[0], key_marks[0], *at)
-        key, asked = turned_keys[...], queries[0]
-        if angles:
-            asked = turn(options, asked, angles[0], angles[3][number]).astype(asked.dtype)
+        key, asked = turned_keys[...], turn(options, queries[0], angles, 0, number)
         transposed = key.T
+        columns = pl.ds(pl.multiple_of(number * block, block), block)
         along = (cotangent[0].astype(jnp.float32) * mixed[0].astype(jnp.float32)).T
         for head in range(options.heads_per_tile):
             part = part_of_tile(options, head)
-            # The factor of dropout comes last, in `_end_keys` and `_end_tile`.
-            delta = along[part].sum(axis=0, keepdims=True) / options.keep_scale
-            query = head_of_lane(options, asked, head)
-            given = head_of_lane(options, cotangent[0], head)
+            query, given = (head_of_lane(options, x, head) for x in (asked, cotangent[0]))
             scores = jnp.where(seen, product(key, query, (1, 1)), FLOOR)
             weights = jnp.exp(scores - logarithms[0, 0, pl.ds(head, 1)])
-            slope = product(values[0], given, (1, 1))
-            kept = weights
-            if options.rate:
-                number_of_head = tile * options.heads_per_tile + head
-                dropped = dropped_in_block(options, scalars, row, number_of_head, *at)
-                kept, slope = jnp.where(dropped, 0, weights), jnp.where(dropped, 0, slope)
-            values_sum[...] += product(kept.astype(given.dtype), given)
-            of_scores = (weights * (slope - delta)).astype(query.dtype)
+            number_of_head = tile * options.heads_per_tile + head
+            dropped = dropped_in_block(options, scalars, row, number_of_head, *at)
+            # The factor of dropout comes last, in `_end_keys` and `_end_tile`.
+            delta = along[part].sum(axis=0, keepdims=True) / options.keep_scale
+            slopes = product(values[0], given, (1, 1))
+            kept, of_scores = _slopes_of_scores(weights, slopes, delta, dropped, query.dtype)
+            values_sum[...] += product(kept, given)
             keys_sum[...] += product(of_scores, query)
-            columns = pl.ds(pl.multiple_of(number * block, block), block)
             queries_sum[part, columns] += product(transposed[part], of_scores)
 
     @pl.when(i == pl.num_programs(3) - 1)
     def _end_keys() -> None:
         found = keys_sum[...] * options.keep_scale
-        if angles:
-            found = turn(options, found, angles[1], angles[2][0], back=True)
+        found = turn(options, found, angles, 1, back=True)
         of_keys[0] = found.astype(of_keys.dtype)
         of_values[0] = (values_sum[...] * options.keep_scale).astype(of_values.dtype)
 
     @pl.when((i == pl.num_programs(3) - 1) & (j == pl.num_programs(2) - 1))
     def _end_tile() -> None:
-        for number in range(queries_sum.shape[1] // block):
-            rows = slice(number * block, (number + 1) * block)
-            found = queries_sum[:, rows].T * options.keep_scale
-            if angles:
-                found = turn(options, found, angles[0], angles[3][number], back=True)
-            of_queries[0, rows] = found.astype(of_queries.dtype)
+        _write_queries(options, queries_sum, angles, of_queries)
+
+
+def _write_queries(options: Options, summed: Any, angles: list[Any], of_queries: Any) -> None:
+    """Writes the gradient of the queries of a tile, block by block.
+
+    Args:
+      options: What is known while tracing.
+      summed: The gradient of the turned queries, transposed, without dropout's factor, `[lanes, length]`.
+      angles: Rotary angles; empty where queries are not turned.
+      of_queries: Where the gradient is written, `[1, length, lanes]`.
+    """
+    block = options.blocks[0]
+    for number in range(summed.shape[1] // block):
+        rows = slice(number * block, (number + 1) * block)
+        found = summed[:, rows].T * options.keep_scale
+        found = turn(options, found, angles, 0, number, back=True)
+        of_queries[0, rows] = found.astype(of_queries.dtype)
+
+
+def _slopes_of_scores(
+    weights: Array, slopes: Array, delta: Array, dropped: Array | None, dtype: Any
+) -> tuple[Array, Array]:
+    """Computes the weights that dropout keeps, and the gradient of the scores, without dropout's factor.
+
+    Args:
+      weights: Weights before dropout, `[keys, queries]`.
+      slopes: Gradient of the weights after dropout, of the same shape.
+      delta: Sum of weights times gradient for every query, `[1, queries]`.
+      dropped: Weights that dropout sets to zero, or `None`.
+      dtype: Type of both results, that of the products.
+    """
+    kept = weights
+    if dropped is not None:
+        kept, slopes = jnp.where(dropped, 0, weights), jnp.where(dropped, 0, slopes)
+    return kept.astype(dtype), (weights * (slopes - delta)).astype(dtype)

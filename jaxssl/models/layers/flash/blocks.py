@@ -4,6 +4,7 @@ A block is transposed, `[keys, queries]`: the sums of the softmax run over its r
 is a row of lanes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -147,7 +148,7 @@ def dropped_in_block(
     head: Array,
     first_query: Array,
     first_key: Array,
-) -> Bool[Array, "keys queries"]:
+) -> Bool[Array, "keys queries"] | None:
     """Computes which weights of a block dropout sets to zero: those of `dropout` on the whole array.
 
     The array is `[batch, heads, length, key_length]`; the index of a weight in it is hashed with the key.
@@ -161,8 +162,11 @@ def dropped_in_block(
       first_key: Position of the block's first key.
 
     Returns:
-      True where the weight of the query of axis 1 and the key of axis 0 is dropped, bool `[keys, queries]`.
+      True where the weight of the query of axis 1 and the key of axis 0 is dropped, bool `[keys, queries]`;
+      `None` without dropout.
     """
+    if options.rate == 0:
+        return None
     (length, key_length), (queries, keys) = options.lengths, options.blocks
     of_head = (row + scalars[ROW]) * options.heads + head + scalars[HEAD]
     query = first_query + jax.lax.broadcasted_iota(jnp.int32, (1, queries), 1)
@@ -306,19 +310,31 @@ def part_of_tile(options: Options, head: int) -> slice:
     return slice(head * options.head_dim, (head + 1) * options.head_dim)
 
 
-def turn(options: Options, tile: Any, within: Any, start: Any, *, back: bool = False) -> Array:
+def turn(
+    options: Options,
+    tile: Any,
+    angles: Sequence[Any],
+    of_keys: int,
+    at: Any = 0,
+    back: bool = False,
+) -> Any:
     """Turns every head of a tile by the rotary angles of its positions, in float32.
 
     Args:
       options: What is known while tracing.
       tile: A tile of a block, `[positions, lanes]`.
-      within: Cosine and sine of the angles in the block, `[2, positions, lanes]`.
-      start: Cosine and sine of the angle of the block's first position, `[2, lanes]`.
+      angles: `Turns.within` for queries and for keys, and angles of the first positions of blocks. Empty
+        where nothing is turned.
+      of_keys: 1 for a block of keys, 0 for one of queries.
+      at: Number of the block among those whose angles are at hand.
       back: Whether it is turned the other way, as the gradient is.
 
     Returns:
-      The tile in float32, `[positions, lanes]`.
+      The tile, `[positions, lanes]`, in its type.
     """
+    if not angles:
+        return tile
+    within, start = angles[of_keys], angles[2 + of_keys][at]
     half = options.turned // 2
     exact = tile.astype(jnp.float32)
     # A lane of the first half of a head has its partner on its right, and one of the second on its left.
@@ -329,7 +345,7 @@ def turn(options: Options, tile: Any, within: Any, start: Any, *, back: bool = F
     first_cosine, first_sine = start[0:1], start[1:2]
     cosine = within[0] * first_cosine - within[1] * first_sine
     sine = within[1] * first_cosine + within[0] * first_sine
-    return exact * cosine + partner * (-sine if back else sine)
+    return (exact * cosine + partner * (-sine if back else sine)).astype(tile.dtype)
 
 
 def product(left: Array, right: Array, over: tuple[int, int] = (1, 0)) -> Array:

@@ -125,37 +125,20 @@ def _forward_block(
         largest[...] = jnp.full(largest.shape, FLOOR, jnp.float32)
         sums[...] = jnp.zeros(sums.shape, jnp.float32)
         mixing[...] = jnp.zeros(mixing.shape, jnp.float32)
-        asked[...] = queries[0]
-        if angles:
-            asked[...] = turn(options, queries[0], angles[0], angles[2][0]).astype(asked.dtype)
+        asked[...] = turn(options, queries[0], angles, 0)
 
     @pl.when(number <= last[row, i])
     def _visit() -> None:
         at = i * options.blocks[0], number * options.blocks[1]
         seen = visible_in_block(options, scalars, segments[0], key_marks[0], *at)
-        transposed, key = values[0].T, keys[0]
-        if angles:
-            key = turn(options, key, angles[1], angles[3][0]).astype(key.dtype)
+        transposed, key = values[0].T, turn(options, keys[0], angles, 1)
         for head in range(options.heads_per_tile):
-            part = part_of_tile(options, head)
             scores = product(key, head_of_lane(options, asked[...], head), (1, 1))
-            scores = jnp.where(seen, scores, FLOOR)
-            before = largest[pl.ds(head, 1)]
-            now = jnp.maximum(before, scores.max(axis=0, keepdims=True))
-            # Above the floor, so that the weights of a query that has seen nothing are 0.
-            largest[pl.ds(head, 1)] = now
-            now = jnp.maximum(now, FLOOR / 2)
-            weights = jnp.exp(scores - now)
-            shrink = jnp.exp(before - now)
-            sums[pl.ds(head, 1)] = shrink * sums[pl.ds(head, 1)] + weights.sum(
-                axis=0, keepdims=True
-            )
-            if options.rate:
-                number_of_head = tile * options.heads_per_tile + head
-                dropped = dropped_in_block(options, scalars, row, number_of_head, *at)
-                weights = jnp.where(dropped, 0, weights)
-            added = product(transposed[part], weights.astype(values.dtype))
-            mixing[part] = shrink * mixing[part] + added
+            number_of_head = tile * options.heads_per_tile + head
+            dropped = dropped_in_block(options, scalars, row, number_of_head, *at)
+            part = part_of_tile(options, head)
+            state = (largest, sums, mixing)
+            _mix(state, head, part, jnp.where(seen, scores, FLOOR), dropped, transposed[part])
 
     @pl.when(j == pl.num_programs(3) - 1)
     def _end() -> None:
@@ -168,3 +151,35 @@ def _forward_block(
             part = part_of_tile(options, head)
             mixing[part] = mixing[part] * scale[head : head + 1]
         mixed[0] = mixing[...].T.astype(mixed.dtype)
+
+
+def _mix(
+    state: tuple[Any, Any, Any],
+    head: int,
+    part: slice,
+    scores: Array,
+    dropped: Array | None,
+    values: Array,
+) -> None:
+    """Takes one more block of keys into the running softmax of a head.
+
+    Args:
+      state: Largest scores and sums of weights of all heads, and the values that are mixed, transposed.
+      head: Number of the head in its tile.
+      part: Rows of the mixed values that are of this head.
+      scores: Scores of the block, `[keys, queries]`.
+      dropped: Weights that dropout sets to zero, or `None`.
+      values: Values of the block, `[head_dim, keys]`.
+    """
+    largest, sums, mixing = state
+    own = pl.ds(head, 1)
+    before = largest[own]
+    now = jnp.maximum(before, scores.max(axis=0, keepdims=True))
+    largest[own] = now
+    # Above the floor, so that the weights of a query that has seen nothing are 0
+    now = jnp.maximum(now, FLOOR / 2)
+    weights, shrink = jnp.exp(scores - now), jnp.exp(before - now)
+    sums[own] = shrink * sums[own] + weights.sum(axis=0, keepdims=True)
+    if dropped is not None:
+        weights = jnp.where(dropped, 0, weights)
+    mixing[part] = shrink * mixing[part] + product(values, weights.astype(values.dtype))

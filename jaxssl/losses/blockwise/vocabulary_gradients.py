@@ -82,15 +82,21 @@ def block_gradients(
     growth = 1 + 2 * options.z_loss * scores.log_sum
     at_target = scores.total * (growth - 1 + smoothing) - growth * scores.rest
     unscaled = scores.others * growth[:, None] if options.z_loss else scores.others
-    unscaled = unscaled.at[jnp.arange(len(unscaled)), scores.positions].set(
-        at_target, mode="drop", indices_are_sorted=True, unique_indices=True
-    )
     scale = part.weights / scores.total
-    if narrow == jnp.float16:
-        fitting = HALF_RANGE / (scores.total * jnp.maximum(1.0, growth))
-        unscaled, scale = unscaled * fitting[:, None], scale / fitting
-    # Cast only now: XLA on CPU sets the entry in float32 alone, and would convert the array twice.
-    unscaled = unscaled.astype(narrow)
+    if narrow == kind:
+        unscaled = unscaled.at[jnp.arange(len(unscaled)), scores.positions].set(
+            at_target, mode="drop", indices_are_sorted=True, unique_indices=True
+        )
+    else:
+        if narrow == jnp.float16:
+            fitting = HALF_RANGE / (scores.total * jnp.maximum(1.0, growth))
+            unscaled, at_target = unscaled * fitting[:, None], at_target * fitting
+            scale = scale / fitting
+        # Behind a barrier the exponentials are summed and cast in one pass, and not computed again in both
+        # products; those set the entry at the target while they read.
+        unscaled = jax.lax.optimization_barrier(unscaled.astype(narrow))
+        is_target = jnp.arange(len(kernel))[None] == scores.positions[:, None]
+        unscaled = jnp.where(is_target, at_target[:, None].astype(narrow), unscaled)
     # Relative to the largest scale, so that the factors do not underflow in half precision.
     largest = scale.max(initial=jnp.finfo(kind).tiny)
     scaled = (part.hidden * (scale / largest)[:, None]).astype(narrow)

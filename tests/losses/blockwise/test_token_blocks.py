@@ -59,7 +59,8 @@ def test_what_has_weight_zero_is_cleared():
 
 def test_default_block_is_bounded_by_the_kernel_and_by_its_logits():
     assert token_blocks.default_block(768, 50_257) == 512
-    assert token_blocks.default_block(768, 50_257, jnp.bfloat16) == 256
+    assert token_blocks.default_block(768, 50_257, jnp.bfloat16) == 1024
+    assert token_blocks.default_block(64, 1 << 18, jnp.bfloat16) == 256
     assert token_blocks.default_block(64, 50_257) == 256
     assert token_blocks.default_block(8192, 1 << 20) == (1 << 28) // (1 << 20)
     assert token_blocks.default_block(8192, 1 << 24) == 128

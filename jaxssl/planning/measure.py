@@ -177,7 +177,7 @@ def measure(
         traffic=traffic,
         estimate=roofline,
         forecast=found,
-        compiler_options=in_words(config.compiler_options, mesh),
+        compiler_options=in_words(config, mesh),
         host_rows=max(sum(map(len, parts)) for parts in hosts),
         seconds=time.perf_counter() - began,
     )

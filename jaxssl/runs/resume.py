@@ -34,6 +34,7 @@ MAY_CHANGE = {
     "microbatches": YES,
     "mesh": YES,
     "compiler_options": YES,
+    "gradient_sums": YES,
     "report_every": YES,
     "evaluate_every": YES,
     "evaluate_batches": YES,

@@ -31,26 +31,34 @@ GATHERS = {
     "xla_tpu_overlap_compute_collective_tc": "true",
     "xla_enable_async_all_gather": "true",
 }
-# Sums of gradients run on the sparse cores of the chip, which v5e lacks. MaxText:
-# ENABLE_SPARSECORE_OFFLOADING_FOR_REDUCE_SCATTER and _FOR_ALL_REDUCE, for v5p and v6e in
-# benchmarks/maxtext_v5p_model_configs.py and maxtext_trillium_model_configs.py. Fusing sums into other work
-# instead has given NaN beside splash attention on v6e (jax-ml/jax issue 38741).
-SUMS_ON_SPARSE_CORES = {
+# Collectives run on the sparse cores of the chip, which v5e lacks. MaxText:
+# ENABLE_SPARSECORE_OFFLOADING_FOR_RS_AG_AR, for v5p in benchmarks/maxtext_v5p_model_configs.py; the same in
+# apple/axlearn, axlearn/common/compiler_options.py, for v6e. Gathers over groups that span two or three
+# dimensions of the torus: AI-Hypercomputer/tpu-recipes, training. Fusing sums into other work instead has
+# given NaN beside splash attention on v6e (jax-ml/jax issue 38741).
+SPARSE_CORES = {
+    "xla_tpu_enable_async_collective_fusion_fuse_all_gather": "false",
     "xla_tpu_enable_async_collective_fusion_fuse_all_reduce": "false",
     "xla_tpu_enable_async_collective_fusion_fuse_reduce_scatter": "false",
+    "xla_tpu_enable_sparse_core_collective_offload_all_gather": "true",
+    "xla_tpu_enable_sparse_core_collective_offload_2d_all_gather": "true",
+    "xla_tpu_enable_sparse_core_collective_offload_3d_all_gather": "true",
     "xla_tpu_enable_sparse_core_collective_offload_all_reduce": "true",
     "xla_tpu_enable_sparse_core_collective_offload_reduce_scatter": "true",
     "xla_tpu_use_tc_device_shape_on_sc": "true",
     "xla_sc_enable_instruction_fusion": "false",
     "xla_sc_disable_megacore_partitioning": "true",
 }
-TABLE: Mapping[str, Options] = {
-    "v5e": GATHERS,
-    "v5p": GATHERS | SUMS_ON_SPARSE_CORES,
-    "v6e": GATHERS | SUMS_ON_SPARSE_CORES,
-}
+TABLE: Mapping[str, Options] = {"v5e": GATHERS, "v5p": SPARSE_CORES, "v6e": SPARSE_CORES}
 """The options of each chip, by its name in `chips.py`; a chip without an entry has none."""
 
+# The partitioner makes sums over devices float32 where the summands are bfloat16. By default it does so only
+# for sums over many devices.
+FLOAT32_SUMS = {
+    "xla_tpu_spmd_f32_accum_for_bf16_ar": "true",
+    "xla_tpu_spmd_f32_accum_for_bf16_ar_min_subgroup_size": "1",
+}
+SPELLED = {"true": "True", "false": "False"}
 UNKNOWN = re.compile(r"No such compile option: '(\w+)'")
 REFUSED = re.compile(
     r"Failed to parse '.*' into flag (\w+)|While setting option (\w+), '.*' is not"
@@ -83,55 +91,51 @@ def read_options(words: tuple[str, ...]) -> dict[str, str]:
     return options
 
 
-def options_for(words: tuple[str, ...] | None, mesh: Mesh) -> dict[str, str]:
+def options_for(config: Any, mesh: Mesh) -> dict[str, str]:
     """Returns the compiler options of the training step.
 
     Args:
-      words: The options as NAME=VALUE. None takes those of `TABLE` for the chips of the mesh, but for
-        those that the installed compiler does not know.
+      config: Configuration of the run, a `Pretraining`; its `compiler_options` and `gradient_sums` are read.
+        Options of `TABLE` that the installed compiler does not know are left out.
       mesh: Devices that the step is compiled for, which may be devices of a topology.
 
     Returns:
       Values by names.
 
     Raises:
-      InputError: The compiler does not know an option of `words`, or not its value.
+      InputError: The compiler does not know an option that the configuration names, or not its value.
     """
-    if words is None:
-        table = table_for(mesh)
-        missing = unknown_options(tuple(table.items()), mesh) if table else ()
-        return {name: value for name, value in table.items() if name not in missing}
-    options = read_options(words)
-    if (
-        mesh.devices.flat[0].platform != "tpu"
-    ):  # XLA for CPUs and GPUs spells them so; libtpu both ways
-        spelled = {"true": "True", "false": "False"}
-        options = {name: spelled.get(value, value) for name, value in options.items()}
-    if unknown := unknown_options(tuple(options.items()), mesh):
-        kind = mesh.devices.flat[0].device_kind
+    is_tpu = mesh.devices.flat[0].platform == "tpu"
+    table = table_for(mesh) if config.compiler_options is None else {}
+    missing = unknown_options(tuple(table.items()), mesh) if table else ()
+    asked = read_options(config.compiler_options or ())
+    if is_tpu and config.gradient_sums == "float32":
+        asked |= FLOAT32_SUMS
+    if not is_tpu:  # XLA for CPUs and GPUs spells truth values so; libtpu reads both
+        asked = {name: SPELLED.get(value, value) for name, value in asked.items()}
+    if asked and (unknown := unknown_options(tuple(asked.items()), mesh)):
         raise InputError(
-            f"compiler_options has {', '.join(unknown)}, which the compiler for {kind} does not know; leave "
-            "it out"
+            f"compiler_options has {', '.join(unknown)}, which the compiler for "
+            f"{mesh.devices.flat[0].device_kind} does not know; leave it out"
         )
-    return options
+    return {name: value for name, value in table.items() if name not in missing} | asked
 
 
-def in_words(words: tuple[str, ...] | None, mesh: Mesh) -> str:
+def in_words(config: Any, mesh: Mesh) -> str:
     """Describes the compiler options of the training step; empty where there are none.
 
     Args:
-      words: The options, as for `options_for`.
+      config: Configuration of the run, as for `options_for`.
       mesh: Devices that the step is compiled for.
 
     Returns:
       The options as `--compiler-options` takes them, and which ones of `TABLE` are left out.
     """
-    options = options_for(words, mesh)
+    options = options_for(config, mesh)
     shown = " ".join(f"{name}={value}" for name, value in options.items())
-    left_out = [] if words is not None else [n for n in table_for(mesh) if n not in options]
-    if not left_out:
-        return shown
-    return f"{shown} (this compiler does not know {', '.join(left_out)})"
+    own = config.compiler_options is None
+    left_out = [name for name in table_for(mesh) if own and name not in options]
+    return f"{shown} (this compiler does not know {', '.join(left_out)})" if left_out else shown
 
 
 def table_for(mesh: Mesh) -> Options:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import tyro
 
@@ -57,6 +57,9 @@ class Pretraining:
     compiler_options: tuple[str, ...] | None = None
     """Options of XLA's compiler for the training step, each as NAME=VALUE. None takes those with which
     collectives run beside compute on the TPUs at hand; the run prints them. Empty for the compiler's own."""
+    gradient_sums: Literal["computed", "float32"] = "computed"
+    """Type in which TPUs add up gradients over devices: that in which the network computes, so that bfloat16
+    halves what is sent, or float32. Over microbatches they are added up in float32 either way."""
     steps: int = 10_000
     """Number of optimizer steps after which the run ends."""
     microbatches: int = 1

@@ -53,7 +53,7 @@ def announce(
         + "x".join(str(size) for size in mesh.devices.shape)
         + f"; run: {config.run}"
     )
-    if options := in_words(config.compiler_options, mesh):
+    if options := in_words(config, mesh):
         print_once(f"compiler options: {options}")
     if rows.stored_bytes > config.data.cache_gib * GIB:
         print_once(

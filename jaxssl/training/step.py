@@ -242,7 +242,7 @@ def make_step(
         donate_argnums=0,
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, None),
-        compiler_options=options_for(config.compiler_options, mesh) or None,
+        compiler_options=options_for(config, mesh) or None,
     )
 
 

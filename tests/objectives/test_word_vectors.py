@@ -124,7 +124,7 @@ def test_words_of_a_topic_lie_together(model):
     objective = WordVectors(width=8, window=3, negatives=4, subsample=1.0, model=model)
     spec = tiny_spec(batch=16)
     run = SimpleNamespace(objective=objective, steps=100, seed=0, average=None, microbatches=2)
-    run.compiler_options = None
+    run.compiler_options, run.gradient_sums = None, "computed"
     mesh, optimizer = Mesh().make(jax.devices()[:1]), optax.adam(0.02)
     state = create_state(run, optimizer, spec, mesh)
     step = make_step(run, optimizer, spec, mesh)

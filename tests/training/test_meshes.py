@@ -105,6 +105,7 @@ def config(name, **changes):
         "average": 0.9,
         "microbatches": 1,
         "compiler_options": None,
+        "gradient_sums": "computed",
     }
     return SimpleNamespace(**{**fields, **changes})
 

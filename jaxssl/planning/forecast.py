@@ -1,16 +1,18 @@
-"""Forecasts the time of a step on TPUs from the compiler's cycles, its kernels and what collectives add.
+"""Forecasts the time of a step operation by operation, with its kernels and what collectives add.
 
     step = (cycles of the operations + cycles of the Pallas kernels) / clock + collectives that are not hidden
 
-The compiler estimates each operation of the optimised program (`cycles.py`); kernels are estimated by
-`kernels.py`, and collectives by the links of `estimate.py`. Asynchronous copies run beside other work and
-count nothing.
+On TPUs the compiler estimates each operation of the optimised program (`cycles.py`), and kernels are
+estimated by `kernels.py`. On GPUs every operation has a roofline of its own (`fusion_roofline.py`).
+Collectives are estimated by the links of `estimate.py`. Asynchronous copies run beside other work and count
+nothing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxssl.planning.cycles import Operation, by_part, operations_of, part_of, stack_of
+from jaxssl.planning.fusion_roofline import fusions_of
 from jaxssl.planning.kernels import read_kernel
 from jaxssl.planning.program_text import Program
 from jaxssl.planning.source_lines import SourceLines
@@ -19,6 +21,8 @@ from jaxssl.training.chips import Chip
 SHOWN = 20  # operations that a page shows
 KERNEL = "pallas kernel"
 COLLECTIVES = "collectives not hidden"
+COMPILER = "by the compiler's own estimate of every operation"
+OURS = "by a roofline of every operation, which is ours"
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,11 @@ class Forecast:
     dearest: tuple[Operation, ...]
     """The operations and kernels that take longest."""
     kernels: float
-    """Cycles of Pallas kernels among `cycles`, by our estimate."""
+    """Cycles of Pallas kernels on TPUs among `cycles`, by our estimate."""
     uncovered: dict[str, int]
     """Runs per step of instructions that nothing estimates, by their opcode or target."""
+    source: str = COMPILER
+    """Who estimates an operation, in words."""
 
 
 def forecast(
@@ -61,8 +67,10 @@ def forecast(
     Returns:
       The forecast; None where the compiler has written no cycles, or the chip's clock is not known.
     """
-    operations = operations_of(program, lines)
-    if not operations or not chip.clock:
+    if not chip.clock:
+        return None
+    operations = estimated(program, lines, chip)
+    if not operations:
         return None
     kernels, uncovered = _kernels(program, lines, chip)
     waiting = exposed * chip.clock
@@ -80,7 +88,19 @@ def forecast(
         dearest=tuple(everything[:SHOWN]),
         kernels=float(sum(kernel.total for kernel in kernels)),
         uncovered=uncovered,
+        source=COMPILER if chip.is_tpu else OURS,
     )
+
+
+def estimated(program: Program, lines: SourceLines, chip: Chip) -> list[Operation]:
+    """Returns the operations of a step with their cycles on `chip`, but for Pallas kernels on TPUs.
+
+    Args:
+      program: The compiled step.
+      lines: The source lines of the same program.
+      chip: The chip that it was compiled for.
+    """
+    return operations_of(program, lines) if chip.is_tpu else fusions_of(program, lines, chip)
 
 
 def _kernels(

@@ -140,7 +140,7 @@ def _forecast(found: Forecast) -> list[str]:
     )
     lines = [
         f"  forecast    {found.seconds * 1e3:,.2f} ms a step, {found.utilisation:.0%} of peak: "
-        f"{found.cycles / 1e6:,.1f} M cycles by the compiler's own estimate of every operation",
+        f"{found.cycles / 1e6:,.1f} M cycles {found.source}",
         *parts,
         "  the operations that take longest",
         *dearest,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxssl.data.stores.json_files import write_json
-from jaxssl.planning.cycles import operations_of
+from jaxssl.planning.forecast import estimated
 from jaxssl.planning.kernels import read_kernel
 from jaxssl.planning.program_text import Computation, Instruction, Program, trips_of
 from jaxssl.planning.source_lines import SourceLines
@@ -30,7 +30,7 @@ class Schedule:
     def __init__(self, program: Program, lines: SourceLines, chip: Chip):
         self.program = program
         self.chip = chip
-        self.known = {operation.name: operation for operation in operations_of(program, lines)}
+        self.known = {operation.name: operation for operation in estimated(program, lines, chip)}
         self.events: list[dict[str, Any]] = []
         self.now = 0.0
         self._started: dict[str, float] = {}

@@ -25,20 +25,26 @@ def memory_traffic(program: Program) -> float:
     for name in program.steps:
         computation = program.computations[name]
         for instruction in computation.instructions.values():
-            if not _is_free(instruction):
-                total += program.times[name] * _moved(instruction, computation, program)
+            if not is_free(instruction):
+                total += program.times[name] * moved(instruction, computation, program)
     return total
 
 
-def _is_free(instruction: Instruction) -> bool:
-    """Returns whether an instruction moves nothing."""
+def is_free(instruction: Instruction) -> bool:
+    """Returns whether an `instruction` moves nothing."""
     if instruction.opcode == "custom-call":
         return "AllocateBuffer" in instruction.rest
     return instruction.opcode in FREE or instruction.opcode.endswith("-done")
 
 
-def _moved(instruction: Instruction, computation: Computation, program: Program) -> float:
-    """Returns the bytes that one run of an instruction reads and writes."""
+def moved(instruction: Instruction, computation: Computation, program: Program) -> float:
+    """Returns the bytes that one run of an instruction reads and writes.
+
+    Args:
+      instruction: The instruction.
+      computation: The computation that it belongs to.
+      program: The compiled program.
+    """
     operands = [_slow_bytes(computation, name) for name in instruction.operands]
     opcode, written = instruction.opcode, _slow(instruction)
     if opcode == "fusion" and (inner := _inner(instruction, program)) is not None:

@@ -43,7 +43,7 @@ class Chip:
     host: int = 4
     """Number of chips of one host."""
     clock: float = 0.0
-    """Cycles per second of a TPU's cores; 0 where it is not published."""
+    """Cycles per second of its cores; 0 where it is not published. A GPU's is what its peak implies."""
     matrix_side: int = 128
     """Rows and columns of a TPU's matrix unit."""
 
@@ -62,9 +62,9 @@ CHIPS = (
     Chip("v5p", "TPU v5", 459e12, 95.74 * GIB, 2.765e12, 1e11, 6.25e9, 3, 4, 6144, clock=1.75e9),
     Chip("v6e", "TPU v6 lite", 918e12, 31.25 * GIB, 1.638e12, 1e11, 1.25e10, 2, 16, 256),
     Chip("tpu7x", "TPU7x", 2307e12, 189.5 * GIB, 7.38e12, 1e11, 1.25e10, 3, 4, 9216, devices=2),
-    Chip("a100", "A100", 312e12, 85e9, 2.039e12, 3e11, 2.5e10, host=8),
-    Chip("h100", "H100", 989e12, 85e9, 3.352e12, 4.5e11, 5e10, host=8),
-    Chip("h200", "H200", 989e12, 150e9, 4.8e12, 4.5e11, 5e10, host=8),
+    Chip("a100", "A100", 312e12, 85e9, 2.039e12, 3e11, 2.5e10, host=8, clock=1.41e9),
+    Chip("h100", "H100", 989e12, 85e9, 3.352e12, 4.5e11, 5e10, host=8, clock=1.83e9),
+    Chip("h200", "H200", 989e12, 150e9, 4.8e12, 4.5e11, 5e10, host=8, clock=1.83e9),
 )
 
 ALIASES = {"v5litepod": "v5e", "trillium": "v6e", "ironwood": "tpu7x", "v7x": "tpu7x"}

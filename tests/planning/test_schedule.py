@@ -38,6 +38,6 @@ def test_a_transfer_lasts_from_its_start_to_its_end(tmp_path):
 
 def test_without_a_clock_nothing_is_written(tmp_path):
     path = tmp_path / "trace.json"
-    assert not write_trace(path, read_program(TEXT), SourceLines(TEXT), find_chip("h100"))
+    assert not write_trace(path, read_program(TEXT), SourceLines(TEXT), find_chip("v6e"))
     assert not write_trace(path, read_program(TEXT), SourceLines(TEXT), None)
     assert not path.exists()

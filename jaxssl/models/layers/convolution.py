@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.models.layers.attention_choice import platform_of_mesh
+from jaxssl.models.layers.batch_norm import normalize_batch
 from jaxssl.models.layers.convolution_on_cpu import convolve, convolve_on_cpu
 from jaxssl.models.layers.dense import broadcast_last
 from jaxssl.sharding.layout import constrain
@@ -144,6 +145,12 @@ class BatchNorm(nnx.Module):
         Returns:
           The normalised `x` in its type, and the moments that it was normalised by, float32.
         """
+        if statistics is None and x.dtype.itemsize < 4:
+            vectors = (jnp.ones(self.channels), jnp.zeros(self.channels))
+            if self.scale is not None and self.bias is not None:
+                vectors = (self.scale[...], self.bias[...])
+            y, mean, variance = normalize_batch(x, *vectors, self.epsilon)
+            return y, {"mean": mean, "variance": variance}
         exact = x.astype(jnp.float32)
         if statistics is None:
             axes = tuple(range(x.ndim - 1))

@@ -10,6 +10,7 @@ which those that are not due have the factor 1.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,9 @@ from jaxssl.augment.crop import ChannelFirst
 from jaxssl.augment.random_numbers import JITTER, between, select, uniform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+
+Plane = Float[Array, "batch height width"]
+Planes = tuple[Plane, ...]  # the channels of images, each for itself
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,12 @@ def jitter(images: ChannelFirst, keys: Array, config: ColorJitter) -> ChannelFir
     order, before = orders(shares, config)
     factors = select(factors, order)
     early = jnp.arange(3)[None] < before[:, None]
-    images = blend_all(images, jnp.where(early, factors, 1.0), order)
+    planes = blend_all(planes_of(images), jnp.where(early, factors, 1.0), order)
     if config.hue:
-        images = turn_hue(images, turn)
-    return blend_all(images, jnp.where(early, 1.0, factors), order) if config.shuffled else images
+        planes = turn_hue(planes, turn)
+    if config.shuffled:
+        planes = blend_all(planes, jnp.where(early, 1.0, factors), order)
+    return jnp.stack(planes, axis=1)
 
 
 def orders(
@@ -104,68 +110,101 @@ def orders(
 
 
 def blend_all(
-    images: ChannelFirst, factors: Float[Array, "batch blends"], kinds: Int[Array, "batch blends"]
-) -> ChannelFirst:
+    planes: Planes, factors: Float[Array, "batch blends"], kinds: Int[Array, "batch blends"]
+) -> Planes:
     """Applies several `blend`s one after another.
 
     It is a loop, because a compiler that fuses six blends in a row may compute the earlier ones
-    again for each use, so that the last one costs as much as all of them.
+    again for each use, so that the last one costs as much as all of them. The mean of the gray image
+    is handed on from blend to blend, so that each is one pass over the images; a CPU takes it in a
+    pass of its own, which it computes faster than sums within a blend.
 
     Args:
-      images: Images, `[batch, channel, height, width]`.
+      planes: Channels of images, `[batch, height, width]` each.
       factors: Factor of every blend, `[batch, blends]`; 1 changes nothing.
       kinds: Kind of every blend (BRIGHTNESS, CONTRAST or SATURATION), int `[batch, blends]`.
 
     Returns:
-      Images of the same shape, from 0 to 1.
+      Channels of the same shape, from 0 to 1.
     """
 
-    def step(images: ChannelFirst, blending: tuple[Array, Array]) -> tuple[ChannelFirst, None]:
-        return blend(images, *blending), None
+    each = (factors.T, kinds.T)
 
-    return jax.lax.scan(step, images, (factors.T, kinds.T))[0]
+    def on_cpu(planes: Planes) -> Planes:
+        def step(planes: Planes, one: tuple[Array, Array]) -> tuple[Planes, None]:
+            return blend(planes, gray_mean(planes), *one), None
+
+        return jax.lax.scan(step, planes, each)[0]
+
+    def elsewhere(planes: Planes) -> Planes:
+        def step(carry: tuple[Planes, Array], one: tuple[Array, Array]) -> tuple[Any, None]:
+            blended = blend(*carry, *one)
+            return (blended, gray_mean(blended)), None
+
+        return jax.lax.scan(step, (planes, gray_mean(planes)), each)[0][0]
+
+    return jax.lax.platform_dependent(planes, cpu=on_cpu, default=elsewhere)
 
 
-def blend(images: ChannelFirst, factor: Float[Array, " batch"], kind: Array) -> ChannelFirst:
+def blend(
+    planes: Planes,
+    mean: Float[Array, "batch 1 1"],
+    factor: Float[Array, " batch"],
+    kind: Int[Array, " batch"],
+) -> Planes:
     """Blends images with a target: factor * images + (1 - factor) * target, clipped to 0 to 1.
 
     The target is black for BRIGHTNESS, the mean of the gray image for CONTRAST, and the gray image
     for SATURATION.
 
     Args:
-      images: Images from 0 to 1, `[batch, channel, height, width]`.
+      planes: Channels of images from 0 to 1, `[batch, height, width]` each.
+      mean: Mean of each gray image, `[batch, 1, 1]`.
       factor: Factor for each image, `[batch]`.
       kind: Kind of the change for each image, int `[batch]`.
 
     Returns:
-      Images of the same shape, from 0 to 1.
+      Channels of the same shape, from 0 to 1.
     """
-    gray = to_gray(images)
-    mean = gray.mean(axis=(1, 2, 3), keepdims=True)
-    kind, factor = (array[:, None, None, None] for array in (kind, factor))
-    target = jnp.where(kind == SATURATION, gray, jnp.where(kind == CONTRAST, mean, 0.0))
-    return jnp.clip(factor * images + (1 - factor) * target, 0.0, 1.0)
+    kind, factor = kind[:, None, None], factor[:, None, None]
+    target = jnp.where(kind == SATURATION, gray(planes), jnp.where(kind == CONTRAST, mean, 0.0))
+    return tuple(jnp.clip(factor * plane + (1 - factor) * target, 0.0, 1.0) for plane in planes)
 
 
-def turn_hue(images: ChannelFirst, turn: Float[Array, " batch"]) -> ChannelFirst:
+def turn_hue(planes: Planes, turn: Float[Array, " batch"]) -> Planes:
     """Rotates the hue of images; gray pixels and images that are not rotated stay exactly as they are.
 
     Args:
-      images: Images from 0 to 1, `[batch, channel, height, width]`. Those with one channel are
-        returned unchanged.
+      planes: Channels of images from 0 to 1, `[batch, height, width]` each. A single one is returned
+        unchanged.
       turn: Rotation for each image, as a share of the colour circle from -1/2 to 1/2, `[batch]`.
 
     Returns:
-      Images of the same shape.
+      Channels of the same shape.
     """
-    if images.shape[1] == 1:
-        return images
-    hue, chroma, value = hue_chroma_value(*(images[:, i] for i in range(3)))
+    if len(planes) == 1:
+        return planes
+    hue, chroma, value = hue_chroma_value(*planes)
     turn = turn[:, None, None]
     hue = hue + 6 * turn
     hue = jnp.where(hue < 0, hue + 6, jnp.where(hue >= 6, hue - 6, hue))
-    turned = jnp.stack(rgb_of(hue, chroma, value), axis=1)
-    return jnp.where(turn[:, None] == 0, images, turned)
+    turned = rgb_of(hue, chroma, value)
+    return tuple(jnp.where(turn == 0, *both) for both in zip(planes, turned, strict=True))
+
+
+def planes_of(images: ChannelFirst) -> Planes:
+    """Returns the channels of `images`, `[batch, channel, height, width]`, as arrays of their own."""
+    return tuple(images[:, channel] for channel in range(images.shape[1]))
+
+
+def gray(planes: Planes) -> Plane:
+    """Returns the luma of `planes`, channels `[batch, height, width]`; a single channel is its own."""
+    return planes[0] if len(planes) == 1 else gray_of(*planes)
+
+
+def gray_mean(planes: Planes) -> Float[Array, "batch 1 1"]:
+    """Returns the mean luma, `[batch, 1, 1]`, of `planes`, channels `[batch, height, width]`."""
+    return gray(planes).mean(axis=(1, 2), keepdims=True)
 
 
 def to_gray(images: ChannelFirst) -> Float[Array, "batch 1 height width"]:

@@ -8,7 +8,17 @@ from jaxssl.augment import jitter as jitters
 from tests.augment.images import channel_first, example_keys, images_of
 
 jitter = jax.jit(jitters.jitter, static_argnums=2)
-blend, turn_hue = jax.jit(jitters.blend), jax.jit(jitters.turn_hue)
+
+
+@jax.jit
+def blend(images, factor, kind):
+    planes = jitters.planes_of(images)
+    return jnp.stack(jitters.blend(planes, jitters.gray_mean(planes), factor, kind), axis=1)
+
+
+@jax.jit
+def turn_hue(images, turn):
+    return jnp.stack(jitters.turn_hue(jitters.planes_of(images), turn), axis=1)
 
 
 def test_blends_worked_out_by_hand():
@@ -65,7 +75,8 @@ def test_jitter_draws_every_order_and_leaves_some_alone():
 def test_one_channel_has_no_hue_and_no_saturation():
     gray = channel_first(images_of(channels=1))
     assert jitters.to_gray(gray) is gray
-    assert jitters.turn_hue(gray, jnp.full(4, 0.3)) is gray
+    planes = jitters.planes_of(gray)
+    assert jitters.turn_hue(planes, jnp.full(4, 0.3)) is planes
     found = jitter(gray, example_keys(jax.random.key(0), 4), ColorJitter(0, 0, 0.9, 0.5, 1.0))
     np.testing.assert_allclose(found, gray, atol=1e-6)
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 
 from jaxssl.data.rows import Rows
+from jaxssl.errors import InputError
 from jaxssl.models import modern
 from jaxssl.objectives import CausalLM
 from jaxssl.optimizers.recipes import AdamW
@@ -73,7 +74,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name in options.models or MODELS:
         model = MODELS[name]
-        plan = make_plan(recipe(model), read_target(ON), length=LENGTH, vocab_size=VOCAB_SIZE)
+        try:
+            plan = make_plan(recipe(model), read_target(ON), length=LENGTH, vocab_size=VOCAB_SIZE)
+        except InputError as error:  # it does not fit
+            print(f"| {name} | {error} |", flush=True)
+            continue
         if plan.measured is None or plan.measured.forecast is None:
             print(f"| {name} | {plan.not_compiled or 'the compiler has written no cycles'} |")
             continue

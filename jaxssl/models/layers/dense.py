@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxssl.models.layers.remat import kept
-from jaxssl.sharding.layout import constrain
+from jaxssl.sharding.layout import constrain, path_of
 from jaxssl.sharding.lookup import look_up
 
 Module = TypeVar("Module")
@@ -66,29 +66,38 @@ class Linear(nnx.Module):
             preferred_element_type=_exact_type(x) if as_logits else None,
         )
         y = rows.reshape(*x.shape[:-1], rows.shape[-1])
-        return y if self.bias is None else y + broadcast_last(self.bias[...], y)
+        if self.bias is None:
+            return y
+        # Added in float32, in which the gradient of the bias is summed over rows then.
+        exact = y.astype(_exact_type(y))
+        return (exact + broadcast_last(self.bias[...], exact)).astype(y.dtype)
 
 
 def with_kernels_in(module: Module, dtype: Any) -> Module:
-    """Casts the dense layers of a module to the type that they are computed in.
+    """Casts the kernels of a module's dense layers to the type that their products are computed in.
 
     A loop over stacked layers then reads them in that type and does not cast them in every iteration,
-    forward and backward; the result is the same. Norms and all other parameters stay as they are.
+    forward and backward; the result is the same. Biases, norms and all other parameters stay as they are.
 
     Args:
       module: A module, whose arrays may be stacked.
       dtype: Type of the states that its dense layers read.
 
     Returns:
-      The module with cast kernels and biases. Their gradients are rounded to this type, layer by layer, and
-      then converted back, as where `Linear` itself casts.
+      The module with cast kernels. Their gradients are rounded to this type, layer by layer, and then
+      converted back, as where `Linear` itself casts.
     """
 
     def cast(part: Any) -> Any:
-        is_dense = isinstance(part, Linear)
-        return jax.tree.map(lambda array: array.astype(dtype), part) if is_dense else part
+        return jax.tree_util.tree_map_with_path(cast_kernel, part) if is_dense(part) else part
 
-    return jax.tree.map(cast, module, is_leaf=lambda part: isinstance(part, Linear))
+    def cast_kernel(path: Any, array: Array) -> Array:
+        return array.astype(dtype) if path_of(path) == "kernel" else array
+
+    def is_dense(part: Any) -> bool:
+        return isinstance(part, Linear)
+
+    return jax.tree.map(cast, module, is_leaf=is_dense)
 
 
 class Embedding(nnx.Module):

@@ -39,13 +39,20 @@ def test_linear_by_hand(key):
     )
 
 
-def test_dense_layers_are_cast_and_norms_are_not(key):
+def test_kernels_are_cast_and_nothing_else(key):
     part = nnx.Dict(dense=Linear(key, 4, 3, stddev=0.5), norm=LayerNorm(3, epsilon=0.1))
     cast = with_kernels_in(part, jnp.bfloat16)
-    assert cast["dense"].kernel.dtype == cast["dense"].bias.dtype == jnp.bfloat16
-    assert cast["norm"].scale.dtype == part["dense"].kernel.dtype == jnp.float32
+    assert cast["dense"].kernel.dtype == jnp.bfloat16
+    assert cast["dense"].bias.dtype == cast["norm"].scale.dtype == jnp.float32
+    assert part["dense"].kernel.dtype == jnp.float32
     narrow = X.astype(jnp.bfloat16)
     np.testing.assert_array_equal(cast["dense"](narrow), part["dense"](narrow))
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32(key):
+    layer, rows = Linear(key, 4, 1, stddev=0.5), jnp.zeros((1025, 4), jnp.bfloat16)
+    slopes = jax.grad(lambda layer: layer(rows).astype(jnp.float32).sum())(layer)
+    assert float(slopes.bias[0]) == 1025  # 1024 in bfloat16
 
 
 def test_an_embedding_looks_rows_up(key):

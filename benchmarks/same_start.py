@@ -1,6 +1,7 @@
 """The same parameters, rows and masks in jaxssl and in Hugging Face torch: losses must be the same.
 
     python benchmarks/same_start.py
+    python benchmarks/same_start.py --fused      with our attention kernel for TPUs, interpreted; 10 minutes
 
 Our fresh parameters are copied into `BertForMaskedLM` and `GPT2LMHeadModel`, our masks are handed to
 it, and dropout is off. What is left is the network, the loss, clipping, AdamW, its decay mask and the
@@ -9,6 +10,7 @@ seconds. `parity.py` is the other half: each side's own draws, and real text.
 """
 
 import sys
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +24,8 @@ from language_models import (
     parts_of_ours,
 )
 
+from jaxssl.models.layers import attention_choice
+from jaxssl.models.layers.flash import attention as flash
 from jaxssl.objectives.batches.batch import Text, Vocabulary
 from jaxssl.sharding.layout import path_of
 
@@ -44,6 +48,10 @@ GPT2_LAYER = {
 
 def main() -> None:
     shape = {"depth": 2, "width": 128, "batch": 8, "length": 32, "vocab_size": 512}
+    if "--fused" in sys.argv:
+        attention_choice.platform_of_mesh = lambda: "tpu"
+        flash.flash_attention = partial(flash.flash_attention, interpret=True)
+        shape |= {"length": 128}
     differences = []
     for kind in ("bert", "gpt2"):
         model = LanguageModel(kind=kind, dropout=0.0, steps=STEPS, warmup=4, peak=2e-3, **shape)

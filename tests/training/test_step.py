@@ -92,6 +92,19 @@ def test_a_mean_of_means_is_found_out():
     assert relative_difference(exact, wrong) > 1e-2
 
 
+def test_the_step_is_compiled_with_its_options(monkeypatch):
+    """XLA refuses an option that it does not know before it compiles anything."""
+    monkeypatch.setattr(
+        "jaxssl.training.step.options_for", lambda config, mesh: {"xla_of_nobody": "1"}
+    )
+    run = config(objective=CausalLM(decoder=gpt2(**{**SHAPE, "depth": 1, "width": 8})))
+    mesh, optimizer = Mesh().make(jax.devices()[:1]), optax.sgd(0.1)
+    state = abstract_state(run, optimizer, SPEC, mesh)
+    lowered = make_step(run, optimizer, SPEC, mesh).lower(state, abstract_batch(SPEC, mesh))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option: 'xla_of_nobody'"):
+        lowered.compile()
+
+
 @pytest.mark.slow
 def test_sums_of_bfloat16_gradients_over_devices():
     """Relative to the norm: 1e-2 for one rounding to 8 bits on each of eight devices, and in float32 1e-5."""

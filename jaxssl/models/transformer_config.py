@@ -87,7 +87,7 @@ class TransformerConfig:
     functions of that, dots computes the scores of attention again, full keeps each layer's input alone."""
     unroll: int | None = None
     """Layers that are compiled one after another, in an iteration of the loop over layers. More make a step
-    faster on TPUs and compiling slower. None: all layers on TPUs up to a depth of 12, 1 elsewhere."""
+    faster on TPUs and compiling slower. None: all layers on TPUs up to a depth of 24, 1 elsewhere."""
     sequence_parallel: bool = False
     """Shard the states between the parts of layers by length, over the mesh axis `tensor`, for long rows
     (Korthikanti et al. 2022)."""

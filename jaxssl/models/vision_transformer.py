@@ -19,8 +19,14 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError, checked
+from jaxssl.models.layers.attention_choice import platform_of_mesh
 from jaxssl.models.layers.dense import Embedding, Linear, with_kernels_in
-from jaxssl.models.layers.patches import resize_positions, sine_positions, split_patches
+from jaxssl.models.layers.patches import (
+    convolve_patches,
+    resize_positions,
+    sine_positions,
+    split_patches,
+)
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.models.transformer_layers import (
@@ -31,6 +37,7 @@ from jaxssl.models.transformer_layers import (
     per_layer_inputs,
     shard_stream,
 )
+from jaxssl.sharding.layout import constrain
 
 States = Float[Array, "batch positions width"]
 
@@ -315,10 +322,18 @@ class VisionTransformer(nnx.Module):
         Raises:
           InputError: The patch does not divide the height or the width.
         """
-        patches = split_patches(pixels.astype(self.config.compute_dtype), self.config.patch)
+        pixels = pixels.astype(self.config.compute_dtype)
         rows, columns = (side // self.config.patch for side in pixels.shape[1:3])
         positions = self._positions(rows, columns)
-        return self.embedding(patches) + positions[None].astype(patches.dtype)
+        if platform_of_mesh() == "cpu":
+            patches = split_patches(pixels, self.config.patch)
+            return self.embedding(patches) + positions[None].astype(patches.dtype)
+        kernel, bias = self.embedding.kernel[...], self.embedding.bias
+        assert bias is not None  # it was made with one
+        pixels = constrain(pixels, "batch", None, None, None)
+        states = convolve_patches(pixels, kernel.astype(pixels.dtype), self.config.patch)
+        exact = states.astype(jnp.float32) + (bias[...][None] + positions)[None]
+        return constrain(exact.astype(pixels.dtype), "batch", None, None)
 
     def run(self, states: States, key: Array | None = None) -> States:
         """Puts class token and registers before states `[batch, patches, width]` and runs the blocks.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxssl.errors import InputError
+from jaxssl.models import vision_transformer
 from jaxssl.models.layers.patches import resize_positions, sine_positions
 from jaxssl.models.plain import to_dict
 from jaxssl.models.recipes import vit
@@ -44,6 +45,13 @@ def test_features_are_those_of_patches_in_any_order(changes, key):
     assert model(images(2, 4, 12))[0].shape == (2, 8)
     shifted = np.asarray(model(np.roll(x, 4, axis=1))[0])
     assert np.abs(shifted - features).max() > 1e-3  # positions matter
+
+
+def test_patches_are_embedded_alike_on_accelerators(key, monkeypatch):
+    network, pixels = moved(small().make(key, 3)), images(2, 8, 8)
+    expected = network.embed(pixels)
+    monkeypatch.setattr(vision_transformer, "platform_of_mesh", lambda: "tpu")
+    np.testing.assert_allclose(network.embed(pixels), expected, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -28,13 +28,42 @@ def split_patches(
       InputError: `patch` does not divide the height or the width.
     """
     batch, height, width, channels = pixels.shape
-    if height % patch or width % patch:
-        raise InputError(
-            f"images of {height}x{width} are not made of patches of {patch}x{patch}; set patch to a "
-            "divisor of both sides, or make views of another size"
-        )
+    _check_patch(patch, height, width)
     grid = pixels.reshape(batch, height // patch, patch, width // patch, patch, channels)
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, patch * patch * channels)
+
+
+def convolve_patches(
+    pixels: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "numbers features"],
+    patch: int,
+) -> Float[Array, "batch patches features"]:
+    """Computes `split_patches(pixels, patch) @ kernel` without moving pixels, as a convolution.
+
+    On TPUs, where three channels fill a small part of a register, splitting costs several times as much as
+    the product; on a CPU the convolution does.
+
+    Args:
+      pixels: Images, `[batch, height, width, channels]`.
+      kernel: Kernel of the product, `[patch * patch * channels, features]`.
+      patch: Side of a patch in pixels.
+
+    Returns:
+      What is computed of every patch, `[batch, patches, features]`.
+
+    Raises:
+      InputError: `patch` does not divide the height or the width.
+    """
+    batch, height, width, channels = pixels.shape
+    _check_patch(patch, height, width)
+    maps = jax.lax.conv_general_dilated(
+        pixels,
+        kernel.reshape(patch, patch, channels, -1),
+        (patch, patch),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return maps.reshape(batch, -1, kernel.shape[1])
 
 
 def join_patches(
@@ -103,3 +132,11 @@ def resize_positions(
       Dosovitskiy et al. 2021, "An image is worth 16x16 words", section 3.2.
     """
     return jax.image.resize(table, (rows, columns, table.shape[-1]), "bicubic")
+
+
+def _check_patch(patch: int, height: int, width: int) -> None:
+    if height % patch or width % patch:
+        raise InputError(
+            f"images of {height}x{width} are not made of patches of {patch}x{patch}; set patch to a "
+            "divisor of both sides, or make views of another size"
+        )

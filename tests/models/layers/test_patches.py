@@ -7,6 +7,7 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models.layers.patches import (
+    convolve_patches,
     join_patches,
     resize_positions,
     sine_positions,
@@ -23,6 +24,14 @@ def test_patches_and_back():
     np.testing.assert_array_equal(join_patches(patches, 4, 8, 12), x)
     with pytest.raises(InputError, match="8x10 are not made of patches of 4x4"):
         split_patches(images(1, 8, 10), 4)
+
+
+def test_a_convolution_of_patches_is_their_product():
+    x, kernel = images(2, 8, 12), np.linspace(-1, 1, 48 * 5, dtype=np.float32).reshape(48, 5)
+    found = convolve_patches(x, kernel, 4)
+    np.testing.assert_allclose(found, split_patches(x, 4) @ kernel, atol=1e-5)
+    with pytest.raises(InputError, match="8x10 are not made of patches of 4x4"):
+        convolve_patches(images(1, 8, 10), kernel, 4)
 
 
 def test_positions_by_hand():

@@ -107,7 +107,16 @@ def convolve(images: ChannelFirst, weights: Float[Array, "batch side"], axis: in
 
 
 def multiply(images: ChannelFirst, weights: Float[Array, "batch side"], axis: int) -> ChannelFirst:
-    """Computes what `convolve` does, as a product with a matrix for each image."""
+    """Computes what `convolve` does, as a product with a matrix for each image.
+
+    Args:
+      images: Images, float `[batch, channels, height, width]`.
+      weights: Weights of the kernel at the distances 0, 1, …, `[batch, radius + 1]`.
+      axis: Axis that is blurred: 2 for rows, 3 for columns.
+
+    Returns:
+      Images of the same shape.
+    """
     matrices = blur_matrix(weights, images.shape[axis])
     product = "bkr,bcrw->bckw" if axis == 2 else "bkr,bchr->bchk"
     return jnp.einsum(product, matrices, images, precision="high")
@@ -137,7 +146,16 @@ def blur_matrix(
 def sum_shifted(
     images: ChannelFirst, weights: Float[Array, "batch side"], axis: int
 ) -> ChannelFirst:
-    """Computes what `convolve` does, as a sum of shifted images."""
+    """Computes what `convolve` does, as a sum of shifted images.
+
+    Args:
+      images: Images, float `[batch, channels, height, width]`.
+      weights: Weights of the kernel at the distances 0, 1, …, `[batch, radius + 1]`.
+      axis: Axis that is blurred: 2 for rows, 3 for columns.
+
+    Returns:
+      Images of the same shape.
+    """
     radius, length = weights.shape[1] - 1, images.shape[axis]
     sides = [(0, 0)] * images.ndim
     sides[axis] = (radius, radius)

@@ -110,9 +110,9 @@ def multiply(images: ChannelFirst, weights: Float[Array, "batch side"], axis: in
     """Computes what `convolve` does, as a product with a matrix for each image.
 
     Args:
-      images: Images, float `[batch, channels, height, width]`.
+      images: Images, `[batch, channel, height, width]`.
       weights: Weights of the kernel at the distances 0, 1, …, `[batch, radius + 1]`.
-      axis: Axis that is blurred: 2 for rows, 3 for columns.
+      axis: Axis of the images: 2 for height, 3 for width.
 
     Returns:
       Images of the same shape.
@@ -149,9 +149,9 @@ def sum_shifted(
     """Computes what `convolve` does, as a sum of shifted images.
 
     Args:
-      images: Images, float `[batch, channels, height, width]`.
+      images: Images, `[batch, channel, height, width]`.
       weights: Weights of the kernel at the distances 0, 1, …, `[batch, radius + 1]`.
-      axis: Axis that is blurred: 2 for rows, 3 for columns.
+      axis: Axis of the images: 2 for height, 3 for width.
 
     Returns:
       Images of the same shape.

@@ -112,8 +112,8 @@ def default_unroll(depth: int, remat: str) -> int:
 
     A loop writes what a layer keeps to stacked arrays and slices it out of them again. Without one a step on
     TPU v5e takes 0.84 of the compiler's cycles for four layers of BERT, and compiling takes twice as long for
-    four layers, four times for 12 (5 minutes on one core). On a CPU two layers in a row are 15 % faster than a
-    loop of two; deeper ones are not.
+    four layers, four times for 12 (5 minutes on one core). On a CPU two layers in a row are 15 % faster than
+    a loop of two; deeper ones are not.
 
     Args:
       depth: Number of layers.

@@ -42,6 +42,9 @@ class Sizes(NamedTuple):
     tokens: int = 4096  # of a device
     dim: int = 768
     vocab: int = 50304
+    head_block: int | None = (
+        None  # tokens whose logits are held at a time; None: as the library chooses
+    )
 
 
 class Case(NamedTuple):
@@ -75,6 +78,7 @@ def vocabulary_head(devices: Sequence[Any], sizes: Sizes, tensor: int) -> Case:
     kernel_spec = PartitionSpec("tensor") if tensor > 1 else WHOLE
     loss = partial(
         losses.linear_cross_entropy,
+        block_size=sizes.head_block,
         axis_name="data",
         vocab_axis_name="tensor" if tensor > 1 else None,
     )
@@ -86,7 +90,7 @@ def vocabulary_head(devices: Sequence[Any], sizes: Sizes, tensor: int) -> Case:
         _array((tokens,), jnp.float32, mesh, DATA),
     )
     part = sizes.vocab // tensor
-    block = min(sizes.tokens, default_block(sizes.dim, part))
+    block = min(sizes.tokens, sizes.head_block or default_block(sizes.dim, part, jnp.bfloat16))
     name = f"linear_cross_entropy, vocabulary over {tensor}"
     gradient = jax.grad(_mapped(loss, mesh, (DATA, kernel_spec, DATA, DATA)), (0, 1))
     largest = max(part * sizes.dim, block * part, sizes.tokens * sizes.dim)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import losses_on_pods as pods
 
-SIZES = pods.Sizes(rows=512, width=8, block=16, tokens=600, dim=8, vocab=1024)
+SIZES = pods.Sizes(rows=512, width=8, block=16, tokens=600, dim=8, vocab=1024, head_block=256)
 
 
 @pytest.mark.parametrize("number", range(3))

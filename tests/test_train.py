@@ -60,7 +60,15 @@ def marks_of(path):
     return () if path.stem in KINDS else pytest.mark.slow
 
 
-@pytest.mark.parametrize("path", TWINS, ids=lambda path: path.stem)
+def marks_of_twin(path):
+    """Of the large ResNets, which take seconds to trace, one is a quick test."""
+    is_slow = "resnet50" in path.stem and path.stem != "byol_resnet50_imagenet"
+    return pytest.mark.slow if is_slow else ()
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.stem, marks=marks_of_twin(path)) for path in TWINS]
+)
 def test_a_recipe_like_another_has_shapes_that_fit(path):
     """At its full size, without computing anything; a recipe of the same objective is trained below."""
     config = load_config(path, Pretraining)

@@ -129,7 +129,7 @@ def cudnn_attention(
     values: Keys,
     rows: Rows,
     shared: Shared,
-    first: First,
+    _first: First,
     *,
     causal: bool,
 ) -> Queries:
@@ -144,7 +144,7 @@ def cudnn_attention(
       values: Values, of the shape of the keys.
       rows: What is read of every row.
       shared: What is the same on all devices.
-      first: Not used.
+      _first: Where the arrays begin, which does not matter here.
       causal: Whether a position sees no later ones.
 
     Returns:

@@ -125,14 +125,11 @@ def _backward_block(
     keys: Any,
     values: Any,
     segments: Any,
-    key_marks: Any,
-    mixed: Any,
-    logarithms: Any,
-    cotangent: Any,
     *others: Any,
 ) -> None:
     """Visits one block of queries for one block of keys of one tile."""
-    *angles, of_queries, of_keys, of_values, queries_sum, keys_sum, values_sum, turned_keys = others
+    key_marks, mixed, logarithms, cotangent, *angles = others[:-7]
+    of_queries, of_keys, of_values, queries_sum, keys_sum, values_sum, turned_keys = others[-7:]
     row, tile, j, i = (pl.program_id(axis) for axis in range(4))
     number, (block, key_block) = first[row, j] + i, options.blocks
 

@@ -107,15 +107,9 @@ def convolve(images: ChannelFirst, weights: Float[Array, "batch side"], axis: in
 
 
 def multiply(images: ChannelFirst, weights: Float[Array, "batch side"], axis: int) -> ChannelFirst:
-    """Computes what `convolve` does, as a product with a matrix for each image.
+    """Convolves `images`, `[batch, channel, height, width]`, along `axis` by a matrix for each of them.
 
-    Args:
-      images: Images, `[batch, channel, height, width]`.
-      weights: Weights of the kernel at the distances 0, 1, …, `[batch, radius + 1]`.
-      axis: Axis of the images: 2 for height, 3 for width.
-
-    Returns:
-      Images of the same shape.
+    The `weights`, `[batch, radius + 1]`, are those of `convolve`.
     """
     matrices = blur_matrix(weights, images.shape[axis])
     product = "bkr,bcrw->bckw" if axis == 2 else "bkr,bchr->bchk"
@@ -146,15 +140,9 @@ def blur_matrix(
 def sum_shifted(
     images: ChannelFirst, weights: Float[Array, "batch side"], axis: int
 ) -> ChannelFirst:
-    """Computes what `convolve` does, as a sum of shifted images.
+    """Convolves `images`, `[batch, channel, height, width]`, along `axis` as a sum of shifted images.
 
-    Args:
-      images: Images, `[batch, channel, height, width]`.
-      weights: Weights of the kernel at the distances 0, 1, …, `[batch, radius + 1]`.
-      axis: Axis of the images: 2 for height, 3 for width.
-
-    Returns:
-      Images of the same shape.
+    The `weights`, `[batch, radius + 1]`, are those of `convolve`.
     """
     radius, length = weights.shape[1] - 1, images.shape[axis]
     sides = [(0, 0)] * images.ndim

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
-from jaxssl.models.layers.dense import Embedding, with_kernels_in
+from jaxssl.models.layers.dense import Embedding
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.packing import positions_of
 from jaxssl.models.layers.stack import run_layers, stack_layers
@@ -159,8 +159,7 @@ class Decoder(nnx.Module):
             return layer(shard_stream(config, x), memory, *own, shared)
 
         per_layer = (per_layer_inputs(config, second), cross_keys)
-        layers = with_kernels_in(self.layers, x.dtype)
-        x = run_layers(layers, x, per_layer, apply, remat=config.remat, unroll=config.unroll)
+        x = run_layers(self.layers, x, per_layer, apply, **config.layer_loop)
         return x if self.final_norm is None else self.final_norm(x)
 
 

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from jaxssl.errors import InputError
-from jaxssl.models.layers.dense import Embedding, Linear, standardize, with_kernels_in
+from jaxssl.models.layers.dense import Embedding, Linear, standardize
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.packing import positions_of
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
@@ -111,10 +111,7 @@ class Transformer(nnx.Module):
         def apply(layer: Layer, x: Rows, own: PerLayerInputs) -> Rows:
             return layer(shard_stream(self.config, x), own, shared)
 
-        layers = with_kernels_in(self.layers, x.dtype)
-        x = run_layers(
-            layers, x, per_layer, apply, remat=self.config.remat, unroll=self.config.unroll
-        )
+        x = run_layers(self.layers, x, per_layer, apply, **self.config.layer_loop)
         return x if self.final_norm is None else self.final_norm(x)
 
     def hidden_states(
@@ -154,10 +151,7 @@ class Transformer(nnx.Module):
             x = shard_stream(self.config, layer(shard_stream(self.config, x), own, shared))
             return x, x
 
-        layers = with_kernels_in(self.layers, first.dtype)
-        _, states = scan_layers(
-            layers, first, per_layer, apply, remat=self.config.remat, unroll=self.config.unroll
-        )
+        _, states = scan_layers(self.layers, first, per_layer, apply, **self.config.layer_loop)
         return jnp.concatenate([shard_stream(self.config, first)[None], states])
 
     def mean_of_feed_forwards(
@@ -198,10 +192,7 @@ class Transformer(nnx.Module):
             return x, summed + jnp.where(one[1], standardize(output, config.norm_epsilon), 0.0)
 
         carry = (x, jnp.zeros(x.shape, jnp.float32))
-        layers = with_kernels_in(self.layers, x.dtype)
-        _, summed = run_layers(
-            layers, carry, (per_layer, is_last), apply, remat=config.remat, unroll=config.unroll
-        )
+        _, summed = run_layers(self.layers, carry, (per_layer, is_last), apply, **config.layer_loop)
         return summed / min(last, config.depth)
 
     def _inputs(

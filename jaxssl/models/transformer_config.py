@@ -107,6 +107,11 @@ class TransformerConfig:
         return self.network(self, key, vocab_size)
 
     @property
+    def layer_loop(self) -> dict[str, Any]:
+        """How stacked layers run one after another, as arguments of `run_layers` and `scan_layers`."""
+        return {"remat": self.remat, "unroll": self.unroll, "dtype": self.compute_dtype}
+
+    @property
     def table_width(self) -> int:
         """Width of the embedding tables."""
         return self.width if self.embedding_width is None else self.embedding_width

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError, checked
 from jaxssl.models.layers.attention_choice import platform_of_mesh
-from jaxssl.models.layers.dense import Embedding, Linear, with_kernels_in
+from jaxssl.models.layers.dense import Embedding, Linear
 from jaxssl.models.layers.patches import (
     convolve_patches,
     resize_positions,
@@ -167,10 +167,7 @@ class Blocks(nnx.Module):
             return layer(shard_stream(self.config, x), own, shared)
 
         x = x.astype(self.config.compute_dtype)
-        layers = with_kernels_in(self.layers, x.dtype)
-        x = run_layers(
-            layers, x, per_layer, apply, remat=self.config.remat, unroll=self.config.unroll
-        )
+        x = run_layers(self.layers, x, per_layer, apply, **self.config.layer_loop)
         return x if self.final_norm is None else self.final_norm(x)
 
     def hidden_states(
@@ -192,10 +189,7 @@ class Blocks(nnx.Module):
             return x, x
 
         x = x.astype(self.config.compute_dtype)
-        layers = with_kernels_in(self.layers, x.dtype)
-        _, states = scan_layers(
-            layers, x, per_layer, apply, remat=self.config.remat, unroll=self.config.unroll
-        )
+        _, states = scan_layers(self.layers, x, per_layer, apply, **self.config.layer_loop)
         return jnp.concatenate([shard_stream(self.config, x)[None], states])
 
     def _shared(self, x: States) -> SharedLayerInputs:

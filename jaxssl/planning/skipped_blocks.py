@@ -53,26 +53,15 @@ def skipped_share(network: TransformerConfig, segments: np.ndarray) -> float:
     """
     # They load Pallas, which only plans for TPUs need.
     from jaxssl.models.layers.flash.attention import LARGEST_BLOCK, block_of
-    from jaxssl.models.layers.flash.blocks import Options, touching
+    from jaxssl.models.layers.flash.blocks import touching
 
     length = segments.shape[1]
     block = block_of(length, LARGEST_BLOCK)
     ids = jnp.pad(jnp.asarray(segments), [(0, 0), (0, -length % block)])
 
     def visited(is_local: bool) -> float:
-        options = Options(
-            heads=network.heads,
-            head_dim=network.head_dim,
-            lengths=(length, length),
-            blocks=(block, block),
-            causal=network.causal,
-            prefixed=False,
-            windowed=is_local,
-            rate=0.0,
-            turned=0,
-            interpret=False,
-        )
-        return float(touching(options, jnp.int32(network.window or 0), ids, ids).mean())
+        window, blocks = network.window if is_local else None, (block, block)
+        return float(touching(ids, ids, blocks, causal=network.causal, window=window).mean())
 
     share = {is_local: visited(is_local) for is_local in set(network.local_layers)}
     return 1 - sum(share[is_local] for is_local in network.local_layers) / network.depth

@@ -154,9 +154,8 @@ def _standardized(x: Array, epsilon: float) -> tuple[Array, Array]:
     """The result of `standardize`, and the inverse standard deviation of every row."""
     exact = x.astype(jnp.float32)
     mean = exact.mean(axis=-1)
-    if (
-        x.dtype.itemsize < 4
-    ):  # in one pass; the difference loses less than the rounding of x has lost
+    if x.dtype.itemsize < 4:
+        # In one pass; the difference loses less than the rounding of x has lost.
         variance = jnp.maximum(jnp.square(exact).mean(axis=-1) - jnp.square(mean), 0.0)
     else:
         variance = jnp.square(exact - mean[..., None]).mean(axis=-1)

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from jaxssl.errors import InputError
 from jaxssl.models.layers.attention_choice import platform_of_mesh
+from jaxssl.models.layers.dense import with_kernels_in
 from jaxssl.models.layers.remat import REMAT
 
 Layer = TypeVar("Layer")
@@ -42,6 +43,7 @@ def run_layers(
     *,
     remat: str = "none",
     unroll: int | None = None,
+    dtype: Any = None,
 ) -> Carry:
     """Runs stacked layers one after another: `carry = apply(layer i, carry, each[i])` for every i.
 
@@ -52,6 +54,7 @@ def run_layers(
       apply: Computes the next carry from a layer, the carry and its slice of `each`.
       remat: Key of `REMAT`: what the backward pass computes again.
       unroll: Layers that run one after another in an iteration of the loop; `None`: `default_unroll`.
+      dtype: Type that kernels are cast to, once for all layers (`with_kernels_in`). `None`: they stay.
 
     Returns:
       The carry after the last layer.
@@ -63,7 +66,8 @@ def run_layers(
     def without_output(layer: Layer, carry: Carry, one: Any) -> tuple[Carry, None]:
         return apply(layer, carry, one), None
 
-    return scan_layers(layers, carry, each, without_output, remat=remat, unroll=unroll)[0]
+    how = {"remat": remat, "unroll": unroll, "dtype": dtype}
+    return scan_layers(layers, carry, each, without_output, **how)[0]
 
 
 def scan_layers(
@@ -74,6 +78,7 @@ def scan_layers(
     *,
     remat: str = "none",
     unroll: int | None = None,
+    dtype: Any = None,
 ) -> tuple[Carry, Any]:
     """Runs stacked layers as `run_layers` does, and stacks an output of every layer.
 
@@ -84,6 +89,7 @@ def scan_layers(
       apply: Computes the next carry and the output of a layer.
       remat: Key of `REMAT`.
       unroll: Layers in an iteration of the loop; `None`: `default_unroll`.
+      dtype: Type that kernels are cast to, once for all layers. `None`: they stay.
 
     Returns:
       The carry after the last layer, and the outputs with a leading axis of layers.
@@ -98,6 +104,7 @@ def scan_layers(
         layer, one = inputs
         return apply(layer, carry, one)
 
+    layers = layers if dtype is None else with_kernels_in(layers, dtype)
     depth = jax.tree.leaves(layers)[0].shape[0]
     unroll = default_unroll(depth, remat) if unroll is None else min(unroll, depth)
     # Inside a loop XLA cannot merge the second computation with the first, so no barrier is needed. Without

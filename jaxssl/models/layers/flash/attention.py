@@ -111,8 +111,11 @@ def _turns(options: Options, bases: tuple[float, ...], shared: Shared) -> Turns:
 
 
 def _turns_of(options: Options, base: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The tables of `Turns` for one base, in float64 until the end: angles of long rows are large."""
-    (length, key_length), (block, key_block) = options.lengths, options.blocks
+    """The tables of `Turns` for one base, in float64 until the end: angles of long rows are large.
+
+    Queries and keys are of the same positions, and of the same blocks.
+    """
+    (length, _), (block, _) = options.lengths, options.blocks
     half = options.turned // 2
     frequencies = np.float32(base) ** (-np.arange(half, dtype=np.float32) / np.float32(half))
 
@@ -125,12 +128,8 @@ def _turns_of(options: Options, base: float) -> tuple[np.ndarray, np.ndarray, np
         both = np.stack([np.concatenate(parts, axis=1) for parts in (cosine, sine)])
         return np.tile(both, (1, 1, options.heads_per_tile)).astype(np.float32)
 
-    starts = (
-        at(size * np.arange(-(-count // size))).transpose(1, 0, 2)
-        for count, size in ((length, block), (key_length, key_block))
-    )
-    of_queries, of_keys = starts
-    return at(np.arange(max(options.blocks))), of_queries, of_keys
+    starts = at(block * np.arange(-(-length // block))).transpose(1, 0, 2)
+    return at(np.arange(block)), starts, starts
 
 
 def block_of(length: int, largest: int) -> int:

@@ -56,8 +56,9 @@ def backward(
     key_block, tiles = options.blocks[1], width // lanes
     first, last, longest = spans(touches.transpose(0, 2, 1))
     read, of_keys = _blocks_of(options)
-    if turns is not None:  # those of all blocks of queries, which are turned back at the end
-        read.append(pl.BlockSpec(turns.of_queries.shape, lambda *_: (0, 0, 0)))
+    if turns is not None:
+        # Those of all queries at once: at the end the gradients of all their blocks are turned back.
+        read += [pl.BlockSpec(x.shape, lambda *_: (0, 0, 0)) for x in turns[:2]]
         read.append(pl.BlockSpec((1, 2, lanes), lambda b, t, j, i, *_: (j, 0, 0)))
     kernel = pl.pallas_call(
         partial(_backward_block, options, first_query),
@@ -85,8 +86,8 @@ def backward(
         interpret=options.interpret,
         name="attention_backward",
     )
-    angles = () if turns is None else (turns.within, *turns)
-    arrays = (queries, keys, values, segments, key_marks, mixed, logarithms, cotangent, *angles)
+    of_rows = (segments, key_marks, mixed, logarithms, cotangent)
+    arrays = (queries, keys, values, *of_rows, *(turns or ()))
     of_queries, of_keys, of_values = kernel(scalars, first, last, *arrays)
     return of_queries, of_keys, of_values
 
@@ -110,8 +111,6 @@ def _blocks_of(options: Options) -> tuple[list[pl.BlockSpec], pl.BlockSpec]:
     marks = pl.BlockSpec((1, 1, key_block), lambda b, t, j, i, *_: (b, 0, j))
     per_head = pl.BlockSpec((1, 1, options.heads_per_tile, block), per_head_at)
     read = [of_queries, of_keys, of_keys, segments, marks, of_queries, per_head, of_queries]
-    if options.turned:
-        read += [pl.BlockSpec((2, size, lanes), lambda *_: (0, 0, 0)) for size in options.blocks]
     return read, of_keys
 
 

@@ -188,10 +188,12 @@ def _hash(x: Array, amid: Array) -> Array:
 
 
 def touching(
-    options: Options,
-    window: Array,
     segments: Int[Array, "batch length"],
     key_segments: Int[Array, "batch key_length"],
+    blocks: tuple[int, int],
+    *,
+    causal: bool,
+    window: Array | int | None,
 ) -> Bool[Array, "batch query_blocks key_blocks"]:
     """Finds the pairs of blocks in which some query may see some key; the others are skipped.
 
@@ -199,25 +201,26 @@ def touching(
     along a row, as in packed rows, and skips too little elsewhere.
 
     Args:
-      options: What is known while tracing.
-      window: Positions on either side that a position sees.
       segments: Document number of every query, `[batch, length]`; 0 is padding. The length is whole blocks.
       key_segments: Document number of every key, `[batch, key_length]`.
+      blocks: Queries and keys of a block.
+      causal: Whether no position sees later ones, not even those of a prefix.
+      window: Positions on either side that a position sees. `None`: all.
 
     Returns:
       True for the pairs to visit, bool `[batch, query_blocks, key_blocks]`.
     """
     (low, high), (key_low, key_high) = (
         _range_of_blocks(ids, block)
-        for ids, block in zip((segments, key_segments), options.blocks, strict=True)
+        for ids, block in zip((segments, key_segments), blocks, strict=True)
     )
     touches = (low[:, :, None] <= key_high[:, None]) & (key_low[:, None] <= high[:, :, None])
-    queries, keys = options.blocks
+    queries, keys = blocks
     start = queries * jax.lax.broadcasted_iota(jnp.int32, touches.shape, 1)
     key_start = keys * jax.lax.broadcasted_iota(jnp.int32, touches.shape, 2)
-    if options.causal and not options.prefixed:
+    if causal:
         touches &= key_start < start + queries
-    if options.windowed:
+    if window is not None:
         touches &= key_start - (start + queries - 1) <= window
         touches &= start - (key_start + keys - 1) <= window
     return touches
@@ -323,8 +326,7 @@ def turn(
     Args:
       options: What is known while tracing.
       tile: A tile of a block, `[positions, lanes]`.
-      angles: `Turns.within` for queries and for keys, and angles of the first positions of blocks. Empty
-        where nothing is turned.
+      angles: The three tables of `Turns`, in their order. Empty where nothing is turned.
       of_keys: 1 for a block of keys, 0 for one of queries.
       at: Number of the block among those whose angles are at hand.
       back: Whether it is turned the other way, as the gradient is.
@@ -334,7 +336,7 @@ def turn(
     """
     if not angles:
         return tile
-    within, start = angles[of_keys], angles[2 + of_keys][at]
+    within, start = angles[0], angles[1 + of_keys][at]
     half = options.turned // 2
     exact = tile.astype(jnp.float32)
     # A lane of the first half of a head has its partner on its right, and one of the second on its left.

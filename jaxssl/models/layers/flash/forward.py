@@ -67,8 +67,7 @@ def forward(options: Options, inputs: Inputs) -> tuple[Array, Array]:
         interpret=options.interpret,
         name="attention_forward",
     )
-    angles = () if turns is None else (turns.within, *turns)
-    arrays = (queries, keys, values, segments, key_marks, *angles)
+    arrays = (queries, keys, values, segments, key_marks, *(turns or ()))
     mixed, logarithms = kernel(scalars, first, last, *arrays)
     return mixed, logarithms
 
@@ -92,8 +91,8 @@ def _blocks_of(options: Options) -> tuple[list[pl.BlockSpec], list[pl.BlockSpec]
     marks = pl.BlockSpec((1, 1, key_block), mark_at)
     read = [of_queries, of_keys, of_keys, segments, marks]
     if options.turned:
-        read += [pl.BlockSpec((2, size, lanes), lambda *_: (0, 0, 0)) for size in options.blocks]
         read += [
+            pl.BlockSpec((2, block, lanes), lambda *_: (0, 0, 0)),
             pl.BlockSpec((1, 2, lanes), lambda b, t, i, j, *_: (i, 0, 0)),
             pl.BlockSpec(
                 (1, 2, lanes),

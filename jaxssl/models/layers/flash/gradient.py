@@ -9,7 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array
 
 from jaxssl.models.layers.flash.backward import backward
-from jaxssl.models.layers.flash.blocks import Inputs, Options, Turns, touching
+from jaxssl.models.layers.flash.blocks import WINDOW, Inputs, Options, Turns, touching
 from jaxssl.models.layers.flash.forward import forward
 from jaxssl.models.layers.fused_attention import KEPT
 
@@ -53,7 +53,13 @@ def _attend(options: Options, *arrays: Any) -> tuple[Array, Any]:
     queries, keys, values, segments, key_segments, prefix, scalars, turns = arrays
     marks = 2 * key_segments + (0 if prefix is None else prefix.astype(jnp.int32))
     seen = jnp.where(segments == 0, -1, segments)
-    touches = touching(options, scalars[0], segments, key_segments)
+    touches = touching(
+        segments,
+        key_segments,
+        options.blocks,
+        causal=options.causal and not options.prefixed,
+        window=scalars[WINDOW] if options.windowed else None,
+    )
     inputs = Inputs(queries, keys, values, seen[:, None], marks[:, None], scalars, touches, turns)
     mixed, logarithms = (checkpoint_name(x, KEPT) for x in forward(options, inputs))
     return mixed, (inputs, mixed, logarithms)

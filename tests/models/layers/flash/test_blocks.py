@@ -41,8 +41,10 @@ KINDS = [{}, {"causal": True}, {"windowed": True}, {"causal": True, "windowed": 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_exactly_the_blocks_with_a_visible_pair_are_visited(kind):
     form = options(**kind)
-    window = jnp.int32(WINDOW)
-    touches = np.asarray(touching(form, window, SEGMENTS, SEGMENTS))
+    window = jnp.int32(WINDOW) if form.windowed else None
+    touches = np.asarray(
+        touching(SEGMENTS, SEGMENTS, form.blocks, causal=form.causal, window=window)
+    )
     seen = np.asarray(
         visible(SEGMENTS, causal=form.causal, window=WINDOW if form.windowed else None)
     )

@@ -38,13 +38,13 @@ COMMANDS = {
         takes_config=True,
     ),
     "embed": Command(
-        "jaxssl.tools.embed", "embed texts with a pretrained network", takes_code=True
+        "jaxssl.tools.use.embed", "embed texts with a pretrained network", takes_code=True
     ),
     "probe": Command(
-        "jaxssl.tools.probe", "judge the features of images by their labels", takes_code=True
+        "jaxssl.tools.use.probe", "judge the features of images by their labels", takes_code=True
     ),
     "words": Command(
-        "jaxssl.tools.words", "show neighbours of words, write word vectors", takes_code=True
+        "jaxssl.tools.use.words", "show neighbours of words, write word vectors", takes_code=True
     ),
     "plan": Command(
         "jaxssl.tools.plan",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxssl.pretrained.texts import Embedder, load_embedder
-from jaxssl.tools.embed import read_lines
 from jaxssl.tools.main import main
+from jaxssl.tools.use.embed import read_lines
 
 TEXTS = ["ba", "de fi go ba", "de fi", "", "de fi go ba " * 40]
 

@@ -52,8 +52,11 @@ class TransformerConfig:
     """Normalise what the first attention reads, too, if `norm_first` is set. False: ModernBERT."""
     norm_epsilon: float = 1e-12
     """Number added to the variance (or mean square) in every norm."""
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu", "swiglu", "geglu"] = "gelu"
-    """Function inside the feed-forward part; swiglu and geglu are gated by another kernel (Shazeer 2020)."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "swiglu", "geglu"] = (
+        "gelu"
+    )
+    """Function inside the feed-forward part; swiglu and geglu are gated by another kernel (Shazeer 2020).
+    quick_gelu is `x * sigmoid(1.702 x)` (CLIP)."""
     causal: bool = False
     """Whether a position sees no later ones (a decoder, GPT)."""
     segment_types: int = 2

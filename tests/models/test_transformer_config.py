@@ -15,7 +15,10 @@ from jaxssl.models.transformer_config import TransformerConfig, check_length
         ({"width": 12, "heads": 4, "positions": "rotary"}, ["width=12 / heads=4 = 3 is odd", "4"]),
         ({"head_width": 5, "positions": "rotary"}, ["head_width = 5 is odd", "such as 6"]),
         ({"head_width": 0}, ["head_width=0 is below 1"]),
-        ({"activation": "tanh"}, ["'tanh'", "gelu, gelu_tanh, relu, silu, swiglu or geglu"]),
+        (
+            {"activation": "tanh"},
+            ["'tanh'", "gelu, gelu_tanh, quick_gelu, relu, silu, swiglu or geglu"],
+        ),
         ({"remat": "some"}, ["'some'", "none, dots or full"]),
         ({"depth": 0}, ["depth=0"]),
         ({"dropout": 1.0}, ["dropout=1.0", "[0, 1)"]),

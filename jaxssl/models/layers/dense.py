@@ -271,6 +271,11 @@ def _silu(x: Array) -> tuple[Array, Array]:
     return x * share, share * (1 + x * (1 - share))
 
 
+def _quick_gelu(x: Array) -> tuple[Array, Array]:
+    share = jax.nn.sigmoid(1.702 * x)
+    return x * share, share * (1 + 1.702 * x * (1 - share))
+
+
 def gelu(x: Array) -> Array:
     """Computes GELU, `x` `[...]` times the standard normal distribution function of `x`.
 
@@ -282,12 +287,15 @@ def gelu(x: Array) -> Array:
     return _GELU(x)
 
 
-_GELU, _GELU_TANH, _SILU = (_rounded_once(function) for function in (_gelu, _gelu_tanh, _silu))
+_GELU, _GELU_TANH, _SILU, _QUICK_GELU = (
+    _rounded_once(function) for function in (_gelu, _gelu_tanh, _silu, _quick_gelu)
+)
 
 # Name of an activation -> its function, and whether a second kernel gates it.
 ACTIVATIONS: dict[str, tuple[Activation, bool]] = {
     "gelu": (gelu, False),
     "gelu_tanh": (_GELU_TANH, False),
+    "quick_gelu": (_QUICK_GELU, False),
     "relu": (jax.nn.relu, False),
     "silu": (_SILU, False),
     "swiglu": (_SILU, True),

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.models.layers.packing import positions_of
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "last"]
 
 
 def pool_pieces(
@@ -27,7 +27,8 @@ def pool_pieces(
       states: States, `[batch, length, width]`.
       segments: Number of the piece of every position, `[batch, length]`; 0 is padding.
       pieces: Number of pieces per row that are pooled.
-      pooling: "mean" over the positions of a piece, or "cls" for the state of its first token, `begin`.
+      pooling: "mean" over the positions of a piece, "cls" for the state of its first token, `begin`, or "last"
+        for the state of its last token, `end`.
 
     Returns:
       Vectors, float32 `[batch, pieces, width]`; zeros for pieces that a row does not have.
@@ -36,5 +37,8 @@ def pool_pieces(
     taken = segments[:, None, :] == numbers
     if pooling == "cls":
         taken &= (positions_of(segments) == 0)[:, None, :]
+    if pooling == "last":
+        after = jnp.pad(segments[:, 1:], ((0, 0), (0, 1)))
+        taken &= (segments != after)[:, None, :]
     summed = jnp.einsum("bpl,blw->bpw", taken.astype(jnp.float32), states.astype(jnp.float32))
     return summed / jnp.maximum(taken.sum(axis=2, keepdims=True), 1)

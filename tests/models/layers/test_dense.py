@@ -96,6 +96,7 @@ FORMULAS = {
     "gelu_tanh": lambda x: (
         0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     ),
+    "quick_gelu": lambda x: x / (1 + math.exp(-1.702 * x)),
     "relu": lambda x: max(x, 0.0),
     "silu": lambda x: x / (1 + math.exp(-x)),
 }
@@ -121,7 +122,7 @@ def test_gelu_is_that_of_jax():
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu"])
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "quick_gelu", "silu"])
 def test_activations_in_half_precision_are_rounded_once(name, dtype):
     """In bfloat16, GELU at -3 was -0.00586 instead of -0.00405: 1 + erf(-2.1) cancels."""
     x = jnp.linspace(-6, 6, 97).astype(dtype)
@@ -140,7 +141,7 @@ def test_activations_in_half_precision_are_rounded_once(name, dtype):
 
 def test_an_activation_keeps_one_array_for_the_backward_pass():
     x = jnp.linspace(-1, 1, 8).astype(jnp.bfloat16)
-    for name in ("gelu", "gelu_tanh", "silu"):
+    for name in ("gelu", "gelu_tanh", "quick_gelu", "silu"):
         _, transpose = jax.vjp(ACTIVATIONS[name][0], x)
         kept = [leaf for leaf in jax.tree.leaves(transpose) if jnp.size(leaf) > 1]
         assert [leaf.dtype for leaf in kept] == [jnp.bfloat16]

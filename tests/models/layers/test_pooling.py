@@ -16,6 +16,7 @@ def pooled(pooling, pieces=3):
 def test_means_and_first_states_with_zeros_for_pieces_that_are_not_there():
     assert pooled("mean")[..., 0].tolist() == [[0.5, 3.0, 0.0], [8.5, 0.0, 0.0]]
     assert pooled("cls")[..., 0].tolist() == [[0.0, 2.0, 0.0], [6.0, 0.0, 0.0]]
+    assert pooled("last")[..., 0].tolist() == [[1.0, 4.0, 0.0], [11.0, 0.0, 0.0]]
     assert pooled("mean").dtype == jnp.float32
 
 

@@ -27,8 +27,8 @@ def pool_pieces(
       states: States, `[batch, length, width]`.
       segments: Number of the piece of every position, `[batch, length]`; 0 is padding.
       pieces: Number of pieces per row that are pooled.
-      pooling: "mean" over the positions of a piece, "cls" for the state of its first token, `begin`, or "last"
-        for the state of its last token, `end`.
+      pooling: "mean" over the positions of a piece, "cls" for the state of its first token, `begin`, or
+        "last" for the state of its last token, `end`.
 
     Returns:
       Vectors, float32 `[batch, pieces, width]`; zeros for pieces that a row does not have.

@@ -10,7 +10,7 @@ Old names and prefixes of tensors are mapped here to those of the table of a fam
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,8 +124,7 @@ def read_folder(
     model = _completed(template, found, lambda key: objective.init(key, spec), own)
     carried, lacking = _carried(objective, model, state_rules, state, known)
     ignored = [re.compile(pattern) for pattern in family.ignored()]
-    tied = {alias: () for aliases in wanted.values() for alias in aliases}
-    read = {*names.values(), *canonical_names(files.names, tied).values()}
+    read = {*names.values(), *_tied_copies(files, wanted, names)}
     rest = [
         name
         for name in files.names
@@ -228,6 +227,18 @@ def _spellings(name: str) -> list[str]:
     """The names that a file may have for `name`: itself, without its prefix, and with one."""
     bare = [name.removeprefix(prefix) for prefix in PREFIXES if name.startswith(prefix)]
     return [name, *bare, *(prefix + name for prefix in PREFIXES)]
+
+
+def _tied_copies(
+    files: TensorFiles, wanted: Mapping[str, tuple[str, ...]], names: Mapping[str, str]
+) -> Iterator[str]:
+    """Yields the tensors of the files that are the same as the one that is read under another name."""
+    for name, aliases in wanted.items():
+        others = canonical_names(files.names, {alias: () for alias in aliases}).values()
+        for other in others:
+            first, second = files.view(names[name]), files.view(other)
+            if first.shape == second.shape and np.array_equal(first, second):
+                yield other
 
 
 def _completed(template: Any, found: dict[str, jax.Array], make: Any, sharding: Any) -> Any:

@@ -80,6 +80,8 @@ class Rule:
     aliases: tuple[str, ...] = ()
     """Other names under which a file may hold the same tensor (tied weights). They are read where `theirs` is
     missing, and never written."""
+    copies: tuple[str, ...] = ()
+    """Names of further tensors that are written with the same numbers, and read where `theirs` is missing."""
     absent_layers: tuple[int, ...] = ()
     """Layers that have no such tensor, such as the first norm of ModernBERT. Ours hold `filler` there."""
     filler: float = 1.0
@@ -157,8 +159,9 @@ def write_parameters(
                 continue
             parts = arrays if layer is None else [array[layer] for array in arrays]
             tensor = rule.arrangement.outward(parts)
-            name = rule.theirs.replace(LAYER, str(layer))
-            yield name, np.ascontiguousarray(tensor, dtype).reshape(tensor.shape)
+            tensor = np.ascontiguousarray(tensor, dtype).reshape(tensor.shape)
+            for name in (rule.theirs, *rule.copies):
+                yield name.replace(LAYER, str(layer)), tensor
 
 
 def names_of(rules: Sequence[Rule], template: Any) -> dict[str, tuple[str, ...]]:
@@ -175,7 +178,9 @@ def names_of(rules: Sequence[Rule], template: Any) -> dict[str, tuple[str, ...]]
         for layer in range(layers):
             if layer not in rule.absent_layers or LAYER not in rule.theirs:
                 here = rule.theirs.replace(LAYER, str(layer))
-                names[here] = tuple(alias.replace(LAYER, str(layer)) for alias in rule.aliases)
+                names[here] = tuple(
+                    alias.replace(LAYER, str(layer)) for alias in (*rule.copies, *rule.aliases)
+                )
     return names
 
 

@@ -201,11 +201,15 @@ def head_rules(tied: bool) -> list[Rule]:
     """Returns the table of the head of masked LM, whose kernel is the embedding table if `tied`."""
     rules = dense("cls.predictions.transform.dense", "transform")
     rules += norm("cls.predictions.transform.LayerNorm", "transform_norm")
-    bias = ("cls.predictions.decoder.bias",)
-    rules.append(Rule("cls.predictions.bias", ("output_bias",), aliases=bias))
-    if not tied:
-        rules.append(Rule("cls.predictions.decoder.weight", ("output_kernel",)))
-    return rules
+    first, second = "cls.predictions.bias", "cls.predictions.decoder.bias"
+    if tied:
+        return [*rules, Rule(first, ("output_bias",), aliases=(second,))]
+    # Files have both, and the second one is added, where transformers 5 does not tie them.
+    return [
+        *rules,
+        Rule(second, ("output_bias",), copies=(first,)),
+        Rule("cls.predictions.decoder.weight", ("output_kernel",)),
+    ]
 
 
 def dense(theirs: str, ours: str, *, bias: bool = True) -> list[Rule]:

@@ -234,7 +234,7 @@ def _tied_copies(
 ) -> Iterator[str]:
     """Yields the tensors of the files that are the same as the one that is read under another name."""
     for name, aliases in wanted.items():
-        others = canonical_names(files.names, {alias: () for alias in aliases}).values()
+        others = canonical_names(files.names, dict.fromkeys(aliases, ())).values()
         for other in others:
             first, second = files.view(names[name]), files.view(other)
             if first.shape == second.shape and np.array_equal(first, second):

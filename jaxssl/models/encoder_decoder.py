@@ -2,8 +2,9 @@
 
     x = x + attention(x);   x = x + cross(x, memory);   x = x + feed-forward(x)
 
-One table embeds the tokens of both and is the head (Press & Wolf 2017). Rows are packed: a document of
-the decoder sees the document of the same number in the encoder's row, and no other.
+One table embeds the tokens of both and is the head (Press & Wolf 2017), unless the decoder has an output
+kernel of its own. Rows are packed: a document of the decoder sees the document of the same number in the
+encoder's row, and no other.
 
     batch    rows                        memory   positions of the encoder's rows
     length   tokens of a decoder's row   width    of the states, the same in both
@@ -15,27 +16,35 @@ section 2.1.
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jaxssl.errors import InputError
-from jaxssl.models.layers.dense import Embedding
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.packing import positions_of
-from jaxssl.models.layers.stack import run_layers, stack_layers
+from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
+from jaxssl.models.pretraining.vocabulary_head import make_output_kernel
 from jaxssl.models.transformer_config import TransformerConfig, check_length
-from jaxssl.models.transformer_layers import (
-    LAYER_LAYOUT,
-    Attention,
+from jaxssl.models.transformer_inputs import (
     Ids,
     PerLayerInputs,
     Rows,
     SharedLayerInputs,
+    add_positions,
+    embed_tokens,
+    make_position_table,
+    make_relative_biases,
+    per_layer_inputs,
+    shared_inputs,
+)
+from jaxssl.models.transformer_layers import (
+    LAYER_LAYOUT,
+    Attention,
     add_part,
+    finish,
     make_feed_forward_for,
     make_norm_for,
-    per_layer_inputs,
-    rotary_positions,
     shard_stream,
 )
 
@@ -115,22 +124,21 @@ class Decoder(nnx.Module):
 
     layout = (
         (r"positions/embedding", (None, "embed")),
+        (r"relative_biases/embedding", (None, None)),
         (r"(embedding_norm|final_norm)/(scale|bias)", (None,)),
     )
 
     def __init__(self, config: TransformerConfig, key: Array):
         positions, layers = jax.random.split(key)
-        learned, sd = config.positions == "learned", config.initializer_range
         self.config = config
-        self.positions = (
-            Embedding(positions, config.max_length, config.width, stddev=sd) if learned else None
-        )
+        self.positions = make_position_table(config, positions, config.width)
+        self.relative_biases = make_relative_biases(config, positions)
         self.embedding_norm = make_norm_for(config) if config.embedding_norm else None
         self.layers = stack_layers(lambda one: DecoderLayer(config, one), layers, config.depth)
         self.final_norm = make_norm_for(config) if config.final_norm else None
 
     def __call__(self, x: Rows, segments: Ids, memory: Memory, *, key: Array | None = None) -> Rows:
-        """Computes the decoder's states.
+        """Computes the decoder's states after the last layer and the final norm (if there is one).
 
         Args:
           x: Embedded tokens, `[batch, length, width]`.
@@ -145,26 +153,64 @@ class Decoder(nnx.Module):
           InputError: The rows are longer than `max_length`.
         """
         config = self.config
-        check_length(config, x.shape[1], network="decoder")
-        first, second, third = (None,) * 3 if key is None else jax.random.split(key, 3)
-        positions = positions_of(segments)
-        x = x if self.positions is None else x + self.positions(positions)
-        x = x if self.embedding_norm is None else self.embedding_norm(x)
-        x = dropout(x.astype(config.compute_dtype), config.dropout, first)
+        x, per_layer, shared = self._inputs(x, segments, key)
         memory = Memory(memory.states.astype(x.dtype), memory.segments)
-        shared = SharedLayerInputs(segments, rotary_positions(config, positions))
-        cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
 
         def apply(layer: DecoderLayer, x: Rows, own: tuple[PerLayerInputs, Array | None]) -> Rows:
             return layer(shard_stream(config, x), memory, *own, shared)
 
-        per_layer = (per_layer_inputs(config, second), cross_keys)
         x = run_layers(self.layers, x, per_layer, apply, **config.layer_loop)
-        return x if self.final_norm is None else self.final_norm(x)
+        return finish(config, self.final_norm, x)
+
+    def hidden_states(
+        self, x: Rows, segments: Ids, memory: Memory
+    ) -> Float[Array, "states batch length width"]:
+        """Computes the states after the embedding and after every layer, without dropout.
+
+        Args:
+          x: Embedded tokens, `[batch, length, width]`.
+          segments: Document number of every token, `[batch, length]`; 0 is padding.
+          memory: The encoder's states.
+
+        Returns:
+          States `[layers + 1, batch, length, width]` in `compute_dtype`; the final norm is in no entry.
+
+        Raises:
+          InputError: The rows are longer than `max_length`.
+        """
+        config = self.config
+        first, per_layer, shared = self._inputs(x, segments, None)
+        memory = Memory(memory.states.astype(first.dtype), memory.segments)
+
+        def apply(
+            layer: DecoderLayer, x: Rows, own: tuple[PerLayerInputs, Array | None]
+        ) -> tuple[Rows, Rows]:
+            x = shard_stream(config, layer(shard_stream(config, x), memory, *own, shared))
+            return x, x
+
+        _, states = scan_layers(self.layers, first, per_layer, apply, **config.layer_loop)
+        return jnp.concatenate([first[None], states])
+
+    def _inputs(
+        self, x: Rows, segments: Ids, key: Array | None
+    ) -> tuple[Rows, tuple[PerLayerInputs, Array | None], SharedLayerInputs]:
+        """The states that the first layer reads, and what the layers read beside them and the memory."""
+        config = self.config
+        check_length(config, x.shape[1], network="decoder")
+        first, second, third = (None,) * 3 if key is None else jax.random.split(key, 3)
+        positions = positions_of(segments)
+        x = add_positions(config, x, self.positions, positions)
+        x = x if self.embedding_norm is None else self.embedding_norm(x)
+        x = dropout(x.astype(config.compute_dtype), config.dropout, first)
+        cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
+        shared = shared_inputs(config, segments, positions, self.relative_biases)
+        return x, (per_layer_inputs(config, second), cross_keys), shared
 
 
 class EncoderDecoder(nnx.Module):
     """A `Transformer` with the table of tokens, `encoder`, and a `Decoder` that shares the table, `decoder`.
+
+    The head is the table, too, or an output kernel where `decoder.tied_head` is False (T5 1.1).
 
     Args:
       key: Random key of the initial parameters.
@@ -176,6 +222,9 @@ class EncoderDecoder(nnx.Module):
       InputError: The two configurations do not fit together (`check_pair`).
     """
 
+    # The lines of both halves are in transformer.py and above.
+    layout = ((r"output_kernel", ("vocab", "embed")),)
+
     def __init__(
         self, key: Array, encoder: TransformerConfig, decoder: TransformerConfig, vocab_size: int
     ):
@@ -183,6 +232,17 @@ class EncoderDecoder(nnx.Module):
         check_pair(encoder, decoder)
         self.encoder = encoder.make(first, vocab_size)
         self.decoder = Decoder(decoder, second)
+        self.output_kernel = make_output_kernel(key, decoder, vocab_size)
+
+    def output_embedding(self) -> Float[Array, "vocab width"]:
+        """Returns the kernel of the head, `[vocab, width]`: the embedding table or the decoder's own."""
+        if self.output_kernel is None:
+            return self.encoder.tokens.embedding[...]
+        return self.output_kernel[...]
+
+    def embed(self, tokens: Ids) -> Rows:
+        """Embeds the `tokens` `[batch, length]` that the decoder reads."""
+        return embed_tokens(self.decoder.config, self.encoder.tokens, tokens)
 
     def decode(
         self,
@@ -192,7 +252,7 @@ class EncoderDecoder(nnx.Module):
         *,
         key: Array | None = None,
     ) -> Float[Array, "batch length width"]:
-        """Computes the decoder's states; their products with the table are the logits of the next tokens.
+        """Computes the decoder's states; the logits are `states @ output_embedding().T`.
 
         Args:
           tokens: Token ids that the decoder reads, `[batch, length]`.
@@ -206,7 +266,7 @@ class EncoderDecoder(nnx.Module):
         Raises:
           InputError: The rows are longer than the decoder's `max_length`.
         """
-        return self.decoder(self.encoder.tokens(tokens, "vocab"), segments, memory, key=key)
+        return self.decoder(self.embed(tokens), segments, memory, key=key)
 
 
 def check_pair(encoder: TransformerConfig, decoder: TransformerConfig) -> None:
@@ -232,11 +292,11 @@ def check_pair(encoder: TransformerConfig, decoder: TransformerConfig) -> None:
                 f"{name}.embedding_width={network.embedding_width} is not {name}.width={network.width}, "
                 f"and the shared table is the head; set {name}.embedding_width to None"
             )
-        if not network.tied_head:
-            raise InputError(
-                f"{name}.tied_head=False, but encoder and decoder share one table, which is the head, too; "
-                f"set {name}.tied_head to True"
-            )
+    if not encoder.tied_head:
+        raise InputError(
+            "encoder.tied_head=False, but the encoder has no head; set decoder.tied_head to False, and "
+            "encoder.tied_head to True"
+        )
     if decoder.segment_types:
         raise InputError(
             f"decoder.segment_types={decoder.segment_types}, but a decoder reads no types; set "

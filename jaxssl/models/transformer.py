@@ -4,8 +4,8 @@
     states                [batch, length, width]
 
 Rows are packed: attention and positions are per segment (layers/packing.py), so that no document sees
-another. There are no relative biases (T5; Raffel et al. 2020, section 2.1): positions are learned, or
-rotary, which are relative too and can be computed with fused kernels.
+another. Positions are learned, rotary, or relative: biases of the scores (T5; Raffel et al. 2020, section
+2.1), which no fused kernel adds. Rotary ones are relative, too, and can be computed with fused kernels.
 
 References: Vaswani et al. 2017; Devlin et al. 2019 (BERT); Radford et al. 2019 (GPT-2); Warner et
 al. 2024 (ModernBERT).
@@ -22,17 +22,19 @@ from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.packing import positions_of
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig, check_length
-from jaxssl.models.transformer_layers import (
+from jaxssl.models.transformer_inputs import (
     Ids,
-    Layer,
     PerLayerInputs,
     Rows,
     SharedLayerInputs,
-    make_norm_for,
+    add_positions,
+    embed_tokens,
+    make_position_table,
+    make_relative_biases,
     per_layer_inputs,
-    rotary_positions,
-    shard_stream,
+    shared_inputs,
 )
+from jaxssl.models.transformer_layers import Layer, finish, make_norm_for, shard_stream
 
 
 class Transformer(nnx.Module):
@@ -51,6 +53,7 @@ class Transformer(nnx.Module):
     layout = (
         (r"tokens/embedding", ("vocab", "embed")),
         (r"positions/embedding", (None, "embed")),
+        (r"relative_biases/embedding", (None, None)),
         (r"types/embedding", (None, "embed")),
         (r"(embedding_norm|final_norm)/(scale|bias)", (None,)),
         (r"widen/kernel", ("embed", None)),
@@ -65,10 +68,11 @@ class Transformer(nnx.Module):
         def table(key: Array, size: int) -> Embedding:
             return Embedding(key, size, narrow, stddev=config.initializer_range)
 
-        narrow, learned = config.table_width, config.positions == "learned"
+        narrow = config.table_width
         self.config = config
         self.tokens = table(tokens, vocab_size)
-        self.positions = table(positions, config.max_length) if learned else None
+        self.positions = make_position_table(config, positions, narrow)
+        self.relative_biases = make_relative_biases(config, positions)
         self.types = table(types, config.segment_types) if config.segment_types else None
         self.embedding_norm = make_norm_for(config, narrow) if config.embedding_norm else None
         self.widen = (
@@ -112,7 +116,7 @@ class Transformer(nnx.Module):
             return layer(shard_stream(self.config, x), own, shared)
 
         x = run_layers(self.layers, x, per_layer, apply, **self.config.layer_loop)
-        return x if self.final_norm is None else self.final_norm(x)
+        return finish(self.config, self.final_norm, x)
 
     def hidden_states(
         self,
@@ -128,7 +132,8 @@ class Transformer(nnx.Module):
         Entry 0 is what the first layer reads: the embeddings with their norm and dropout, widened to
         `width`. Entry i is the output of layer i (counted from 1), so that of a network with
         `norm_first=False` (BERT) it is normalised. The final norm is in no entry, also not in the last:
-        `final_norm(hidden_states(...)[-1])` is what a call returns. (`output_hidden_states` of
+        `final_norm(hidden_states(...)[-1])`, times `output_scale`, is what a call returns.
+        (`output_hidden_states` of
         transformers applies the final norm to its last entry, e.g. of GPT-2, Llama and ModernBERT; all
         other entries are the same.)
 
@@ -212,17 +217,12 @@ class Transformer(nnx.Module):
         x = self._embed(tokens, positions, types)
         x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
         x = x if self.widen is None else self.widen(x)
-        per_layer = per_layer_inputs(config, layers_key)
-        return (
-            x,
-            per_layer,
-            SharedLayerInputs(segments, rotary_positions(config, positions), prefix),
-        )
+        shared = shared_inputs(config, segments, positions, self.relative_biases, prefix)
+        return x, per_layer_inputs(config, layers_key), shared
 
     def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
-        x = self.tokens(tokens, "vocab")
-        if self.positions is not None:
-            x = x + self.positions(positions)
+        x = embed_tokens(self.config, self.tokens, tokens)
+        x = add_positions(self.config, x, self.positions, positions)
         if self.types is not None:
             x = x + self.types(jnp.zeros_like(tokens) if types is None else types)
         return x if self.embedding_norm is None else self.embedding_norm(x)

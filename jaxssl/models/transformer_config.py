@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from jaxssl.errors import InputError, check_above, check_at_least, checked
 from jaxssl.models.layers.attention_choice import AttentionImplementation
+from jaxssl.models.layers.rotary import RotaryScaling
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class TransformerConfig:
     """Number of key and value heads, shared by the query heads (Ainslie et al. 2023, GQA). None: `heads`."""
     head_width: int | None = None
     """Width of a head; all heads together may be wider than the states (T5-11B). None: `width / heads`."""
+    qkv_bias: bool | None = None
+    """Whether the layers that make queries, keys and values have biases (Qwen 2). None: `bias`."""
+    attention_scale: float | None = None
+    """Factor of the products of queries and keys. None: 1 / sqrt(width of a head); T5 has 1."""
     qk_norm: bool = False
     """Normalise the queries and keys of each head before rotary positions (ViT-22B, Qwen3); see `norm`."""
     mlp: int | None = None
@@ -37,13 +42,23 @@ class TransformerConfig:
     max_length: int = 512
     """Longest row in tokens that the network takes; the number of learned positions."""
     longer_rows: bool = False
-    """Accept rows longer than `max_length`; needs rotary positions, which are computed for any length."""
-    positions: Literal["learned", "rotary"] = "learned"
-    """Positions: a learned table (BERT), or rotations of queries and keys (Su et al. 2021, RoFormer)."""
+    """Accept rows longer than `max_length`; needs rotary or relative positions, which any length has."""
+    positions: Literal["learned", "rotary", "relative"] = "learned"
+    """Positions: a learned table (BERT), rotations of queries and keys (Su et al. 2021, RoFormer), or learned
+    biases of scores by distance, one table for all layers (Raffel et al. 2020, T5; never a fused kernel)."""
+    position_offset: int = 0
+    """Rows of the table of learned positions before that of the first one; no token reads them (RoBERTa and
+    BART: 2)."""
+    relative_buckets: int = 32
+    """Ranges of distances that relative positions tell apart; unless `causal`, half of them ahead."""
+    relative_distance: int = 128
+    """Distance from which on all are in one range of relative positions."""
     rotary_base: float = 10_000.0
     """Base of the rotary frequencies; a larger one is for longer rows."""
     rotary_base_local: float | None = None
     """Base of the rotary frequencies in local layers (ModernBERT). None: `rotary_base`."""
+    rotary_scaling: RotaryScaling | None = None
+    """How rotary frequencies are lowered for rows longer than those trained on (Llama 3). None: not."""
     norm: Literal["layer", "rms"] = "layer"
     """Norm: LayerNorm (Ba et al. 2016) or RMSNorm (Zhang & Sennrich 2019)."""
     norm_first: bool = False
@@ -52,24 +67,29 @@ class TransformerConfig:
     """Normalise what the first attention reads, too, if `norm_first` is set. False: ModernBERT."""
     norm_epsilon: float = 1e-12
     """Number added to the variance (or mean square) in every norm."""
-    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "swiglu", "geglu"] = (
-        "gelu"
-    )
-    """Function inside the feed-forward part; swiglu and geglu are gated by another kernel (Shazeer 2020).
-    quick_gelu is `x * sigmoid(1.702 x)` (CLIP)."""
+    activation: Literal[
+        "gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "swiglu", "geglu", "geglu_tanh"
+    ] = "gelu"
+    """Function inside the feed-forward part; swiglu and geglu (exact, or with tanh as in T5 1.1) are gated by
+    another kernel (Shazeer 2020). quick_gelu is `x * sigmoid(1.702 x)` (CLIP)."""
     causal: bool = False
     """Whether a position sees no later ones (a decoder, GPT)."""
     segment_types: int = 2
     """Number of segment types, such as sentence A and sentence B (BERT). 0: no table of types."""
     bias: bool = True
     """Whether dense layers and layer norms have biases."""
+    embedding_scale: float = 1.0
+    """Factor of token embeddings, before positions are added (Vaswani et al. 2017: `sqrt(width)`)."""
     embedding_norm: bool = True
     """Normalise the embeddings before the first layer (BERT)."""
     final_norm: bool = False
     """Normalise the states after the last layer; networks with `norm_first` need it."""
+    output_scale: float = 1.0
+    """Factor of the states that the network returns, behind the final norm (T5 with a tied head:
+    `1 / sqrt(width)`)."""
     tied_head: bool = True
     """Predict tokens with the embedding table (Press & Wolf 2017). False: masked and causal language models
-    have an output kernel of their own."""
+    and decoders beside an encoder have an output kernel of their own."""
     window: int | None = None
     """Positions on either side that a local layer sees (Beltagy et al. 2020, Longformer). None: all layers
     are global."""
@@ -162,7 +182,7 @@ def check_length(
     if length <= limit or config.longer_rows:
         return
     field = "" if network == "model" else f"{network}."
-    longer = f", or {field}longer_rows to True" if config.positions == "rotary" else ""
+    longer = f", or {field}longer_rows to True" if config.positions != "learned" else ""
     raise InputError(
         f"{rows} of {length} tokens exceed max_length {limit} of the {network}; prepare {rows} of at most "
         f"{limit} tokens, or set {field}max_length to {length}{longer}"
@@ -175,14 +195,15 @@ def _check_numbers(config: TransformerConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise InputError(f"{name}={value} is below 1; set {name} to a positive whole number")
-    for name in ("segment_types", "global_every"):
+    for name in ("segment_types", "global_every", "position_offset"):
         value = getattr(config, name)
         if value < 0:
             raise InputError(
                 f"{name}={value} is below 0; set {name} to a positive whole number, or 0 for none"
             )
     check_at_least(config, 0, "norm_epsilon", "initializer_range")
-    check_above(config, 0, "rotary_base", "rotary_base_local")
+    check_above(config, 0, "rotary_base", "rotary_base_local", "attention_scale")
+    check_above(config, 0, "embedding_scale", "output_scale")
     for name in ("dropout", "attention_dropout"):
         rate = getattr(config, name)
         if rate is not None and not 0 <= rate < 1:
@@ -218,8 +239,35 @@ def _check_positions(config: TransformerConfig) -> None:
             f"window={config.window} has no effect with global_every=1 (all layers are global); set "
             "global_every to 3 for every third layer, or to 0 for none"
         )
+    if config.position_offset and config.positions != "learned":
+        raise InputError(
+            f"position_offset={config.position_offset} counts rows of the table of learned positions, and "
+            f"positions={config.positions!r} has none; set position_offset to 0"
+        )
+    if config.rotary_scaling is not None and config.positions != "rotary":
+        raise InputError(
+            f"rotary_scaling is of rotary positions, and positions={config.positions!r}; set "
+            "rotary_scaling to None"
+        )
+    _check_relative(config)
     if config.longer_rows and config.positions == "learned":
         raise InputError(
             f"longer_rows=True needs positions that can be computed, and positions='learned' has a table of "
             f"max_length={config.max_length} rows; set positions to 'rotary', or raise max_length"
+        )
+
+
+def _check_relative(config: TransformerConfig) -> None:
+    ways = 1 if config.causal else 2
+    if config.relative_buckets < 2 * ways:
+        raise InputError(
+            f"relative_buckets={config.relative_buckets} is below {2 * ways}: a direction needs two ranges "
+            "of distances; set relative_buckets to 32"
+        )
+    exact = config.relative_buckets // ways // 2  # ranges of one distance
+    if config.relative_distance <= exact:
+        raise InputError(
+            f"relative_distance={config.relative_distance} is not above {exact}, the distances that have a "
+            f"range of their own with relative_buckets={config.relative_buckets}; set relative_distance to "
+            f"{8 * exact}"
         )

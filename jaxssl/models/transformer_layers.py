@@ -5,23 +5,19 @@ tokens and segments   int32 [batch, length]      segment 0 is padding
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array
 
 from jaxssl.models.layers.attention import attention
 from jaxssl.models.layers.dense import FeedForward, LayerNorm, Linear, RMSNorm, make_norm
 from jaxssl.models.layers.dropout import dropout
 from jaxssl.models.layers.remat import kept
-from jaxssl.models.layers.rotary import Rotation, make_rotation
 from jaxssl.models.transformer_config import TransformerConfig
+from jaxssl.models.transformer_inputs import Ids, PerLayerInputs, Rows, SharedLayerInputs
 from jaxssl.sharding.layout import Table, constrain
-
-Rows = Float[Array, "batch length width"]
-Ids = Int[Array, "batch length"]
 
 # Logical axes of the parameters of stacked layers; `cross` is of a decoder's (encoder_decoder.py).
 LAYER_LAYOUT: Table = (
@@ -39,68 +35,6 @@ LAYER_LAYOUT: Table = (
 )
 
 
-class PerLayerInputs(NamedTuple):
-    """What layers read beside states and parameters, with a leading axis of layers.
-
-    Fields are None where layers do not differ. In the scan over layers a layer gets its own entry of each.
-    """
-
-    keys: Array | None
-    """Keys of dropout, `[layers, 3]`: of attention weights, behind attention, behind feed-forward. None: no
-    dropout."""
-    window: Int[Array, "layers"] | None
-    """Positions on either side that attention sees. None: all layers see all positions."""
-    local: Bool[Array, "layers"] | None
-    """Whether a layer takes the local rotary base. None: there is one base."""
-    raw_input: Bool[Array, "layers"] | None
-    """Whether a layer's attention reads states that are not normalised. None: no layer's does."""
-
-
-class SharedLayerInputs(NamedTuple):
-    """What all layers read beside states and parameters."""
-
-    segments: Ids
-    """Document number of every position, `[batch, length]`; 0 is padding."""
-    rotation: Rotation | None
-    """Rotary positions. None: positions are not rotary."""
-    prefix: Bool[Array, "batch length"] | None = None
-    """Positions of a causal network that all of their document see. None: there are none."""
-
-
-def rotary_positions(config: TransformerConfig, positions: Ids) -> Rotation | None:
-    """Computes rotary positions, for the global and, if it differs, the local base.
-
-    Args:
-      config: Configuration of the network.
-      positions: Positions within documents, `[batch, length]`.
-
-    Returns:
-      `SharedLayerInputs.rotation`; `None` without rotary positions.
-    """
-    if config.positions != "rotary":
-        return None
-    bases: tuple[float, ...] = (config.rotary_base,)
-    if config.rotary_base_local is not None and any(config.local_layers):
-        bases = (config.rotary_base, config.rotary_base_local)
-    return make_rotation(positions, config.head_dim, bases)
-
-
-def per_layer_inputs(config: TransformerConfig, key: Array | None) -> PerLayerInputs:
-    """Makes what layers read each for itself, from a `config` and the `key` of dropout (None: none)."""
-    local = jnp.array(config.local_layers)
-    windowed = any(config.local_layers)
-    # The window of global layers: no row is longer, unless it may be of any length.
-    everywhere = jnp.iinfo(jnp.int32).max if config.longer_rows else config.max_length
-    two_bases = windowed and config.positions == "rotary" and config.rotary_base_local is not None
-    skips_norm = config.norm_first and not config.norm_before_first
-    return PerLayerInputs(
-        keys=None if key is None else jax.random.split(key, (config.depth, 3)),
-        window=jnp.where(local, config.window or 0, everywhere) if windowed else None,
-        local=local if two_bases else None,
-        raw_input=jnp.arange(config.depth) == 0 if skips_norm else None,
-    )
-
-
 class Attention(nnx.Module):
     """Multi-head attention of a sequence to itself or to another, with its four kernels.
 
@@ -115,9 +49,10 @@ class Attention(nnx.Module):
         inner = config.heads * config.head_dim
         kv_inner = (config.kv_heads or config.heads) * config.head_dim
         sd, bias = config.initializer_range, config.bias
-        self.query = Linear(keys[0], config.width, inner, stddev=sd, bias=bias)
-        self.key = Linear(keys[1], config.width, kv_inner, stddev=sd, bias=bias)
-        self.value = Linear(keys[2], config.width, kv_inner, stddev=sd, bias=bias)
+        own = bias if config.qkv_bias is None else config.qkv_bias
+        self.query = Linear(keys[0], config.width, inner, stddev=sd, bias=own)
+        self.key = Linear(keys[1], config.width, kv_inner, stddev=sd, bias=own)
+        self.value = Linear(keys[2], config.width, kv_inner, stddev=sd, bias=own)
         self.output = Linear(keys[3], inner, config.width, stddev=config.residual_stddev, bias=bias)
         self.query_norm = make_norm_for(config, config.head_dim) if config.qk_norm else None
         self.key_norm = make_norm_for(config, config.head_dim) if config.qk_norm else None
@@ -145,6 +80,8 @@ class Attention(nnx.Module):
             causal=self.config.causal,
             prefix=shared.prefix,
             window=own.window,
+            scale=self.config.attention_scale,
+            biases=shared.biases,
             dropout_rate=self._rate,
             key=None if own.keys is None else own.keys[0],
             rotation=rotation,
@@ -174,6 +111,7 @@ class Attention(nnx.Module):
             _kept_heads(values),
             segments,
             key_segments=other_segments,
+            scale=self.config.attention_scale,
             dropout_rate=self._rate,
             key=key,
             implementation=self.config.attention,
@@ -342,3 +280,9 @@ def make_feed_forward_for(config: TransformerConfig, key: Array) -> FeedForward:
         stddev=config.initializer_range,
         out_stddev=config.residual_stddev,
     )
+
+
+def finish(config: TransformerConfig, final_norm: LayerNorm | RMSNorm | None, x: Rows) -> Rows:
+    """Makes what a network returns of the states `x` `[batch, length, width]` of its last layer."""
+    x = x if final_norm is None else final_norm(x)
+    return x if config.output_scale == 1 else x * config.output_scale

@@ -29,14 +29,8 @@ from jaxssl.models.layers.patches import (
 )
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
-from jaxssl.models.transformer_layers import (
-    Layer,
-    PerLayerInputs,
-    SharedLayerInputs,
-    make_norm_for,
-    per_layer_inputs,
-    shard_stream,
-)
+from jaxssl.models.transformer_inputs import PerLayerInputs, SharedLayerInputs, per_layer_inputs
+from jaxssl.models.transformer_layers import Layer, make_norm_for, shard_stream
 from jaxssl.sharding.layout import constrain
 
 States = Float[Array, "batch positions width"]
@@ -54,7 +48,8 @@ class VisionTransformerConfig:
     """
 
     blocks: TransformerConfig
-    """The layers. `causal`, `window` and rotary positions are refused; what tokens need is not read."""
+    """The layers. `causal`, `window` and positions other than learned are refused; what tokens need is not
+    read."""
     patch: int = 16
     """Side of a patch in pixels."""
     pooling: Literal["token", "mean"] = "token"
@@ -75,12 +70,12 @@ class VisionTransformerConfig:
         _check_positions(self)
         if (
             self.blocks.causal
-            or self.blocks.positions == "rotary"
+            or self.blocks.positions != "learned"
             or self.blocks.window is not None
         ):
             raise InputError(
                 "patches see each other on all sides and have positions of their own: leave causal, "
-                'window and positions="rotary" out of blocks'
+                "window and positions out of blocks"
             )
 
     def make(self, key: Array, channels: int) -> "VisionTransformer":

@@ -26,8 +26,8 @@ Deviations from the paper, with the reason for each:
   - Without T5's z-loss of 1e-4, which keeps bfloat16 logits small (the softmax is float32 here).
   - The loss is the mean over the written tokens of the global batch; T5's code divides by all positions of
     the written rows, padding among them (rows that are filled less would count less).
-  - Positions are those of the networks' configurations, learned or rotary, not relative biases (fused
-    kernels have none).
+  - Positions are those of the networks' configurations: rotary in `t5()`, since no fused kernel computes
+    T5's relative biases (`positions="relative"`).
   - The networks of `t5()` have the gated feed-forward part of T5 1.1. Kernels and table begin with a standard
     deviation of 0.02, and attention is scaled; T5 folds that scale into the initial kernels, begins with a
     table of standard deviation 1, and scales the logits by 1 / sqrt(width). Dropout inside the feed-forward

@@ -13,7 +13,8 @@ def states(
 ) -> np.ndarray:
     """[batch, length, width]; every document is computed alone and put back where it stood."""
     last = hidden_states(config, weights, tokens, segments, types)[-1]
-    return norm(config, _float64(weights["final_norm"]), last) if config.final_norm else last
+    last = norm(config, _float64(weights["final_norm"]), last) if config.final_norm else last
+    return config.output_scale * last
 
 
 def hidden_states(
@@ -31,16 +32,20 @@ def hidden_states(
 
 
 def document(config: TransformerConfig, weights: dict[str, Any], tokens, types) -> list[np.ndarray]:
-    x = weights["tokens"]["embedding"][tokens]
+    x = config.embedding_scale * weights["tokens"]["embedding"][tokens]
     if config.positions == "learned":
-        x = x + weights["positions"]["embedding"][: len(tokens)]
+        offset = config.position_offset
+        x = x + weights["positions"]["embedding"][offset : offset + len(tokens)]
     if config.segment_types:
         x = x + weights["types"]["embedding"][types]
     if config.embedding_norm:
         x = norm(config, weights["embedding_norm"], x)
     found = [x]
     for i in range(config.depth):
-        found.append(layer(config, _at(weights["layers"], i), i, found[-1]))
+        w = _at(weights["layers"], i)
+        if config.positions == "relative":
+            w["attention"]["relative"] = weights["relative_biases"]["embedding"]
+        found.append(layer(config, w, i, found[-1]))
     return found
 
 
@@ -78,12 +83,31 @@ def attend(config: TransformerConfig, w: dict[str, Any], i: int, x: np.ndarray) 
             q = query[here, mine]
             ks = [key[there, theirs] for there in seen]
             if config.positions == "rotary":
-                q = turn(q, here, base)
-                ks = [turn(k, there, base) for k, there in zip(ks, seen, strict=True)]
-            scores = np.array([q @ k / math.sqrt(size) for k in ks])
+                scaling = config.rotary_scaling
+                q = turn(q, here, base, scaling)
+                ks = [turn(k, there, base, scaling) for k, there in zip(ks, seen, strict=True)]
+            scores = np.array([q @ k * scale(config) for k in ks])
+            if config.positions == "relative":
+                scores += [bias(config, w["relative"][:, head], there - here) for there in seen]
             shares = np.exp(scores - scores.max())
             mixed[here, mine] = shares / shares.sum() @ value[seen][:, theirs]
     return linear(w["output"], mixed)
+
+
+def scale(config: TransformerConfig) -> float:
+    own = config.attention_scale
+    return 1 / math.sqrt(head_width(config)) if own is None else own
+
+
+def bias(config: TransformerConfig, of_head: np.ndarray, ahead: int) -> float:
+    """The bias of one distance: exact near, then ranges that grow (Raffel et al. 2020, section 2.1)."""
+    ranges = len(of_head) if config.causal else len(of_head) // 2
+    first = 0 if config.causal or ahead <= 0 else ranges
+    exact, far = ranges // 2, abs(ahead)
+    if far >= exact:
+        grown = math.log(far / exact) / math.log(config.relative_distance / exact)
+        far = min(exact + int(grown * (ranges - exact) + 1e-9), ranges - 1)
+    return of_head[first + far]
 
 
 def head_width(config: TransformerConfig) -> int:
@@ -96,15 +120,28 @@ def norm_heads(config: TransformerConfig, w: dict[str, Any], x: np.ndarray) -> n
     return np.concatenate([norm(config, w, head) for head in heads], axis=-1)
 
 
-def turn(x: np.ndarray, position: int, base: float) -> np.ndarray:
+def turn(x: np.ndarray, position: int, base: float, scaling: Any = None) -> np.ndarray:
     """Each pair (x[i], x[i + half]) is a complex number, turned by position * base^(-2i/size)."""
     half = len(x) // 2
     out = np.empty_like(x)
     for i in range(half):
-        angle = position * base ** (-2 * i / len(x))
+        frequency = base ** (-2 * i / len(x))
+        angle = position * (frequency if scaling is None else scaled(frequency, scaling))
         turned = complex(x[i], x[i + half]) * complex(math.cos(angle), math.sin(angle))
         out[i], out[i + half] = turned.real, turned.imag
     return out
+
+
+def scaled(frequency: float, scaling: Any) -> float:
+    """As Llama 3's code has it, by the length of the wave."""
+    wave = 2 * math.pi / frequency
+    if scaling.original_length is None or wave > scaling.original_length / scaling.slow_turns:
+        return frequency / scaling.factor
+    if wave < scaling.original_length / scaling.fast_turns:
+        return frequency
+    smooth = scaling.original_length / wave - scaling.slow_turns
+    smooth /= scaling.fast_turns - scaling.slow_turns
+    return (1 - smooth) * frequency / scaling.factor + smooth * frequency
 
 
 def feed_forward(config: TransformerConfig, w: dict[str, Any], x: np.ndarray) -> np.ndarray:
@@ -119,7 +156,11 @@ def feed_forward(config: TransformerConfig, w: dict[str, Any], x: np.ndarray) ->
     if config.activation == "silu":
         return linear(w["down"], up / (1 + np.exp(-up)))
     gate = linear(w["gate"], x)
-    gate = gelu(gate) if config.activation == "geglu" else gate / (1 + np.exp(-gate))
+    if config.activation == "geglu_tanh":
+        cubic = math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3)
+        gate = 0.5 * gate * (1 + np.tanh(cubic))
+    else:
+        gate = gelu(gate) if config.activation == "geglu" else gate / (1 + np.exp(-gate))
     return linear(w["down"], gate * up)
 
 

@@ -8,7 +8,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxssl.models.plain import to_dict
 from jaxssl.models.recipes import bert, vit
-from jaxssl.models.transformer_layers import SharedLayerInputs, per_layer_inputs
+from jaxssl.models.transformer_inputs import SharedLayerInputs, per_layer_inputs
 from jaxssl.models.vision_transformer import VisionTransformerConfig
 from jaxssl.sharding.layout import shardings
 from jaxssl.sharding.mesh import Mesh

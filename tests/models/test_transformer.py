@@ -9,8 +9,9 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models.layers.dense import ACTIVATIONS
+from jaxssl.models.layers.rotary import RotaryScaling
 from jaxssl.models.plain import from_dict, to_dict
-from jaxssl.models.recipes import bert, gpt2, modern
+from jaxssl.models.recipes import bart, bert, gpt2, modern, t5
 from jaxssl.sharding.layout import axes_of
 from tests.models import reference
 from tests.models.small_models import RECIPES, SEGMENTS, TOKENS, VOCABULARY, lively, states_of
@@ -39,17 +40,21 @@ def test_every_activation_causal_or_not(activation, causal):
     np.testing.assert_allclose(np.asarray(states_of(model))[REAL], slow, atol=2e-5)
 
 
-# Heads that are not as wide as the states, queries and keys that are normalised, with either norm.
+# Heads that are not as wide as the states, queries and keys that are normalised, with either norm, and
+# what networks of other libraries have.
 SHAPES = {
     "wide heads": bert(2, 16, 3, head_width=8, max_length=16),
     "narrow heads": modern(2, 16, 4, kv_heads=2, head_width=2, max_length=16),
     "normalised": bert(2, 16, 2, qk_norm=True, max_length=16),
     "both": modern(3, 16, 3, kv_heads=1, head_width=6, qk_norm=True, window=2, global_every=2),
+    "llama 3": modern(2, 16, 2, qkv_bias=True, causal=True, rotary_scaling=RotaryScaling(8.0, 9)),
+    "t5": t5(2, 16, 4, positions="relative", attention_scale=1.0, output_scale=0.25),
+    "bart": bart(2, 16, 4, position_offset=2, embedding_scale=4.0, max_length=16),
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_head_width_and_norm_of_queries_and_keys(shape):
+def test_fields_that_recipes_leave_as_they_are(shape):
     config = SHAPES[shape]
     model = lively(config)
     assert model.layers.attention.query.kernel.shape[-1] == config.heads * config.head_dim
@@ -58,6 +63,8 @@ def test_head_width_and_norm_of_queries_and_keys(shape):
     axes = axes_of(model)
     assert None not in axes.values()
     assert ("layers/attention/query_norm/scale" in axes) == config.qk_norm
+    assert ("relative_biases/embedding" in axes) == (config.positions == "relative")
+    assert ("layers/attention/query/bias" in axes) == (config.bias or config.qkv_bias is True)
 
 
 def test_normalised_queries_and_keys_have_no_size(key):

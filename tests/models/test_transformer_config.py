@@ -3,6 +3,7 @@
 import pytest
 
 from jaxssl.errors import InputError
+from jaxssl.models.layers.rotary import RotaryScaling
 from jaxssl.models.recipes import bert, gpt2, modern, modernbert
 from jaxssl.models.transformer_config import TransformerConfig, check_length
 
@@ -17,13 +18,18 @@ from jaxssl.models.transformer_config import TransformerConfig, check_length
         ({"head_width": 0}, ["head_width=0 is below 1"]),
         (
             {"activation": "tanh"},
-            ["'tanh'", "gelu, gelu_tanh, quick_gelu, relu, silu, swiglu or geglu"],
+            ["'tanh'", "gelu, gelu_tanh, quick_gelu, relu, silu, swiglu, geglu or geglu_tanh"],
         ),
         ({"remat": "some"}, ["'some'", "none, dots or full"]),
         ({"depth": 0}, ["depth=0"]),
         ({"dropout": 1.0}, ["dropout=1.0", "[0, 1)"]),
         ({"segment_types": -1}, ["segment_types=-1"]),
         ({"window": 8}, ["window=8", "global_every=1", "global_every to 3"]),
+        ({"attention_scale": 0.0}, ["attention_scale=0.0 must be above 0"]),
+        ({"positions": "rotary", "position_offset": 2}, ["position_offset=2", "'rotary' has none"]),
+        ({"rotary_scaling": RotaryScaling(2.0)}, ["positions='learned'", "rotary_scaling to None"]),
+        ({"positions": "relative", "relative_buckets": 3}, ["relative_buckets=3 is below 4", "32"]),
+        ({"relative_distance": 8}, ["relative_distance=8 is not above 8", "to 64"]),
         ({"longer_rows": True}, ["longer_rows=True", "max_length=512", "positions to 'rotary'"]),
     ],
 )

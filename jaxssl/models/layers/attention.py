@@ -29,6 +29,7 @@ Keys = Float[Array, "batch key_length kv_heads head_dim"]
 Segments = Int[Array, "batch length"]
 KeySegments = Int[Array, "batch key_length"]
 Prefix = Bool[Array, "batch length"]
+Biases = Float[Array, "*rows heads length key_length"]
 
 
 def attention(
@@ -41,6 +42,8 @@ def attention(
     causal: bool = False,
     prefix: Prefix | None = None,
     window: int | Array | None = None,
+    scale: float | None = None,
+    biases: Biases | None = None,
     dropout_rate: float = 0.0,
     key: Array | None = None,
     rotation: Rotation | None = None,
@@ -48,7 +51,7 @@ def attention(
 ) -> Queries:
     """Computes scaled dot-product attention within documents.
 
-        softmax(q k^T / sqrt(head_dim)) v    over the keys that a query may see (`visible`)
+        softmax(scale q k^T + biases) v    over the keys that a query may see (`visible`)
 
     Args:
       queries: Queries, `[batch, length, heads, head_dim]`.
@@ -62,6 +65,10 @@ def attention(
         Raffel et al. 2020, section 3.2.1).
       window: Positions on either side that a position sees; a scalar may be traced, where layers differ.
         `None`: all.
+      scale: Factor of the products of queries and keys. `None`: `1 / sqrt(head_dim)`.
+      biases: Numbers that are added to the scaled products, float32 `[heads, length, key_length]` for all
+        rows, or with an axis of rows before them (relative_positions.py). No fused kernel adds them.
+        `None`: none.
       dropout_rate: Dropout rate of the attention weights.
       key: Random key of dropout. `None`: no dropout.
       rotation: Rotary positions that queries and keys are rotated by first. `None`: they are not.
@@ -80,10 +87,14 @@ def attention(
     """
     key = key if dropout_rate > 0 else None
     prefix = prefix if causal else None
-    choice = choose(implementation, queries, keys, dropped=key is not None)
-    if rotation is not None and choice.kernel != "flash":
+    dropped, biased = key is not None, biases is not None
+    choice = choose(implementation, queries, keys, dropped=dropped, biased=biased)
+    if rotation is not None and not (choice.kernel == "flash" and rotation.bases):
         queries, keys = rotate_both(queries, keys, rotation)
+        rotation = None
     if choice.kernel != "xla":
+        if scale is not None:  # kernels divide by sqrt(head_dim)
+            queries = queries * (scale * queries.shape[-1] ** 0.5)
         rows = Rows(segments, segments if key_segments is None else key_segments, prefix)
         kernel: Kernel = partial(cudnn_attention, causal=causal)
         if choice.kernel == "flash":
@@ -105,6 +116,8 @@ def attention(
         causal=causal,
         prefix=prefix,
         window=window,
+        scale=scale,
+        biases=biases,
         dropout_rate=dropout_rate,
         key=key,
     )
@@ -162,6 +175,8 @@ def xla_attention(
     causal: bool,
     prefix: Prefix | None,
     window: int | Array | None,
+    scale: float | None = None,
+    biases: Biases | None = None,
     dropout_rate: float,
     key: Array | None,
 ) -> Queries:
@@ -178,6 +193,8 @@ def xla_attention(
       causal: Whether a position sees no later ones.
       prefix: Positions that all of their document see, `[batch, length]`, or `None`.
       window: Positions on either side that a position sees, or `None`.
+      scale: Factor of the products of queries and keys, or `None`.
+      biases: Numbers that are added to the scaled products, `[heads, length, key_length]`, or `None`.
       dropout_rate: Dropout rate of the attention weights.
       key: Random key of dropout, or `None`.
 
@@ -189,10 +206,13 @@ def xla_attention(
     groups = heads // kv_heads
     # Heads before positions: every product is then a plain batched matrix product (10 % of a small
     # model's step on a CPU against leaving the order to einsum).
-    queries = (queries * head_dim**-0.5).reshape(batch, length, kv_heads, groups, head_dim)
+    queries = queries * (head_dim**-0.5 if scale is None else scale)
+    queries = queries.reshape(batch, length, kv_heads, groups, head_dim)
     queries = queries.transpose(0, 2, 3, 1, 4)
     keys, values = keys.transpose(0, 2, 1, 3), values.transpose(0, 2, 1, 3)
     scores = jnp.einsum("bkgtd,bksd->bkgts", queries, keys, preferred_element_type=jnp.float32)
+    if biases is not None:
+        scores = scores + biases.reshape(-1, kv_heads, groups, *biases.shape[-2:])
     seen = visible(segments, key_segments, causal=causal, prefix=prefix, window=window)
     sees = segments != 0 if key_segments is None else seen.any(axis=2)
     seen = seen[:, None, None]

@@ -66,6 +66,7 @@ def choose(
     keys: Array,
     *,
     dropped: bool,
+    biased: bool = False,
 ) -> Choice:
     """Chooses what computes an attention on the platform of the surrounding mesh.
 
@@ -74,6 +75,7 @@ def choose(
       queries: Queries (or their shapes), `[batch, length, heads, head_dim]`.
       keys: Keys (or their shapes), `[batch, key_length, kv_heads, head_dim]`.
       dropped: Whether dropout acts on the attention weights.
+      biased: Whether numbers are added to the scores, as those of relative positions are.
 
     Returns:
       The kernel, and the reason if it is none that is fused.
@@ -87,7 +89,7 @@ def choose(
     reason = "as asked for"
     if implementation != "xla":
         reason = (
-            _no_kernel(platform, dropped)
+            _no_kernel(platform, dropped, biased)
             or _no_shape(platform, queries, keys)
             or _no_mesh(platform, queries, keys)
         )
@@ -108,9 +110,11 @@ def platform_of_mesh() -> str:
     return jax.default_backend() if device is None else device.platform
 
 
-def _no_kernel(platform: str, dropped: bool) -> str:
+def _no_kernel(platform: str, dropped: bool, biased: bool) -> str:
     if platform not in KERNELS:
         return f"there is no fused kernel for {platform}"
+    if biased:
+        return "relative positions add biases to the scores (positions='rotary' has none)"
     if dropped and platform == "gpu":
         return "dropout acts on the attention weights (attention_dropout=0 leaves it out)"
     return ""

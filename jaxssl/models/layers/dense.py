@@ -300,6 +300,7 @@ ACTIVATIONS: dict[str, tuple[Activation, bool]] = {
     "silu": (_SILU, False),
     "swiglu": (_SILU, True),
     "geglu": (gelu, True),
+    "geglu_tanh": (_GELU_TANH, True),
 }
 
 

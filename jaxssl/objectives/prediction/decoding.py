@@ -145,7 +145,7 @@ def decoding_loss(
     )
     nats, correct = token_losses(
         written,
-        model.encoder.tokens.embedding[...],
+        model.output_embedding(),
         examples.targets,
         examples.weights,
         label_smoothing=label_smoothing,

@@ -30,6 +30,8 @@ PLAIN = {"dropped": False}
         ("gpu", (2, 128, 4, 64), {"dtype": jnp.float32}, "cuDNN takes bfloat16"),
         ("tpu", (2, 128, 4, 64), {"dropped": True}, ""),
         ("gpu", (2, 128, 4, 64), {"dropped": True}, "attention_dropout=0 leaves it out"),
+        ("tpu", (2, 128, 4, 64), {"biased": True}, "relative positions add biases"),
+        ("gpu", (2, 128, 4, 64), {"biased": True}, "positions='rotary' has none"),
         ("tpu", (3, 128, 4, 64), {}, "3 rows do not divide over 2 devices of data"),
         ("tpu", (2, 128, 3, 64), {}, "3 heads do not divide over 2 devices of tensor"),
     ],

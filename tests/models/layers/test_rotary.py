@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxssl.models.layers.rotary import rotary_angles, rotate
+from jaxssl.errors import InputError
+from jaxssl.models.layers.rotary import RotaryScaling, rotary_angles, rotate
 from tests.models import reference
 
 
@@ -47,3 +48,19 @@ def test_rotation_keeps_the_type_and_the_norm():
     norms = (np.linalg.norm(y, axis=-1) for y in (turned, x))
     np.testing.assert_allclose(*norms, rtol=1e-5)
     assert rotate(x.astype(jnp.bfloat16), angles, angles).dtype == jnp.bfloat16
+
+
+def test_scaled_frequencies_by_hand():
+    """Pairs that turn 16, 1.6 and 0.16 times in 100 positions: as it was, in between, and divided by 8."""
+    frequencies = 2 * np.pi * np.array([0.16, 0.016, 0.0016], np.float32)
+    lowered = RotaryScaling(8.0, 100).apply(jnp.asarray(frequencies))
+    between = 0.2 + 0.8 / 8
+    np.testing.assert_allclose(lowered / frequencies, [1, between, 1 / 8], rtol=1e-5)
+    np.testing.assert_allclose(RotaryScaling(8.0).apply(frequencies), frequencies / 8)
+
+
+def test_impossible_scaling_is_refused():
+    with pytest.raises(InputError, match=r"fast_turns=1.0 is not above slow_turns=1.0; .* to 4$"):
+        RotaryScaling(8.0, 100, fast_turns=1.0)
+    with pytest.raises(InputError, match=r"factor=0.5 must be at least 1"):
+        RotaryScaling(0.5)

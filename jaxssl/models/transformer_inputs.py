@@ -68,7 +68,7 @@ def rotary_positions(config: TransformerConfig, positions: Ids) -> Rotation | No
 
 
 def make_relative_biases(config: TransformerConfig, key: Array) -> RelativeBiases | None:
-    """Makes the table of relative positions of a network with `config`; `None` without such positions."""
+    """Makes the table of relative positions as `config` describes it, or none, with entries drawn from `key`."""
     if config.positions != "relative":
         return None
     return RelativeBiases(
@@ -82,7 +82,16 @@ def make_relative_biases(config: TransformerConfig, key: Array) -> RelativeBiase
 
 
 def make_position_table(config: TransformerConfig, key: Array, width: int) -> Embedding | None:
-    """Makes the table `[position_offset + max_length, width]` of learned positions; `None` without them."""
+    """Makes the table of learned positions as `config` describes it, or none.
+
+    Args:
+      config: Configuration of the network.
+      key: Random key of the table.
+      width: Width of a row.
+
+    Returns:
+      The table, `[position_offset + max_length, width]`; `None` without learned positions.
+    """
     if config.positions != "learned":
         return None
     size = config.position_offset + config.max_length
@@ -90,7 +99,7 @@ def make_position_table(config: TransformerConfig, key: Array, width: int) -> Em
 
 
 def embed_tokens(config: TransformerConfig, table: Embedding, tokens: Ids) -> Rows:
-    """Looks up `tokens` `[batch, length]` in a `table` of token embeddings, times `embedding_scale`."""
+    """Looks up `tokens` `[batch, length]` in a `table`, times the `embedding_scale` of `config`."""
     x = table(tokens, "vocab")
     return x if config.embedding_scale == 1 else x * config.embedding_scale
 

@@ -283,6 +283,12 @@ def make_feed_forward_for(config: TransformerConfig, key: Array) -> FeedForward:
 
 
 def finish(config: TransformerConfig, final_norm: LayerNorm | RMSNorm | None, x: Rows) -> Rows:
-    """Makes what a network returns of the states `x` `[batch, length, width]` of its last layer."""
+    """Makes what a network returns of the states of its last layer.
+
+    Args:
+      config: Configuration of the network.
+      final_norm: Its norm behind the last layer, or `None`.
+      x: States, `[batch, length, width]`.
+    """
     x = x if final_norm is None else final_norm(x)
     return x if config.output_scale == 1 else x * config.output_scale

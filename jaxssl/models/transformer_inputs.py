@@ -68,7 +68,7 @@ def rotary_positions(config: TransformerConfig, positions: Ids) -> Rotation | No
 
 
 def make_relative_biases(config: TransformerConfig, key: Array) -> RelativeBiases | None:
-    """Makes the table of relative positions as `config` describes it, or none, with entries drawn from `key`."""
+    """Makes the table of relative positions as `config` describes it, or none, drawn from `key`."""
     if config.positions != "relative":
         return None
     return RelativeBiases(

@@ -234,7 +234,7 @@ def _embedders_of_images(run: str, found: Pretrained) -> dict[str, Embed]:
     states = Embedder(model.text, found.tokenizer, objective.pooling)
     return {
         "images": lambda pixels: np.asarray(
-            model.image_projection(jnp.asarray(embed_images(pixels)))
+            model.project_images(jnp.asarray(embed_images(pixels)))
         ),
         "texts": lambda texts: np.asarray(model.text_projection(jnp.asarray(states(texts)))),
     }

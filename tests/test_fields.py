@@ -156,7 +156,10 @@ ENCODER = ResNetConfig(10, width=8)
         (lambda: TransformerConfig(rotary_base=0.0), "rotary_base=0.0 must be above 0"),
         (lambda: TransformerConfig(dropout=1.5), r"dropout=1.5 is not in \[0, 1\)"),
         (lambda: TransformerConfig(dropout=float("nan")), "dropout=nan must be a number"),
-        (lambda: ResNetConfig(depth=17), "depth=17 is unknown; use 10, 18, 34, 50, 101 or 152"),
+        (
+            lambda: ResNetConfig(depth=17),
+            "depth=17 is unknown; use 10, 14, 18, 26, 34, 50, 101 or 152",
+        ),
         (lambda: ResNetConfig(norm=None), "norm=None is unknown"),
         (lambda: ResNetConfig(width=8.5), "width=8.5 must be a whole number"),
         (lambda: VisionTransformerConfig(vit(), patch=4.0), "patch=4.0 must be a whole number"),

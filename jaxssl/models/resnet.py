@@ -1,11 +1,11 @@
-"""Residual networks for images of any size: ResNet 10, 18, 34, 50, 101 and 152 (He et al. 2016, table 1).
+"""Residual networks for images of any size: ResNet 18, 34, 50, 101 and 152 (He et al. 2016, table 1).
 
     stem -> four stages of blocks; from the second on half as high and wide, with twice as many channels
 
-The CIFAR stem is one 3 x 3 convolution (Chen et al. 2020, appendix B.9), ImageNet's is 7 x 7 with stride
-2 and a 3 x 3 maximum with stride 2. The default norm is group norm, which depends on no other image, so
-that a microbatch is as good as a batch. The last norm of every block starts with scale 0, so that the
-block starts as its shortcut (Goyal et al. 2017, section 5.1).
+ResNet 10, 14 and 26 have fewer blocks of the same kinds. The CIFAR stem is one 3 x 3 convolution (Chen et
+al. 2020, appendix B.9), ImageNet's is 7 x 7 with stride 2 and a 3 x 3 maximum with stride 2. The default norm
+is group norm, which depends on no other image, so that a microbatch is as good as a batch. The last norm of
+every block starts with scale 0, so that the block starts as its shortcut (Goyal et al. 2017, section 5.1).
 
     batch, height, width, channels    images and maps        features    channels of the last maps
 """
@@ -31,7 +31,9 @@ from jaxssl.models.layers.convolution import (
 # Depth -> number of blocks in each of the four stages, and whether they are bottlenecks.
 DEPTHS: dict[int, tuple[tuple[int, int, int, int], bool]] = {
     10: ((1, 1, 1, 1), False),
+    14: ((1, 1, 1, 1), True),
     18: ((2, 2, 2, 2), False),
+    26: ((2, 2, 2, 2), True),
     34: ((3, 4, 6, 3), False),
     50: ((3, 4, 6, 3), True),
     101: ((3, 4, 23, 3), True),
@@ -48,14 +50,18 @@ class ResNetConfig:
     Raises `InputError` for fields that no network can have.
     """
 
-    depth: Literal[10, 18, 34, 50, 101, 152] = 18
-    """Number of layers, as in the name of the network (ResNet-50); from 50 on blocks are bottlenecks."""
+    depth: Literal[10, 14, 18, 26, 34, 50, 101, 152] = 18
+    """Number of layers, as in the name of the network (ResNet-50); the blocks of 14, 26 and from 50 on are
+    bottlenecks."""
     width: int = 64
     """Channels of the first stage; the published networks have 64."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """First layers: a 3 x 3 convolution (small images), or 7 x 7 and pooling, which divide sides by 4."""
     norm: Norm = "group"
     """Norm after convolutions: group norm (Wu & He 2018), or batch norm over the global batch."""
+    bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
+    """Which convolution of a bottleneck has the stride: that of 3 x 3 (torchvision, "v1.5"), or the first of
+    1 x 1 (He et al. 2016)."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type that maps are computed in; parameters are float32 always."""
 
@@ -94,7 +100,8 @@ class ResNetConfig:
 class Block(nnx.Module):
     """Two convolutions of 3 x 3, or 1 x 1, 3 x 3 and 1 x 1 (a bottleneck), added to a shortcut.
 
-    The first convolution of 3 x 3 has the stride. The shortcut is a 1 x 1 convolution where shapes differ.
+    The first convolution of 3 x 3 has the stride, or that of `bottleneck_stride`. The shortcut is a 1 x 1
+    convolution where shapes differ.
 
     Args:
       key: Random key of the initial kernels.
@@ -110,7 +117,7 @@ class Block(nnx.Module):
         outputs = inner * (EXPANSION if bottleneck else 1)
         sizes = (1, 3, 1) if bottleneck else (3, 3)
         widths = (inputs, *(inner for _ in sizes[1:]), outputs)
-        strided = sizes.index(3)
+        strided = sizes.index(1 if bottleneck and config.bottleneck_stride == "1x1" else 3)
         self.convolutions = nnx.List(
             Convolution(one, before, after, size, stride=stride if i == strided else 1)
             for i, (one, before, after, size) in enumerate(
@@ -219,6 +226,32 @@ class ResNet(nnx.Module):
           Maps in `compute_dtype`, `[batch, height / stride, width / stride, features]`, and the moments
           that the batch norms used (`()` with group norm).
         """
+        every, moments = self._run(pixels, statistics)
+        return every[-1], moments
+
+    def hidden_maps(
+        self,
+        pixels: Float[Array, "batch height width channels"],
+        *,
+        statistics: Statistics = None,
+    ) -> list[Maps]:
+        """Computes the maps after the stem (with its pooling) and after each of the four stages.
+
+        Args:
+          pixels: Images, `[batch, height, width, channels]`.
+          statistics: Running statistics of the batch norms. `None`: they use the moments of this batch.
+
+        Returns:
+          Five maps in `compute_dtype`, of decreasing size; the last is that of `maps`.
+        """
+        every, _ = self._run(pixels, statistics)
+        counts, _ = DEPTHS[self.config.depth]
+        return [every[sum(counts[:stage])] for stage in range(len(counts) + 1)]
+
+    def _run(
+        self, pixels: Float[Array, "batch height width channels"], statistics: Statistics
+    ) -> tuple[list[Maps], Statistics]:
+        """The maps after the stem and after every block, and the moments that the batch norms used."""
         own = statistics or [None] * (len(self.blocks) + 1)
         x = pixels.astype(self.config.compute_dtype)
         x, found = self.stem_norm(self.stem(x), own[0])
@@ -226,10 +259,12 @@ class ResNet(nnx.Module):
         x = jax.nn.relu(x)
         if self.config.stem == "imagenet":
             x = max_pool(x)
+        every = [x]
         for block, one in zip(self.blocks, own[1:], strict=True):
             x, found = block(x, one)
+            every.append(x)
             moments.append(found)
-        return x, moments if self.config.norm == "batch" else ()
+        return every, moments if self.config.norm == "batch" else ()
 
     def first_statistics(self) -> Statistics:
         """Returns the running statistics of a new network, mean 0 and variance 1; `()` with group norm."""

@@ -1,10 +1,11 @@
 """Vision transformer (Dosovitskiy et al. 2021): an image as a row of patches, through the layers of text.
 
-    patches -> linear + positions -> [class token, registers,] patches -> layers -> norm
+    patches -> linear + positions -> [class token, registers,] patches [-> norm] -> layers -> norm
 
-Positions are sines and cosines of two axes (Chen, Xie & He 2021, MoCo v3; He et al. 2022, MAE), computed for
-the size at hand, or a learned table for one image size, which is interpolated for others. Registers are
-tokens whose states nothing reads (Darcet et al. 2024).
+The variants of CLIP (a norm before the layers) and SigLIP (features by attention to the patches) are fields
+of the configuration. Positions are sines and cosines of two axes (Chen, Xie & He 2021, MoCo v3; He et al.
+2022, MAE), computed for the size at hand, or a learned table for one image size, which is interpolated for
+others. Registers are tokens whose states nothing reads (Darcet et al. 2024).
 
     batch, height, width, channels    images          patches     of an image, row by row
     first    class token and registers                features    width of the states
@@ -19,6 +20,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxssl.errors import InputError, checked
+from jaxssl.models.attention_pooling import AttentionPooling
+from jaxssl.models.blocks import Blocks, States
 from jaxssl.models.layers.attention_choice import platform_of_mesh
 from jaxssl.models.layers.dense import Embedding, Linear
 from jaxssl.models.layers.patches import (
@@ -27,16 +30,12 @@ from jaxssl.models.layers.patches import (
     sine_positions,
     split_patches,
 )
-from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
-from jaxssl.models.transformer_inputs import PerLayerInputs, SharedLayerInputs, per_layer_inputs
-from jaxssl.models.transformer_layers import Layer, make_norm_for, shard_stream
+from jaxssl.models.transformer_layers import make_norm_for
 from jaxssl.sharding.layout import constrain
 
-States = Float[Array, "batch positions width"]
-
 # Above the number of keys of any jax.random.split of the same key: fold_in(key, i) can be its i-th key.
-POSITIONS_KEY = 1_000
+POSITIONS_KEY, HEAD_KEY = 1_000, 1_001
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,9 @@ class VisionTransformerConfig:
     read."""
     patch: int = 16
     """Side of a patch in pixels."""
-    pooling: Literal["token", "mean"] = "token"
-    """Features of an image: the state of a class token, or the mean over the patches, without a token."""
+    pooling: Literal["token", "mean", "attention"] = "token"
+    """Features of an image: the state of a class token or, without one, the mean over the patches, or the
+    attention of a learned query to them with a feed-forward part behind it (SigLIP)."""
     registers: int = 0
     """Number of learned tokens beside the patches whose states are not read (Darcet et al. 2024)."""
     positions: Literal["sine", "learned"] = "sine"
@@ -61,6 +61,12 @@ class VisionTransformerConfig:
     positions_size: tuple[int, int] | None = None
     """Height and width in pixels of the images that learned positions are made for; they are interpolated
     for other sizes. None: positions are not learned."""
+    token_position: bool = False
+    """Add a learned position to the class token, too: the first row of the table (ViT, CLIP)."""
+    patch_bias: bool = True
+    """Whether the dense layer that embeds patches has a bias (not in CLIP)."""
+    embedding_norm: bool = False
+    """Normalise class token, registers and patches with their positions before the first layer (CLIP)."""
 
     def __post_init__(self) -> None:
         if self.patch < 1 or self.registers < 0:
@@ -109,8 +115,27 @@ class VisionTransformerConfig:
         return height // self.patch, width // self.patch
 
 
+def check_reads_patches(encoder: Any) -> None:
+    """Checks that all of an `encoder` is trained by an objective that reads the states of its patches.
+
+    Raises:
+      InputError: It is a vision transformer with `pooling="attention"`, whose head would never be trained.
+    """
+    if getattr(encoder, "pooling", "") == "attention":
+        raise InputError(
+            "encoder.pooling='attention' has a head that the states of patches do not train; set "
+            "encoder.pooling to 'token' or 'mean'"
+        )
+
+
 def _check_positions(config: VisionTransformerConfig) -> None:
     size, patch, width = config.positions_size, config.patch, config.blocks.width
+    if config.token_position and (config.positions, config.pooling) != ("learned", "token"):
+        raise InputError(
+            f"token_position=True needs a class token and a table of positions, and pooling="
+            f"{config.pooling!r}, positions={config.positions!r}; set pooling to 'token' and positions to "
+            "'learned', or token_position to False"
+        )
     if config.positions == "sine":
         if width % 4:
             raise InputError(
@@ -136,62 +161,6 @@ def _check_positions(config: VisionTransformerConfig) -> None:
         )
 
 
-class Blocks(nnx.Module):
-    """Layers of a transformer over states that all see each other, and the final norm.
-
-    Args:
-      config: Configuration of the layers.
-      key: Random key of the initial parameters.
-    """
-
-    layout = ((r"final_norm/(scale|bias)", (None,)),)
-
-    def __init__(self, config: TransformerConfig, key: Array):
-        self.config = config
-        self.layers = stack_layers(lambda one: Layer(config, one), key, config.depth)
-        self.final_norm = make_norm_for(config) if config.final_norm else None
-
-    def __call__(self, x: States, key: Array | None = None) -> States:
-        """Runs states `x` `[batch, positions, width]` through the layers and the final norm.
-
-        The result is in `compute_dtype`. `key` is that of dropout; `None`: no dropout.
-        """
-        shared, per_layer = self._shared(x), per_layer_inputs(self.config, key)
-
-        def apply(layer: Layer, x: States, own: PerLayerInputs) -> States:
-            return layer(shard_stream(self.config, x), own, shared)
-
-        x = x.astype(self.config.compute_dtype)
-        x = run_layers(self.layers, x, per_layer, apply, **self.config.layer_loop)
-        return x if self.final_norm is None else self.final_norm(x)
-
-    def hidden_states(
-        self, x: States, key: Array | None = None
-    ) -> Float[Array, "states batch positions width"]:
-        """Computes `x` and the states after every layer, before the final norm.
-
-        Args:
-          x: States that the first layer reads, `[batch, positions, width]`.
-          key: Random key of dropout. `None`: no dropout.
-
-        Returns:
-          States `[layers + 1, batch, positions, width]` in `compute_dtype`.
-        """
-        shared, per_layer = self._shared(x), per_layer_inputs(self.config, key)
-
-        def apply(layer: Layer, x: States, own: PerLayerInputs) -> tuple[States, States]:
-            x = shard_stream(self.config, layer(shard_stream(self.config, x), own, shared))
-            return x, x
-
-        x = x.astype(self.config.compute_dtype)
-        _, states = scan_layers(self.layers, x, per_layer, apply, **self.config.layer_loop)
-        return jnp.concatenate([shard_stream(self.config, x)[None], states])
-
-    def _shared(self, x: States) -> SharedLayerInputs:
-        """One segment, and no rotary positions."""
-        return SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)
-
-
 class VisionTransformer(nnx.Module):
     """Images to features: a plain pytree of float32 parameters, with `config` as static data.
 
@@ -207,6 +176,7 @@ class VisionTransformer(nnx.Module):
         (r"embedding/bias", (None,)),
         (r"positions/embedding", (None, "embed")),
         (r"token|registers", (None, "embed")),
+        (r"embedding_norm/(scale|bias)", (None,)),
     )
 
     def __init__(self, config: VisionTransformerConfig, key: Array, channels: int):
@@ -214,7 +184,9 @@ class VisionTransformer(nnx.Module):
         width, sd = config.blocks.width, config.blocks.initializer_range
         inputs = config.patch**2 * channels
         self.config = config
-        self.embedding = Linear(embedding, inputs, width, stddev=(1 / inputs) ** 0.5)
+        self.embedding = Linear(
+            embedding, inputs, width, stddev=(1 / inputs) ** 0.5, bias=config.patch_bias
+        )
         has_token = config.pooling == "token"
         self.token = nnx.Param(sd * jax.random.normal(token, (1, width))) if has_token else None
         self.registers = (
@@ -223,9 +195,13 @@ class VisionTransformer(nnx.Module):
             else None
         )
         own, (rows, columns) = jax.random.fold_in(key, POSITIONS_KEY), config.positions_grid
-        learned = config.positions == "learned"
-        self.positions = Embedding(own, rows * columns, width, stddev=sd) if learned else None
+        learned, count = config.positions == "learned", rows * columns + config.token_position
+        self.positions = Embedding(own, count, width, stddev=sd) if learned else None
+        self.embedding_norm = make_norm_for(config.blocks) if config.embedding_norm else None
         self.blocks = Blocks(config.blocks, blocks)
+        head = jax.random.fold_in(key, HEAD_KEY)
+        has_head = config.pooling == "attention"
+        self.head = AttentionPooling(config.blocks, head) if has_head else None
 
     def __call__(
         self,
@@ -247,7 +223,10 @@ class VisionTransformer(nnx.Module):
         Raises:
           InputError: The patch does not divide the height or the width.
         """
-        states = self.run(self.embed(pixels), key).astype(jnp.float32)
+        states = self.run(self.embed(pixels), key)
+        if self.head is not None:
+            return self.head(states[:, self.config.first :]).astype(jnp.float32), ()
+        states = states.astype(jnp.float32)
         if self.config.pooling == "token":
             return states[:, 0], ()
         return states[:, self.config.first :].mean(axis=1), ()
@@ -318,14 +297,14 @@ class VisionTransformer(nnx.Module):
             patches = split_patches(pixels, self.config.patch)
             return self.embedding(patches) + positions[None].astype(patches.dtype)
         kernel, bias = self.embedding.kernel[...], self.embedding.bias
-        assert bias is not None  # it was made with one
+        added = positions if bias is None else bias[...][None] + positions
         pixels = constrain(pixels, "batch", None, None, None)
         states = convolve_patches(pixels, kernel.astype(pixels.dtype), self.config.patch)
-        exact = states.astype(jnp.float32) + (bias[...][None] + positions)[None]
+        exact = states.astype(jnp.float32) + added[None]
         return constrain(exact.astype(pixels.dtype), "batch", None, None)
 
     def run(self, states: States, key: Array | None = None) -> States:
-        """Puts class token and registers before states `[batch, patches, width]` and runs the blocks.
+        """Puts class token and registers before states `[batch, patches, width]` and runs norm and blocks.
 
         `key` is that of dropout; `None`: no dropout. The result has `config.first` positions more.
         """
@@ -336,14 +315,17 @@ class VisionTransformer(nnx.Module):
         return ()
 
     def _with_first(self, states: States) -> States:
-        """Class token and registers, if there are any, before the states."""
+        """Class token and registers, if there are any, before the states; normalised, if it is asked for."""
         batch = states.shape[0]
         first = [one[...] for one in (self.token, self.registers) if one is not None]
+        if self.config.token_position and self.positions is not None:
+            first[0] = first[0] + self.positions.embedding[:1]
         before = [
             jnp.broadcast_to(tokens[None], (batch, *tokens.shape)).astype(states.dtype)
             for tokens in first
         ]
-        return jnp.concatenate([*before, states], axis=1)
+        every = jnp.concatenate([*before, states], axis=1)
+        return every if self.embedding_norm is None else self.embedding_norm(every)
 
     def _positions(self, rows: int, columns: int) -> Float[Array, "patches features"]:
         """Positions of rows x columns patches, float32."""
@@ -351,6 +333,8 @@ class VisionTransformer(nnx.Module):
         if self.positions is None:
             return sine_positions(rows, columns, width)
         table = self.positions.embedding[...]
+        if self.config.token_position:
+            table = table[1:]
         if (rows, columns) == grid:
             return table
         return resize_positions(table.reshape(*grid, width), rows, columns).reshape(-1, width)

@@ -37,7 +37,7 @@ from jaxssl.augment import Augmentation, lab_to_rgb, rgb_to_lab
 from jaxssl.errors import InputError, check_above, check_at_least, check_share, checked
 from jaxssl.models.pretraining.colorizer import Colorizer
 from jaxssl.models.resnet import ResNetConfig
-from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig, check_reads_patches
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import KeyedImages, Metrics, draw, mean_metrics
 from jaxssl.objectives.contract import Objective
@@ -74,6 +74,7 @@ class Colorization(Objective):
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "decoder_width")
+        check_reads_patches(self.encoder)
         if self.doublings < 0 or self.encoder.stride % 2**self.doublings:
             raise InputError(
                 f"doublings={self.doublings}: the encoder has a stride of {self.encoder.stride} pixels, "

@@ -7,13 +7,15 @@
 The temperature t and the bias b are trained.
 
 Deviations from the papers, with the reason for each:
-  - A caption's embedding is the mean of its states, or the state of its begin token; CLIP takes the state of
-    the end token of a causal network, SigLIP the last state (`mean` serves both kinds of networks).
-  - An image's embedding is what the encoder gives; CLIP's ResNets and SigLIP's networks pool by attention.
-    CLIP's vision transformers have one norm more, before the first layer, no bias of patches, and an
-    approximate GELU, and its kernels are drawn with deviations of their own (the encoders are those of all
-    objectives).
-  - Both projections are without bias, as CLIP's; SigLIP has none for images, and one with a bias for texts.
+  - By default a caption's embedding is the mean of its states, which serves causal and other networks. That
+    of CLIP is the state of the end token of a causal network (pooling="last"), that of SigLIP the last state
+    of a row whose padding is read, too (and reads_padding=True).
+  - By default both projections are without bias, as CLIP's; SigLIP has none for images
+    (projects_images=False), and one with a bias for texts (text_bias=True).
+  - An image's embedding is what the encoder gives. What CLIP's and SigLIP's vision transformers have of their
+    own are fields of `VisionTransformerConfig`: `embedding_norm`, `patch_bias` and `token_position` of CLIP,
+    `pooling="attention"` of SigLIP, and the activations quick_gelu and gelu_tanh. CLIP's ResNets pool by
+    attention, too, and ours do not; its kernels are drawn with deviations of their own.
   - CLIP's factor 1 / t is limited where it is used; OpenCLIP clips the parameter after every step (limits of
     parameters are no part of an optimizer here).
   - The views are crops of 0.9 to 1 of the area, as in OpenCLIP; CLIP's are squares at random positions, and
@@ -85,7 +87,7 @@ class Examples(NamedTuple):
     tokens: Int[Array, "batch length"]
     """Tokens of the captions."""
     segments: Int[Array, "batch length"]
-    """1 for the tokens of a caption, 0 for padding."""
+    """1 for the tokens of a caption, 0 for padding that is not read."""
     weights: Float[Array, " batch"]
     """Weights of the pairs, 0 for an image without a caption; they add up to one over the global batch."""
     total: Float[Array, " batch"]
@@ -111,7 +113,14 @@ class ImageText(ContrastiveObjective):
     views: Augmentation = Augmentation(crop=RandomResizedCrop((0.9, 1.0)), flip=0.0)
     """Augmentation of the images."""
     pooling: Pooling = "mean"
-    """Embedding of a caption: the mean of its states, or the state of its begin token."""
+    """Embedding of a caption: the mean of its states, or the state of its begin or of its last token."""
+    reads_padding: bool = False
+    """Whether padding is read like words, so that the last token is the last of the row (SigLIP). Captions
+    must then be padded to one length, in training and afterwards."""
+    projects_images: bool = True
+    """Whether the features of images are projected; if not, they are the embeddings (SigLIP)."""
+    text_bias: bool = False
+    """Whether the projection of captions has a bias (SigLIP)."""
     temperature: float | None = None
     """Temperature before the first step, for "clip" at least 0.01, which is also its limit in training; None
     for that of the papers: 0.07 for "clip", 0.1 for "siglip"."""
@@ -122,15 +131,19 @@ class ImageText(ContrastiveObjective):
 
     def __post_init__(self) -> None:
         check_choice(self, "kind", ("clip", "siglip"))
-        check_choice(self, "pooling", ("mean", "cls"))
         check_at_least(self, 1, "width", "block_size")
         check_above(self, 0, "temperature")
         if self.kind == "clip":
             check_at_least(self, 1 / LARGEST_SCALE, "temperature")
+        if not self.projects_images and self.width != self.encoder.features:
+            raise InputError(
+                f"projects_images=False: the embeddings of images are the {self.encoder.features} features "
+                f"of the encoder, and width={self.width}; set width to {self.encoder.features}"
+            )
         if self.pooling == "cls" and self.text.causal:
             raise InputError(
                 "pooling='cls': the first position of a causal text network sees no caption; set pooling "
-                "to 'mean'"
+                "to 'mean' or 'last'"
             )
 
     @property
@@ -152,6 +165,8 @@ class ImageText(ContrastiveObjective):
             width=self.width,
             temperature=self.first_temperature,
             bias=self.bias if self.kind == "siglip" else None,
+            projects_images=self.projects_images,
+            text_bias=self.text_bias,
         )
 
     def temperature_of(self, model: ImageTextModel) -> Float[Array, ""]:
@@ -176,7 +191,11 @@ class ImageText(ContrastiveObjective):
         if batch.captions is None:
             raise InputError(NO_CAPTIONS)
         tokens, vocabulary = batch.captions
-        segments = segments_of(tokens, vocabulary.begin, vocabulary.pad)
+        segments = (
+            jnp.ones_like(tokens)
+            if self.reads_padding
+            else segments_of(tokens, vocabulary.begin, vocabulary.pad)
+        )
         has_words = (~vocabulary.special[tokens]).any(axis=1)
         weights, total = share_evenly(has_words if batch.real is None else has_words & batch.real)
         rows = tokens.shape[0]
@@ -213,7 +232,7 @@ class ImageText(ContrastiveObjective):
         states = model.text(examples.tokens, examples.segments, key=text_key)
         pooled = pool_pieces(states, examples.segments, pieces=1, pooling=self.pooling)[:, 0]
         return Embeddings(
-            model.image_projection(features),
+            model.project_images(features),
             model.text_projection(pooled),
             in_every_row(moments, len(pooled)),
         )

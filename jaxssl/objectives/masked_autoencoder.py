@@ -32,10 +32,11 @@ from jaxtyping import Array, Float, Int
 from jaxssl import losses
 from jaxssl.augment import Augmentation, RandomResizedCrop, fold
 from jaxssl.errors import InputError, check_share, checked
+from jaxssl.models.blocks import States
 from jaxssl.models.layers.patches import split_patches
 from jaxssl.models.pretraining.masked_patches import MaskedPatchModel
 from jaxssl.models.transformer_config import TransformerConfig
-from jaxssl.models.vision_transformer import States, VisionTransformerConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig, check_reads_patches
 from jaxssl.objectives.batches.batch import Images
 from jaxssl.objectives.batches.keyed_images import (
     KeyedImages,
@@ -71,6 +72,7 @@ class MaskedAutoencoder(Objective):
 
     def __post_init__(self) -> None:
         check_share(self, "mask_ratio", zero=False)
+        check_reads_patches(self.encoder)
         # Raises an error where these cannot be blocks of a vision transformer.
         VisionTransformerConfig(self.decoder, self.encoder.patch)
 

@@ -20,6 +20,7 @@ NETWORKS = (TransformerConfig, ResNetConfig, VisionTransformerConfig)
 HEADS = (
     *("projector", "predictor", "prototypes", "norm", "hidden", "width"),
     *("decoder_width", "doublings", "code", "bottleneck", "generator_size"),
+    *("projects_images", "text_bias"),
 )
 # What a network is trained and computed with, which is no property of its parameters
 KEPT = (

@@ -106,12 +106,40 @@ def test_every_parameter_has_a_line(config, key):
     shardings(shapes, Mesh(data=2, fsdp=2, tensor=2).make())
 
 
+@pytest.mark.parametrize("which", ["3x3", "1x1"])
+def test_which_convolution_of_a_bottleneck_has_the_stride(which, key):
+    shapes = jax.eval_shape(lambda: ResNetConfig(14, width=4, bottleneck_stride=which).make(key, 3))
+    strides = [[one.stride for one in block.convolutions] for block in shapes.blocks]
+    assert strides[0] == [1, 1, 1]
+    assert strides[1:] == [[2, 1, 1] if which == "1x1" else [1, 2, 1]] * 3
+    basic = ResNetConfig(10, width=4, bottleneck_stride=which)
+    shapes = jax.eval_shape(lambda: basic.make(key, 3))
+    assert [one.stride for one in shapes.blocks[1].convolutions] == [2, 1]
+
+
+def test_hidden_maps_are_those_of_the_stem_and_of_every_stage(key):
+    make = ResNetConfig(14, width=4, stem="imagenet").make
+    model = jax.eval_shape(lambda key: make(key, 3), key)
+    found, last = jax.eval_shape(
+        lambda m, x: (m.hidden_maps(x), m.maps(x)[0]), model, images(1, 64, 32)
+    )
+    assert [one.shape for one in found] == [
+        (1, 16, 8, 4),
+        (1, 16, 8, 16),
+        (1, 8, 4, 32),
+        (1, 4, 2, 64),
+        (1, 2, 1, 128),
+    ]
+    assert last.shape == found[-1].shape
+
+
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"depth": 20}, "depth=20 is unknown; use 10, 18, 34, 50, 101 or 152"),
+        ({"depth": 20}, "depth=20 is unknown; use 10, 14, 18, 26, 34, 50, 101 or 152"),
         ({"width": 0}, "width=0 is below 1"),
         ({"norm": "layer"}, "norm='layer' is unknown; use group or batch"),
+        ({"bottleneck_stride": "2x2"}, "bottleneck_stride='2x2' is unknown; use 3x3 or 1x1"),
     ],
 )
 def test_bad_fields(fields, line):

@@ -7,10 +7,10 @@ import pytest
 
 from jaxssl.errors import InputError
 from jaxssl.models import vision_transformer
-from jaxssl.models.layers.patches import resize_positions, sine_positions
+from jaxssl.models.layers.patches import resize_positions, sine_positions, split_patches
 from jaxssl.models.plain import to_dict
 from jaxssl.models.recipes import vit
-from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig, check_reads_patches
 from jaxssl.sharding.layout import axes_of, shardings
 from jaxssl.sharding.mesh import Mesh
 from tests.models.vision_reference import images, moved
@@ -91,7 +91,47 @@ def test_widths_that_are_no_multiple_of_four_go_with_learned_positions(key):
     assert features.shape == (1, 10)
 
 
-@pytest.mark.parametrize("changes", [{"registers": 2}, LEARNED])
+def test_a_token_position_is_the_first_row_of_the_table(key):
+    model = moved(small(**LEARNED, token_position=True, embedding_norm=True).make(key, 3))
+    table = model.positions.embedding[...]
+    assert table.shape == (7, 8)
+    pixels = jnp.asarray(images(1, 8, 12))
+    states = model.embed(pixels)
+    bare = model.embedding(split_patches(pixels, 4))
+    np.testing.assert_allclose(states - bare, table[None, 1:], atol=1e-6)
+    first = model.hidden_states(pixels)[0]
+    token = model.token[...] + table[:1]
+    np.testing.assert_allclose(first[:, 0], model.embedding_norm(token), atol=1e-6)
+    np.testing.assert_allclose(first[:, 1:], model.embedding_norm(states), atol=1e-6)
+
+
+def test_patches_without_a_bias(key, monkeypatch):
+    model = small(patch_bias=False).make(key, 3)
+    assert model.embedding.bias is None
+    wanted = model.embed(images(1, 8, 8))
+    np.testing.assert_allclose(model.embed(jnp.zeros((1, 8, 8, 3)))[0], sine_positions(2, 2, 8))
+    monkeypatch.setattr(vision_transformer, "platform_of_mesh", lambda: "tpu")
+    np.testing.assert_allclose(model.embed(images(1, 8, 8)), wanted, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_features_by_attention_read_the_states_of_patches_alone(key):
+    model = small(pooling="attention", registers=2).make(key, 3)
+    assert model.token is None
+    pixels = images(1, 8, 8)
+    features, _ = model(pixels)
+    states = model.run(model.embed(pixels))[:, 2:]
+    np.testing.assert_allclose(features, model.head(states), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"registers": 2},
+        LEARNED | {"token_position": True, "embedding_norm": True},
+        {"pooling": "attention", "patch_bias": False},
+    ],
+)
 def test_every_parameter_has_a_line(changes, key):
     model = small(**changes).make(key, 3)
     assert None not in axes_of(model).values()
@@ -101,11 +141,20 @@ def test_every_parameter_has_a_line(changes, key):
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: small(pooling="max"), "pooling='max' is unknown; use token or mean"),
+        (lambda: small(pooling="max"), "pooling='max' is unknown; use token, mean or attention"),
         (lambda: small(positions="rotary"), "positions='rotary' is unknown; use sine or learned"),
         (lambda: small(registers=-1), "registers=-1"),
         (lambda: small(width=6), "blocks.width=6 is no multiple of 4.*blocks.width to 8"),
         (lambda: small(positions="learned"), r"set positions_size to \(height, width\)"),
+        (
+            lambda: small(token_position=True),
+            "pooling='token', positions='sine'; set pooling to 'token' and positions to 'learned'",
+        ),
+        (lambda: small(pooling="mean", token_position=True, **LEARNED), "pooling='mean'"),
+        (
+            lambda: check_reads_patches(small(pooling="attention")),
+            "encoder.pooling='attention' has a head that .* set encoder.pooling to 'token' or 'mean'",
+        ),
         (lambda: small(positions_size=(8, 8)), r"positions_size=\(8, 8\) has no effect"),
         (
             lambda: small(**LEARNED | {"positions_size": (8, 10)}),

@@ -48,6 +48,26 @@ def test_image_text_is_the_formula(key):
         assert metrics["accuracy"].number() == pytest.approx(right)
 
 
+@pytest.mark.slow
+def test_captions_are_pooled_at_their_end_or_at_that_of_the_row(key):
+    """Without `reads_padding` a caption's last token decides, with it that of the row, padding or not."""
+    captions = tiny_captions(1)
+    batch = Images(jnp.asarray(tiny_images(1)), Text(jnp.asarray(captions), VOCABULARY))
+    ends = (captions != 0).sum(axis=1) - 1
+    for reads_padding in (False, True):
+        objective = dataclasses.replace(
+            OBJECTIVES["clip"], pooling="last", reads_padding=reads_padding
+        )
+        model, examples = objective.init(key, SPEC), objective.corrupt(batch, key)
+        texts = objective.embed(model, objective.init_state(model), examples, None).texts
+        segments = np.ones_like(captions) if reads_padding else (captions != 0).astype(np.int32)
+        states = model.text(jnp.asarray(captions), jnp.asarray(segments))
+        last = np.full(16, 15) if reads_padding else ends
+        wanted = model.text_projection(states[jnp.arange(16), last])
+        np.testing.assert_allclose(texts, wanted, atol=1e-5)
+    assert (ends < 15).any()
+
+
 def test_temperature_has_a_bound_and_comes_back_from_it():
     value, slope = jax.value_and_grad(lambda x: jnp.exp(bounded(x)))(jnp.array(9.0))
     assert value == pytest.approx(100.0)
@@ -86,13 +106,17 @@ def test_images_without_captions_are_refused(key):
         ({"temperature": 0.001}, "temperature=0.001 must be at least 0.01"),
         ({"kind": "siglip", "temperature": 0.0}, "temperature=0.0 must be above 0"),
         ({"kind": "clop"}, "kind='clop' is unknown; use clip or siglip"),
-        ({"pooling": "last"}, "pooling='last' is unknown; use mean or cls"),
+        ({"pooling": "first"}, "pooling='first' is unknown; use mean, cls or last"),
+        (
+            {"projects_images": False},
+            "the 16 features of the encoder, and width=9; set width to 16",
+        ),
         ({"width": 0}, "width=0 must be at least 1"),
     ],
 )
 def test_bad_fields(changes, line):
     with pytest.raises(InputError, match=line):
-        dataclasses.replace(OBJECTIVES["clip"], **changes)
+        dataclasses.replace(OBJECTIVES["clip"], **{"width": 9} | changes)
 
 
 def test_each_kind_starts_at_the_temperature_of_its_paper():

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxssl.models.layers.dense import Linear
 from jaxssl.models.pretraining.joint_embedding import Encoder
@@ -27,11 +27,14 @@ class ImageTextModel(nnx.Module):
       temperature: Initial temperature, a positive number.
       bias: Initial bias of the logits, which the sigmoid loss learns (Zhai et al. 2023, SigLIP). `None`:
         there is none.
+      projects_images: Whether images have a projection; without one, their embeddings are the features.
+      text_bias: Whether the projection of texts has a bias.
     """
 
     # The encoders' own lines are in their files.
     layout = (
         (r"(image|text)_projection/kernel", ("embed", None)),
+        (r"text_projection/bias", (None,)),
         (r"logit_(scale|bias)", ()),
     )
 
@@ -46,13 +49,26 @@ class ImageTextModel(nnx.Module):
         width: int,
         temperature: float,
         bias: float | None,
+        projects_images: bool = True,
+        text_bias: bool = False,
     ):
         keys = jax.random.split(key, 4)
         self.encoder = encoder.make(keys[0], channels)
         self.text = text.make(keys[1], vocab_size)
-        self.image_projection, self.text_projection = (
-            Linear(one, inputs, width, stddev=inputs**-0.5, bias=False)
-            for one, inputs in ((keys[2], encoder.features), (keys[3], text.width))
+        self.image_projection = (
+            Linear(keys[2], encoder.features, width, stddev=encoder.features**-0.5, bias=False)
+            if projects_images
+            else None
+        )
+        self.text_projection = Linear(
+            keys[3], text.width, width, stddev=text.width**-0.5, bias=text_bias
         )
         self.logit_scale = nnx.Param(jnp.array(math.log(1 / temperature), jnp.float32))
         self.logit_bias = None if bias is None else nnx.Param(jnp.array(bias, jnp.float32))
+
+    def project_images(
+        self, features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch width"]:
+        """Returns the embeddings `[batch, width]` of images with these `features` `[batch, features]`."""
+        projection = self.image_projection
+        return features if projection is None else projection(features)

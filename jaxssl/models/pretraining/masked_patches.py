@@ -14,10 +14,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxssl.models.blocks import Blocks, States
 from jaxssl.models.layers.dense import Linear
 from jaxssl.models.layers.patches import sine_positions
 from jaxssl.models.transformer_config import TransformerConfig
-from jaxssl.models.vision_transformer import Blocks, States, VisionTransformerConfig
+from jaxssl.models.vision_transformer import VisionTransformerConfig
 
 
 class MaskedPatchModel(nnx.Module):

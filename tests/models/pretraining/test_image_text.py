@@ -22,3 +22,15 @@ def test_projections_and_temperature(bias, key):
     assert (model.logit_bias is None) == (bias is None)
     assert None not in axes_of(model).values()
     assert len(jax.tree.leaves(axes_of(model)["logit_scale"])) == 0
+
+
+def test_images_without_a_projection_and_texts_with_a_bias(key):
+    encoder, text = ResNetConfig(10, width=2), bert(1, 16, 2, max_length=8)
+    options = {"temperature": 0.1, "bias": -10.0, "projects_images": False, "text_bias": True}
+    sizes = SIZES | {"width": 16}
+    model = jax.eval_shape(lambda key: ImageTextModel(key, encoder, text, **sizes, **options), key)
+    features = np.ones((2, 16), np.float32)
+    assert model.image_projection is None
+    np.testing.assert_array_equal(model.project_images(features), features)
+    assert model.text_projection.bias.shape == (16,)
+    assert None not in axes_of(model).values()

@@ -49,7 +49,7 @@ def recipe(model: Measured) -> Pretraining:
     """Returns the run of a model: MaxText's default block is that of LLaMA."""
     decoder = modern(
         depth=32, width=model.width, heads=64, head_width=128, mlp=28_672, causal=True,
-        max_length=LENGTH, compute_dtype="bfloat16", remat="full",
+        max_length=LENGTH, compute_dtype="bfloat16", remat="inputs",
     )  # fmt: skip
     return Pretraining(
         Rows("prepared/none", batch=model.rows * CHIPS),

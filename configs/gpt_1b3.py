@@ -27,7 +27,6 @@ config = Pretraining(
             heads=16,
             max_length=2048,
             dropout=0.0,
-            remat="full",
             compute_dtype="bfloat16",
         )
     ),

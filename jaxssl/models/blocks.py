@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxssl.models.layers.short_rows import pack_rows, unpack_rows
 from jaxssl.models.layers.stack import run_layers, scan_layers, stack_layers
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.models.transformer_inputs import PerLayerInputs, SharedLayerInputs, per_layer_inputs
@@ -32,14 +33,17 @@ class Blocks(nnx.Module):
 
         The result is in `compute_dtype`. `key` is that of dropout; `None`: no dropout.
         """
-        shared, per_layer = self._shared(x), per_layer_inputs(self.config, key)
+        rate = max(self.config.dropout, self.config.attention_rate)
+        rows, segments = pack_rows(x, dropped=key is not None and rate > 0)
+        shared, per_layer = SharedLayerInputs(segments, None), per_layer_inputs(self.config, key)
 
         def apply(layer: Layer, x: States, own: PerLayerInputs) -> States:
             return layer(shard_stream(self.config, x), own, shared)
 
-        x = x.astype(self.config.compute_dtype)
-        x = run_layers(self.layers, x, per_layer, apply, **self.config.layer_loop)
-        return x if self.final_norm is None else self.final_norm(x)
+        rows = rows.astype(self.config.compute_dtype)
+        rows = run_layers(self.layers, rows, per_layer, apply, **self.config.layer_loop)
+        rows = rows if self.final_norm is None else self.final_norm(rows)
+        return unpack_rows(rows, *x.shape[:2])
 
     def hidden_states(
         self, x: States, key: Array | None = None
@@ -53,7 +57,8 @@ class Blocks(nnx.Module):
         Returns:
           States `[layers + 1, batch, positions, width]` in `compute_dtype`.
         """
-        shared, per_layer = self._shared(x), per_layer_inputs(self.config, key)
+        shared = SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)
+        per_layer = per_layer_inputs(self.config, key)
 
         def apply(layer: Layer, x: States, own: PerLayerInputs) -> tuple[States, States]:
             x = shard_stream(self.config, layer(shard_stream(self.config, x), own, shared))
@@ -62,7 +67,3 @@ class Blocks(nnx.Module):
         x = x.astype(self.config.compute_dtype)
         _, states = scan_layers(self.layers, x, per_layer, apply, **self.config.layer_loop)
         return jnp.concatenate([shard_stream(self.config, x)[None], states])
-
-    def _shared(self, x: States) -> SharedLayerInputs:
-        """One segment, and no rotary positions."""
-        return SharedLayerInputs(jnp.ones(x.shape[:2], jnp.int32), None)

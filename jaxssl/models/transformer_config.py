@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from jaxssl.errors import InputError, check_above, check_at_least, checked
 from jaxssl.models.layers.attention_choice import AttentionImplementation
+from jaxssl.models.layers.remat import Remat
 from jaxssl.models.layers.rotary import RotaryScaling
 
 
@@ -105,12 +106,14 @@ class TransformerConfig:
     """Divide initial kernels that write to the residual stream by `sqrt(2 * depth)` (GPT-2)."""
     attention: AttentionImplementation = "auto"
     """What computes attention: a fused kernel where one can (auto), never (xla), or always (fused)."""
-    remat: Literal["none", "dots", "full"] = "none"
-    """What the backward pass computes again (Chen et al. 2016): none keeps what it reads but for cheap
-    functions of that, dots computes the scores of attention again, full keeps each layer's input alone."""
+    remat: Remat = "auto"
+    """What a layer keeps for the backward pass, which computes all else again (Chen et al. 2016): its input
+    alone (inputs), also what the backward pass reads but for cheap functions of that (activations), and also
+    the scores of attention where XLA computes it (scores). auto: scores on CPUs, activations elsewhere."""
     unroll: int | None = None
     """Layers that are compiled one after another, in an iteration of the loop over layers. More make a step
-    faster on TPUs and compiling slower. None: all layers on TPUs up to a depth of 24, 1 elsewhere."""
+    faster on TPUs and compiling slower. None: all layers of networks of at most 12 on TPUs and of 2
+    elsewhere, else 1."""
     sequence_parallel: bool = False
     """Shard the states between the parts of layers by length, over the mesh axis `tensor`, for long rows
     (Korthikanti et al. 2022)."""
@@ -148,6 +151,11 @@ class TransformerConfig:
     def inner(self) -> int:
         """Inner width of the feed-forward part."""
         return 4 * self.width if self.mlp is None else self.mlp
+
+    @property
+    def attention_rate(self) -> float:
+        """Dropout rate of the attention weights."""
+        return self.dropout if self.attention_dropout is None else self.attention_dropout
 
     @property
     def residual_stddev(self) -> float:

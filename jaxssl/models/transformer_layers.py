@@ -82,7 +82,7 @@ class Attention(nnx.Module):
             window=own.window,
             scale=self.config.attention_scale,
             biases=shared.biases,
-            dropout_rate=self._rate,
+            dropout_rate=self.config.attention_rate,
             key=None if own.keys is None else own.keys[0],
             rotation=rotation,
             implementation=self.config.attention,
@@ -112,7 +112,7 @@ class Attention(nnx.Module):
             segments,
             key_segments=other_segments,
             scale=self.config.attention_scale,
-            dropout_rate=self._rate,
+            dropout_rate=self.config.attention_rate,
             key=key,
             implementation=self.config.attention,
         )
@@ -132,11 +132,6 @@ class Attention(nnx.Module):
         if self.query_norm is not None and self.key_norm is not None:
             queries, keys = self.query_norm(queries), self.key_norm(keys)
         return queries, keys, values
-
-    @property
-    def _rate(self) -> float:
-        own = self.config.attention_dropout
-        return self.config.dropout if own is None else own
 
 
 def _kept_heads(x: Array) -> Array:

@@ -57,7 +57,7 @@ def count(config: Pretraining, spec: Spec, sizes: dict[str, int]) -> Counts:
     return Counts(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.model)),
         flops=flops.total,
-        executed=flops.total + flops.differentiated * ("full" in remats),
+        executed=flops.total + flops.differentiated * ("inputs" in remats),
         state=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)),
         state_per_device=device_bytes(state),
         units=spec.units,

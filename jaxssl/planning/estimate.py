@@ -20,7 +20,7 @@ from jaxssl.planning.targets import Target
 
 ASSUMPTIONS = (
     "matrix products run at the dense bfloat16 peak; they count 3 times where gradients flow through "
-    "them (4 times where remat is full), and once elsewhere",
+    "them (4 times where remat is inputs), and once elsewhere",
     "memory traffic is what the compiled program reads and writes outside its fusions and kernels, "
     "each once; copies to the host's memory and back take no time",
     "a collective is a ring over the torus dimensions that its group spans, in both directions where "

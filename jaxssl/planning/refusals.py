@@ -219,6 +219,10 @@ def ways_out(config: Pretraining, sizes: dict[str, int], target: Target, state: 
         ways.append(f"set microbatches to {more[0]}")
     fields = {field.name for field in dataclasses.fields(config.objective)}
     for name, network in networks(config.objective).items():
-        if name.partition(".")[0] in fields and network.remat != "full" and state <= target.memory:
-            ways.append(f"set objective.{name}.remat to 'full'")
+        if (
+            name.partition(".")[0] in fields
+            and network.remat != "inputs"
+            and state <= target.memory
+        ):
+            ways.append(f"set objective.{name}.remat to 'inputs'")
     return ", or ".join(ways) if ways else "set data.batch to less, or use more devices"

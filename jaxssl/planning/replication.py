@@ -176,17 +176,21 @@ def gathered_whole(program: Program, model: Any) -> str | None:
 def gathered_in_layers(collectives: Sequence[Collective], model: Any) -> float:
     """Returns the bytes that a device receives for its layers' parameters in a step.
 
-    They come by all-gathers, or by permutes instead. More than two layers run in a loop, so what is
-    gathered outside of loops is not a layer's parameter but a table.
+    They come by all-gathers, or by permutes instead. Where layers run in a loop, what is gathered outside
+    of loops is not a layer's parameter but a table; where they do not, a table has more rows than a kernel.
 
     Args:
       collectives: The collectives of the compiled step.
       model: Pytree with the shape and the sharding of each parameter.
     """
-    depth = min((leaf.shape[0] for _, leaf in _stacked(model)), default=1)
+    shapes = [leaf.shape for _, leaf in _stacked(model)]
+    depth = min((shape[0] for shape in shapes), default=1)
     least = depth if depth > 2 else 1
-    kinds = ("all-gather", "collective-permute")
-    return sum(c.sent for c in collectives if c.kind in kinds and c.times >= least)
+    gathers = [c for c in collectives if c.kind in ("all-gather", "collective-permute")]
+    if any(c.times >= least for c in gathers):
+        return sum(c.sent for c in gathers if c.times >= least)
+    most = max((max(shape[1:]) for shape in shapes), default=0)
+    return sum(c.sent for c in gathers if c.rows <= most)
 
 
 def sharded_bytes(model: Any, config: Pretraining) -> float:

@@ -14,6 +14,10 @@ from jaxssl.errors import InputError, fits
 from jaxssl.runs.modules import file_of, find_class
 
 DEFINED_IN = "defined_in"  # key of the file in which a class outside of jaxssl was defined
+# Values that runs of older versions hold, by class and field, with their names of today
+RENAMED: dict[str, dict[str, str]] = {
+    "TransformerConfig.remat": {"none": "scores", "dots": "activations", "full": "inputs"}
+}
 
 
 def describe(value: Any) -> Any:
@@ -88,6 +92,7 @@ def _make(kind: type, fields: dict[str, Any]) -> Any:
             raise InputError(
                 f"the field {name!r} of {kind.__name__} is missing in the configuration"
             )
+    fields = {name: _renamed(kind, name, value) for name, value in fields.items()}
     for name, hint in _hints(kind).items():
         if name in fields and not fits(fields[name], hint, is_instance):
             raise InputError(
@@ -100,6 +105,12 @@ def _make(kind: type, fields: dict[str, Any]) -> Any:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"{kind.__name__} cannot be made of its fields: {error}") from error
+
+
+def _renamed(kind: type, name: str, value: Any) -> Any:
+    """Returns the value of a field by its name of today."""
+    renamed = RENAMED.get(f"{kind.__name__}.{name}", {})
+    return renamed.get(value, value) if isinstance(value, str) else value
 
 
 def _hints(kind: type) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import jax
 from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
 from jaxssl.planning.page import as_json, as_text
-from jaxssl.planning.plan import Plan, largest_microbatch, make_plan
+from jaxssl.planning.plan import Plan, make_plan
+from jaxssl.planning.search import fastest
 from jaxssl.planning.targets import EXAMPLES, Target, known_targets, read_target
 from jaxssl.tools.output_files import check_output_file
 from jaxssl.tools.prepare_images import size_of
@@ -55,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--search",
         action="store_true",
-        help="find the largest microbatch that fits into memory, by a few compilations",
+        help="find what layers keep for the backward pass (remat), and the largest microbatch, that make the "
+        "fastest step that fits into memory, by a few compilations",
     )
     parser.add_argument("--json", metavar="FILE", help="write the plan to this file as well")
     parser.add_argument(
@@ -115,9 +117,11 @@ def run(options: argparse.Namespace) -> Plan:
     rows = {"length": options.length, "vocab_size": options.vocab_size}
     rows |= {"size": None if options.size is None else size_of(options.size)}
     if options.search:
-        with still_working(f"searching the largest microbatch for {options.on}"):
-            config = largest_microbatch(config, target, **rows)
-        print(f"the fewest microbatches that fit: {config.microbatches}")
+        with still_working(f"searching the fastest step that fits {options.on}"):
+            config, attempts = fastest(config, target, **rows)
+        for attempt in attempts:
+            chosen = "  <- fastest that fits" if attempt.config is config else ""
+            print(f"{attempt.in_words}{chosen}")
     with still_working(f"compiling the step of {options.config} for {options.on}"):
         plan = make_plan(config, target, **rows, document=options.document, trace=options.trace)
     print(as_text(plan, options.config))

@@ -20,7 +20,7 @@ from jaxssl.models.transformer_config import TransformerConfig, check_length
             {"activation": "tanh"},
             ["'tanh'", "gelu, gelu_tanh, quick_gelu, relu, silu, swiglu, geglu or geglu_tanh"],
         ),
-        ({"remat": "some"}, ["'some'", "none, dots or full"]),
+        ({"remat": "some"}, ["'some'", "auto, scores, activations or inputs"]),
         ({"depth": 0}, ["depth=0"]),
         ({"dropout": 1.0}, ["dropout=1.0", "[0, 1)"]),
         ({"segment_types": -1}, ["segment_types=-1"]),

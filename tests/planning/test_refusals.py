@@ -69,12 +69,12 @@ def test_ways_out_begin_with_the_cheapest():
     sizes = {"data": 4, "fsdp": 1, "tensor": 1}
     small, half, large = 2**20, int(9 * 2**30), int(20 * 2**30)
     assert refusals.ways_out(on(16), sizes, target, small) == (
-        "set microbatches to 2, or set objective.encoder.remat to 'full'"
+        "set microbatches to 2, or set objective.encoder.remat to 'inputs'"
     )
     ways = refusals.ways_out(on(16), sizes, target, half)
     assert ways.startswith("set mesh.fsdp to 4 and mesh.data to 1, or set microbatches to 2")
     assert refusals.ways_out(on(16), {**sizes, "data": 1}, target, large) == "use more devices"
-    remat = MaskedLM(encoder=bert(**SHAPE, remat="full"))
+    remat = MaskedLM(encoder=bert(**SHAPE, remat="inputs"))
     config = dataclasses.replace(on(4), objective=remat)
     assert refusals.ways_out(config, sizes, target, small) == (
         "set data.batch to less, or use more devices"

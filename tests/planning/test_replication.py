@@ -112,9 +112,11 @@ def test_parameters_that_never_reach_the_rows_are_found():
 def test_parameters_that_are_summed_instead_of_gathered_are_found():
     """What XLA made of fsdp over 256 devices at width 768: an all-reduce of every layer's kernels."""
     model, _ = sharded_model(PartitionSpec(None, "fsdp", None))
-    table = Collective("all-gather", 1, 10**9, tuple(range(8)), 64, False)
+    table = Collective("all-gather", 1, 10**9, tuple(range(8)), 1000, False)
     layer = Collective("all-reduce", 6, 64 * 64 * 4, tuple(range(8)), 64, False)
     assert replication.gathered_in_layers([table, layer], model) == 0
     assert replication.sharded_bytes(model, MASKED) == 6 * 64 * 64 * 4
     gather = dataclasses.replace(layer, kind="all-gather")
     assert replication.gathered_in_layers([table, gather], model) == 6 * 64 * 64 * 4 * 7 / 8
+    unrolled = [dataclasses.replace(gather, times=1)] * 6
+    assert replication.gathered_in_layers([table, *unrolled], model) == 6 * 64 * 64 * 4 * 7 / 8

@@ -27,6 +27,12 @@ def test_foreign_classes_are_refused():
         rebuild({"class": "os:system"})
 
 
+def test_values_of_older_versions_have_their_names_of_today():
+    written = describe(bert(2, 32, 2, remat="inputs"))
+    assert rebuild({**written, "remat": "full"}).remat == "inputs"
+    assert rebuild({**written, "remat": "none"}).remat == "scores"
+
+
 def test_a_field_of_another_version_is_named():
     described = describe(SentenceOrder()) | {"colour": 3}
     with pytest.raises(InputError, match="no field 'colour'"):

@@ -81,10 +81,10 @@ def test_what_may_change_is_told_and_written(run):
     written = json.loads((run / "config.json").read_text())
     assert written["config"]["peak"] == 0.25
     assert not set(OF_COMMAND) & written["config"].keys()
-    encoder = dataclasses.replace(Config().objective, remat="full", attention="xla")
+    encoder = dataclasses.replace(Config().objective, remat="inputs", attention="xla")
     assert check_resume(run, dataclasses.replace(new, objective=encoder), FakeRows()) == [
         "objective.attention: auto -> xla",
-        "objective.remat: none -> full",
+        "objective.remat: auto -> inputs",
     ]
 
 

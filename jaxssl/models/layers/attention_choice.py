@@ -19,7 +19,8 @@ from jaxssl.sharding.layout import mesh_axes
 
 AttentionImplementation = Literal["auto", "xla", "fused"]
 KERNELS = {"tpu": "flash", "gpu": "cudnn"}
-SHORTEST = 128  # positions of the smallest block; the scores of shorter rows are small
+SMALLEST_BLOCK = 128  # positions that kernels take at a time, at least
+SHORTEST = SMALLEST_BLOCK // 2  # positions of a row that are worth a block
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _no_kernel(platform: str, dropped: bool, biased: bool) -> str:
 def _no_shape(platform: str, queries: Array, keys: Array) -> str:
     head_dim, length = queries.shape[-1], min(queries.shape[1], keys.shape[1])
     if length < SHORTEST:
-        return f"{length} positions are fewer than the {SHORTEST} of a block"
+        return f"{length} positions fill less than half of a block of {SMALLEST_BLOCK}"
     if head_dim % 8:
         return f"the width of heads, {head_dim}, is no multiple of 8"
     if platform == "gpu" and head_dim > 128:

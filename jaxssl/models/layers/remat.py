@@ -5,12 +5,14 @@ them: biases, activations, dropout and the scaling of norms cost less than writi
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from jax.ad_checkpoint import checkpoint_name, checkpoint_policies
 from jaxtyping import Array
 
+from jaxssl.errors import InputError
+from jaxssl.models.layers.attention_choice import platform_of_mesh
 from jaxssl.models.layers.fused_attention import CUDNN_FORWARD, KEPT
 
 ACTIVATION = "activation"  # checkpoint name of what `kept` marks
@@ -39,9 +41,31 @@ def _activations_and_scores(primitive: Any, *arguments: Any, **parameters: Any) 
     return _activations(primitive, *arguments, **parameters)
 
 
-# What a layer keeps for its backward pass beside its input.
+Remat = Literal["auto", "scores", "activations", "inputs"]
+# What a layer keeps for its backward pass
 REMAT: dict[str, Callable[..., Any]] = {
-    "none": _activations_and_scores,
-    "dots": _activations,
-    "full": checkpoint_policies.nothing_saveable,
+    "scores": _activations_and_scores,
+    "activations": _activations,
+    "inputs": checkpoint_policies.nothing_saveable,
 }
+
+
+def policy_for(remat: str) -> str:
+    """Chooses the key of `REMAT` that "auto" stands for on the platform of the surrounding mesh.
+
+    On a CPU the scores of attention are kept: their product takes longer than to read them. Accelerators
+    read them from memory more slowly than they compute them.
+
+    Args:
+      remat: A value of `Remat`.
+
+    Raises:
+      InputError: `remat` is none of them.
+    """
+    if remat == "auto":
+        return "scores" if platform_of_mesh() == "cpu" else "activations"
+    if remat not in REMAT:
+        raise InputError(
+            f"remat {remat!r} is not one of auto, {', '.join(REMAT)}; pass one of these"
+        )
+    return remat

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import jax
 from jaxtyping import Array
 
-from jaxssl.errors import InputError
 from jaxssl.models.layers.attention_choice import platform_of_mesh
 from jaxssl.models.layers.dense import with_kernels_in
-from jaxssl.models.layers.remat import REMAT
+from jaxssl.models.layers.remat import REMAT, policy_for
 
 Layer = TypeVar("Layer")
 Carry = TypeVar("Carry")
@@ -41,7 +40,7 @@ def run_layers(
     each: Any,
     apply: Callable[[Layer, Carry, Any], Carry],
     *,
-    remat: str = "none",
+    remat: str = "auto",
     unroll: int | None = None,
     dtype: Any = None,
 ) -> Carry:
@@ -52,7 +51,7 @@ def run_layers(
       carry: The value that the first layer reads, usually the states.
       each: Pytree of arrays with a leading axis of layers; `apply` gets the i-th slice.
       apply: Computes the next carry from a layer, the carry and its slice of `each`.
-      remat: Key of `REMAT`: what the backward pass computes again.
+      remat: What a layer keeps for the backward pass (remat.py).
       unroll: Layers that run one after another in an iteration of the loop; `None`: `default_unroll`.
       dtype: Type that kernels are cast to, once for all layers (`with_kernels_in`). `None`: they stay.
 
@@ -60,7 +59,7 @@ def run_layers(
       The carry after the last layer.
 
     Raises:
-      InputError: `remat` is not a key of `REMAT`.
+      InputError: `remat` is none of its values.
     """
 
     def without_output(layer: Layer, carry: Carry, one: Any) -> tuple[Carry, None]:
@@ -76,7 +75,7 @@ def scan_layers(
     each: Any,
     apply: Callable[[Layer, Carry, Any], tuple[Carry, Any]],
     *,
-    remat: str = "none",
+    remat: str = "auto",
     unroll: int | None = None,
     dtype: Any = None,
 ) -> tuple[Carry, Any]:
@@ -87,7 +86,7 @@ def scan_layers(
       carry: The value that the first layer reads.
       each: Pytree of arrays with a leading axis of layers.
       apply: Computes the next carry and the output of a layer.
-      remat: Key of `REMAT`.
+      remat: What a layer keeps for the backward pass.
       unroll: Layers in an iteration of the loop; `None`: `default_unroll`.
       dtype: Type that kernels are cast to, once for all layers. `None`: they stay.
 
@@ -95,10 +94,9 @@ def scan_layers(
       The carry after the last layer, and the outputs with a leading axis of layers.
 
     Raises:
-      InputError: `remat` is not a key of `REMAT`.
+      InputError: `remat` is none of its values.
     """
-    if remat not in REMAT:
-        raise InputError(f"remat {remat!r} is not one of {', '.join(REMAT)}; pass one of these")
+    policy = policy_for(remat)
 
     def step(carry: Carry, inputs: tuple[Layer, Any]) -> tuple[Carry, Any]:
         layer, one = inputs
@@ -110,7 +108,9 @@ def scan_layers(
     # Inside a loop XLA cannot merge the second computation with the first, so no barrier is needed. Without
     # a loop it may merge them where it likes to, unless memory is to be saved.
     is_loop = unroll < depth
-    step = jax.checkpoint(step, policy=REMAT[remat], prevent_cse=remat != "none" and not is_loop)
+    to_save_memory = remat in ("activations", "inputs")
+    prevent_cse = to_save_memory and not is_loop
+    step = jax.checkpoint(step, policy=REMAT[policy], prevent_cse=prevent_cse)
     return jax.lax.scan(step, carry, (layers, each), unroll=unroll)
 
 
@@ -130,4 +130,4 @@ def default_unroll(depth: int, remat: str) -> int:
       All layers of networks of at most `DEEPEST` layers on TPUs and of two on other platforms, and else 1.
     """
     deepest = DEEPEST if platform_of_mesh() == "tpu" else 2
-    return depth if depth <= deepest and remat != "full" else 1
+    return depth if depth <= deepest and remat != "inputs" else 1

@@ -51,13 +51,15 @@ def test_layers_without_a_loop_compute_the_same(unroll, key):
 
 
 def test_the_default_is_a_loop_for_deep_networks_and_for_those_that_save_memory(monkeypatch):
-    assert [default_unroll(depth, "none") for depth in (2, 3, 12)] == [2, 1, 1]  # on a CPU
+    assert [default_unroll(depth, "auto") for depth in (2, 3, 12)] == [2, 1, 1]  # on a CPU
     monkeypatch.setattr(stack, "platform_of_mesh", lambda: "tpu")
-    assert [default_unroll(depth, "none") for depth in (2, 12, 13)] == [2, 12, 1]
-    assert default_unroll(12, "full") == 1
+    assert [default_unroll(depth, "auto") for depth in (2, 12, 13)] == [2, 12, 1]
+    assert default_unroll(12, "inputs") == 1
 
 
 @pytest.mark.parametrize("run", [run_layers, scan_layers])
 def test_an_unknown_remat_is_named(run):
-    with pytest.raises(InputError, match="remat 'some' is not one of none, dots, full"):
+    with pytest.raises(
+        InputError, match="remat 'some' is not one of auto, scores, activations, inputs"
+    ):
         run({"factor": jnp.ones((1, 3))}, jnp.ones(3), jnp.ones(1), apply, remat="some")

@@ -66,17 +66,15 @@ def flash_attention(
     keys, values = (jnp.repeat(x, heads // x.shape[2], axis=2) for x in (keys, values))
 
     def as_tiles(x: Array, block: int) -> Array:
-        missing = (
-            -x.shape[1] % block,
-            -heads % options.heads_per_tile,
-            options.head_dim - head_dim,
-        )
-        padded = jnp.pad(x, [(0, 0), *((0, count) for count in missing)])
-        return padded.reshape(*padded.shape[:2], -1)
+        missing = -heads % options.heads_per_tile, options.head_dim - head_dim
+        whole = jnp.pad(x, [(0, 0), (0, 0), *((0, count) for count in missing)])
+        # Positions are added with heads side by side: TPUs pad a last axis of 64 numbers to 128.
+        flat = whole.reshape(*whole.shape[:2], -1)
+        return jnp.pad(flat, [(0, 0), (0, -x.shape[1] % block), (0, 0)])
 
     mixed = attend(
         options,
-        as_tiles(queries * head_dim**-0.5, blocks[0]),
+        as_tiles(queries, blocks[0]) * head_dim**-0.5,
         as_tiles(keys, blocks[1]),
         as_tiles(values, blocks[1]),
         _in_blocks(rows.segments, blocks[0]),
@@ -85,8 +83,10 @@ def flash_attention(
         _scalars(shared, first),
         _turns(options, bases, shared) if bases else None,
     )
-    mixed = mixed.reshape(*mixed.shape[:2], -1, options.head_dim)
-    return mixed[:, :length, :heads, :head_dim]
+    mixed = mixed[:, :length].reshape(
+        -1, length, mixed.shape[2] // options.head_dim, options.head_dim
+    )
+    return mixed[:, :, :heads, :head_dim]
 
 
 def _in_blocks(ids: Array, block: int) -> Array:

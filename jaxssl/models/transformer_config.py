@@ -112,7 +112,7 @@ class TransformerConfig:
     the scores of attention where XLA computes it (scores). auto: scores on CPUs, activations elsewhere."""
     unroll: int | None = None
     """Layers that are compiled one after another, in an iteration of the loop over layers. More make a step
-    faster on TPUs and compiling slower. None: all layers of networks of at most 12 on TPUs and of 2
+    faster on TPUs and compiling slower. None: all layers of networks of at most 24 on TPUs and of 2
     elsewhere, else 1."""
     sequence_parallel: bool = False
     """Shard the states between the parts of layers by length, over the mesh axis `tensor`, for long rows

@@ -75,7 +75,11 @@ def fastest(config: Pretraining, target: Target, **rows: Any) -> tuple[Pretraini
 
 
 def with_remat(config: Pretraining, policy: str) -> Pretraining:
-    """Returns a configuration whose transformers, also those inside others, keep what `policy` says.
+    """Returns a configuration whose transformers, also those inside others, keep what a policy says.
+
+    Args:
+      config: Configuration of the run.
+      policy: A value of `remat`.
 
     Raises:
       InputError: The objective has no transformer.

@@ -31,6 +31,9 @@ GATHERS = {
     "xla_tpu_overlap_compute_collective_tc": "true",
     "xla_enable_async_all_gather": "true",
 }
+# Products of gathered kernels are not split into a ring of smaller ones with a part of the kernel each: the
+# slices cost more than the gathers, and gathers overlap without it (docs/scaling.md).
+WHOLE_PRODUCTS = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
 # Collectives run on the sparse cores of the chip, which v5e lacks. MaxText:
 # ENABLE_SPARSECORE_OFFLOADING_FOR_RS_AG_AR, for v5p in benchmarks/maxtext_v5p_model_configs.py; the same in
 # apple/axlearn, axlearn/common/compiler_options.py, for v6e. Gathers over groups that span two or three
@@ -49,7 +52,11 @@ SPARSE_CORES = {
     "xla_sc_enable_instruction_fusion": "false",
     "xla_sc_disable_megacore_partitioning": "true",
 }
-TABLE: Mapping[str, Options] = {"v5e": GATHERS, "v5p": SPARSE_CORES, "v6e": SPARSE_CORES}
+TABLE: Mapping[str, Options] = {
+    "v5e": GATHERS | WHOLE_PRODUCTS,
+    "v5p": SPARSE_CORES,
+    "v6e": SPARSE_CORES,
+}
 """The options of each chip, by its name in `chips.py`; a chip without an entry has none."""
 
 # The partitioner makes sums over devices float32 where the summands are bfloat16. By default it does so only

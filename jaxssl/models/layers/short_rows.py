@@ -1,8 +1,6 @@
-"""Rows of patches as TPUs like them: short ones side by side in a block of attention, and in whole tiles.
+"""Short rows side by side: on TPUs several of them share a block of the attention kernel.
 
-    rows [batch, length, width]  ->  [batch / count, count * length + padding, width]
-
-Every row is a segment of its own; padding is segment 0.
+rows [batch, length, width]  ->  [batch / count, count * length, width]     a segment for each row
 """
 
 import jax
@@ -12,18 +10,15 @@ from jaxtyping import Array, Float, Int
 from jaxssl.models.layers.attention_choice import SMALLEST_BLOCK, platform_of_mesh
 from jaxssl.sharding.layout import mesh_axes
 
-TILE = 16  # positions of a register in half precision
-
 
 def pack_rows(
     rows: Float[Array, "batch length width"], *, dropped: bool
 ) -> tuple[Float[Array, "fewer longer width"], Int[Array, "fewer longer"]]:
-    """Puts short rows side by side on TPUs, and fills rows up to whole tiles.
+    """Puts short rows side by side on TPUs.
 
     The visible patches of an image (50 in MAE) or those of a small crop (37 in DINO) fill less than half of
     the smallest block of the attention kernel. Attention by the formula costs more than the kernel: its
-    heads of 64 numbers fill half of the lanes of a register, and are transposed. Rows that end within a tile
-    (197 in ViT) are arranged anew wherever positions are added or removed.
+    heads of 64 numbers fill half of the lanes of a register, and are transposed.
 
     Args:
       rows: States, `[batch, length, width]`.
@@ -39,10 +34,8 @@ def pack_rows(
         return rows, jnp.ones((batch, length), jnp.int32)
     count = rows_for_a_block(batch, length)
     segments = jnp.repeat(jnp.arange(1, count + 1, dtype=jnp.int32), length)
-    padding = -count * length % TILE
-    packed = jnp.pad(rows.reshape(-1, count * length, width), [(0, 0), (0, padding), (0, 0)])
-    shape = (batch // count, count * length + padding)
-    return packed, jnp.broadcast_to(jnp.pad(segments, (0, padding))[None], shape)
+    shape = (batch // count, count * length)
+    return rows.reshape(*shape, width), jnp.broadcast_to(segments[None], shape)
 
 
 def unpack_rows(
@@ -58,8 +51,7 @@ def unpack_rows(
     Returns:
       States, `[batch, length, width]`.
     """
-    count = batch // packed.shape[0]
-    return packed[:, : count * length].reshape(batch, length, -1)
+    return packed.reshape(batch, length, -1)
 
 
 def rows_for_a_block(batch: int, length: int) -> int:

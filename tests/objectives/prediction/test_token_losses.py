@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxssl.objectives.prediction.token_losses import token_losses, token_losses_and_samples
+from jaxssl.objectives.prediction import token_losses as file
+from jaxssl.objectives.prediction.token_losses import (
+    block_on_gpu,
+    token_losses,
+    token_losses_and_samples,
+)
 from jaxssl.sharding.mesh import Mesh
 
 STATES, KERNEL, BIAS = (
@@ -47,3 +52,12 @@ def test_any_mesh_gives_the_same(sizes):
     np.testing.assert_allclose(right, whole[0][1][0], rtol=1e-5)
     np.testing.assert_array_equal(drawn, whole[0][1][1])
     np.testing.assert_allclose(slope, whole[1], atol=1e-5 * float(jnp.abs(whole[1]).max()))
+
+
+def test_blocks_of_the_head_are_larger_on_gpus(monkeypatch):
+    states = jax.ShapeDtypeStruct((8, 1024, 768), jnp.bfloat16)
+    assert block_on_gpu(states, 50_304) == {}
+    monkeypatch.setattr(file, "platform_of_mesh", lambda: "gpu")
+    assert block_on_gpu(states, 50_304) == {"block_size": 4096}
+    assert block_on_gpu(states, 10_000_000) == {"block_size": 256}
+    assert block_on_gpu(STATES, 24) == {}

@@ -1,4 +1,4 @@
-"""Attention by the Pallas kernel: rows and heads are padded to whole blocks and tiles."""
+"""Attention by the Pallas kernel: heads are padded to whole tiles."""
 
 import math
 
@@ -28,7 +28,7 @@ def flash_attention(
     largest_block: int = LARGEST_BLOCK,
     interpret: bool = False,
 ) -> Queries:
-    """Computes attention by the Pallas kernel for TPUs; rows and heads are padded to whole blocks.
+    """Computes attention by the Pallas kernel for TPUs; heads are padded to whole tiles.
 
     Args:
       queries: Queries, `[batch, length, heads, head_dim]`.
@@ -65,27 +65,23 @@ def flash_attention(
     # Every query head gets keys of its own: with 64 numbers a head two of them share a tile.
     keys, values = (jnp.repeat(x, heads // x.shape[2], axis=2) for x in (keys, values))
 
-    def as_tiles(x: Array, block: int) -> Array:
+    def as_tiles(x: Array) -> Array:
         missing = -heads % options.heads_per_tile, options.head_dim - head_dim
         whole = jnp.pad(x, [(0, 0), (0, 0), *((0, count) for count in missing)])
-        # Positions are added with heads side by side: TPUs pad a last axis of 64 numbers to 128.
-        flat = whole.reshape(*whole.shape[:2], -1)
-        return jnp.pad(flat, [(0, 0), (0, -x.shape[1] % block), (0, 0)])
+        return whole.reshape(*whole.shape[:2], -1)
 
     mixed = attend(
         options,
-        as_tiles(queries, blocks[0]) * head_dim**-0.5,
-        as_tiles(keys, blocks[1]),
-        as_tiles(values, blocks[1]),
+        as_tiles(queries) * head_dim**-0.5,
+        as_tiles(keys),
+        as_tiles(values),
         _in_blocks(rows.segments, blocks[0]),
         _in_blocks(rows.key_segments, blocks[1]),
         None if rows.prefix is None or not causal else _in_blocks(rows.prefix, blocks[1]),
         _scalars(shared, first),
         _turns(options, bases, shared) if bases else None,
     )
-    mixed = mixed[:, :length].reshape(
-        -1, length, mixed.shape[2] // options.head_dim, options.head_dim
-    )
+    mixed = mixed.reshape(-1, length, mixed.shape[2] // options.head_dim, options.head_dim)
     return mixed[:, :, :heads, :head_dim]
 
 

@@ -27,6 +27,7 @@ from jaxssl.models.layers.flash.blocks import (
     turn,
     visible_in_block,
     visited,
+    within_row,
 )
 
 
@@ -44,7 +45,7 @@ def backward(
       options: What is known while tracing.
       inputs: What the kernels read.
       mixed: What `forward` returned, `[batch, length, width]`.
-      logarithms: What `forward` returned, `[batch, tiles, heads_per_tile, length]`.
+      logarithms: What `forward` returned, `[batch, tiles, heads_per_tile, whole blocks]`.
       cotangent: Gradient of the mixed values, `[batch, length, width]`.
       first_query: Position of the first of these queries in its row.
 
@@ -53,7 +54,8 @@ def backward(
     """
     queries, keys, values, segments, key_marks, scalars, touches, turns = inputs
     (batch, length, width), lanes = queries.shape, options.lanes
-    key_block, tiles = options.blocks[1], width // lanes
+    (block, key_block), tiles = options.blocks, width // lanes
+    whole = -(-length // block) * block
     first, last, longest = spans(touches.transpose(0, 2, 1))
     read, of_keys = _blocks_of(options)
     if turns is not None:
@@ -64,15 +66,15 @@ def backward(
         partial(_backward_block, options, first_query),
         grid_spec=pltpu.PrefetchScalarGridSpec(
             num_scalar_prefetch=3,
-            grid=(batch, tiles, keys.shape[1] // key_block, longest),
+            grid=(batch, tiles, -(-keys.shape[1] // key_block), longest),
             in_specs=read,
             out_specs=[
-                pl.BlockSpec((1, length, lanes), lambda b, t, j, i, *_: (b, 0, t)),
+                pl.BlockSpec((1, whole, lanes), lambda b, t, j, i, *_: (b, 0, t)),
                 of_keys,
                 of_keys,
             ],
             scratch_shapes=[
-                pltpu.VMEM((lanes, length), jnp.float32),
+                pltpu.VMEM((lanes, whole), jnp.float32),
                 pltpu.VMEM((key_block, lanes), jnp.float32),
                 pltpu.VMEM((key_block, lanes), jnp.float32),
                 pltpu.VMEM((key_block, lanes), keys.dtype),
@@ -140,26 +142,29 @@ def _backward_block(
     def _begin_keys() -> None:
         keys_sum[...] = jnp.zeros(keys_sum.shape, jnp.float32)
         values_sum[...] = jnp.zeros(values_sum.shape, jnp.float32)
-        turned_keys[...] = turn(options, keys[0], angles, 1)
+        turned_keys[...] = turn(options, within_row(options, keys[0], j * key_block, 1), angles, 1)
 
     @pl.when(number <= last[row, j])
     def _visit() -> None:
         at = first_query + number * block, j * key_block
         seen = visible_in_block(options, scalars, segments[0], key_marks[0], *at)
-        key, asked = turned_keys[...], turn(options, queries[0], angles, 0, number)
-        transposed = key.T
+        asked, result, slope = (
+            within_row(options, x[0], at[0], 0) for x in (queries, mixed, cotangent)
+        )
+        key, asked = turned_keys[...], turn(options, asked, angles, 0, number)
+        transposed, value = key.T, within_row(options, values[0], at[1], 1)
         columns = pl.ds(pl.multiple_of(number * block, block), block)
-        along = (cotangent[0].astype(jnp.float32) * mixed[0].astype(jnp.float32)).T
+        along = (slope.astype(jnp.float32) * result.astype(jnp.float32)).T
         for head in range(options.heads_per_tile):
             part = part_of_tile(options, head)
-            query, given = (head_of_lane(options, x, head) for x in (asked, cotangent[0]))
+            query, given = (head_of_lane(options, x, head) for x in (asked, slope))
             scores = jnp.where(seen, product(key, query, (1, 1)), FLOOR)
             weights = jnp.exp(scores - logarithms[0, 0, pl.ds(head, 1)])
             number_of_head = tile * options.heads_per_tile + head
             dropped = dropped_in_block(options, scalars, row, number_of_head, *at)
             # The factor of dropout comes last, in `_end_keys` and `_end_tile`.
             delta = along[part].sum(axis=0, keepdims=True) / options.keep_scale
-            slopes = product(values[0], given, (1, 1))
+            slopes = product(value, given, (1, 1))
             kept, of_scores = _slopes_of_scores(weights, slopes, delta, dropped, query.dtype)
             values_sum[...] += product(kept, given)
             keys_sum[...] += product(of_scores, query)
@@ -184,7 +189,7 @@ def _write_queries(options: Options, summed: Any, angles: list[Any], of_queries:
       options: What is known while tracing.
       summed: The gradient of the turned queries, transposed, without dropout's factor, `[lanes, length]`.
       angles: Rotary angles; empty where queries are not turned.
-      of_queries: Where the gradient is written, `[1, length, lanes]`.
+      of_queries: Where the gradient is written, `[1, whole blocks, lanes]`.
     """
     block = options.blocks[0]
     for number in range(summed.shape[1] // block):

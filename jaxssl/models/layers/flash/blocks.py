@@ -66,7 +66,7 @@ class Options:
     head_dim: int
     """Width of a head. It divides 128, or 128 divides it."""
     lengths: tuple[int, int]
-    """Number of queries and of keys in a row, before they are padded to whole blocks."""
+    """Number of queries and of keys in a row; the last block may reach beyond them."""
     blocks: tuple[int, int]
     """Queries and keys of a block."""
     causal: bool
@@ -258,14 +258,14 @@ def cost(
 
     Args:
       options: What is known while tracing.
-      queries: Queries, `[batch, length, width]`, whole blocks.
-      key_length: Number of keys of a row, whole blocks.
+      queries: Queries, `[batch, length, width]`.
+      key_length: Number of keys of a row.
       tiles: Matrix products of a pair of blocks and a head that are a tile wide.
       heads: Those that are a head wide.
       moved: Arrays of the queries' shape that are read or written.
     """
     (batch, length, width), (block, key_block) = queries.shape, options.blocks
-    rows, columns = length // block, key_length // key_block
+    rows, columns = -(-length // block), -(-key_length // key_block)
     pairs = rows * columns
     if options.causal and not options.prefixed:
         pairs = sum(min(columns, -(-(row + 1) * block // key_block)) for row in range(rows))
@@ -288,6 +288,25 @@ def visited(first: Any, last: Any, row: Any, block: Any, step: Any) -> Any:
       step: Number of the step.
     """
     return jnp.minimum(first[row, block] + step, jnp.maximum(last[row, block], 0))
+
+
+def within_row(options: Options, tile: Any, first: Any, of_keys: int) -> Array:
+    """Sets positions behind the end of the row to zero: the last block reads there what may be anything.
+
+    Args:
+      options: What is known while tracing.
+      tile: A tile of a block, `[positions, lanes]`.
+      first: Position of the block's first query or key.
+      of_keys: 1 for a block of keys, 0 for one of queries.
+
+    Returns:
+      The tile, `[positions, lanes]`.
+    """
+    length = options.lengths[of_keys]
+    if length % options.blocks[of_keys] == 0:
+        return tile
+    position = first + jax.lax.broadcasted_iota(jnp.int32, tile.shape, 0)
+    return jnp.where(position < length, tile, 0)
 
 
 def head_of_lane(options: Options, array: Array, head: int) -> Array:

@@ -22,6 +22,7 @@ from jaxssl.models.layers.flash.blocks import (
     turn,
     visible_in_block,
     visited,
+    within_row,
 )
 
 
@@ -34,11 +35,12 @@ def forward(options: Options, inputs: Inputs) -> tuple[Array, Array]:
 
     Returns:
       The mixed values, `[batch, length, width]`, and the logarithms, float32
-      `[batch, tiles, heads_per_tile, length]`.
+      `[batch, tiles, heads_per_tile, whole blocks]`.
     """
     queries, keys, values, segments, key_marks, scalars, touches, turns = inputs
     (batch, length, width), lanes = queries.shape, options.lanes
     block, tiles = options.blocks[0], width // lanes
+    count = -(-length // block)
     first, last, longest = spans(touches)
     read, written = _blocks_of(options)
     per_head = (options.heads_per_tile, block)
@@ -46,7 +48,7 @@ def forward(options: Options, inputs: Inputs) -> tuple[Array, Array]:
         partial(_forward_block, options),
         grid_spec=pltpu.PrefetchScalarGridSpec(
             num_scalar_prefetch=3,
-            grid=(batch, tiles, length // block, longest),
+            grid=(batch, tiles, count, longest),
             in_specs=read,
             out_specs=written,
             scratch_shapes=[
@@ -58,7 +60,9 @@ def forward(options: Options, inputs: Inputs) -> tuple[Array, Array]:
         ),
         out_shape=[
             jax.ShapeDtypeStruct(queries.shape, values.dtype),
-            jax.ShapeDtypeStruct((batch, tiles, options.heads_per_tile, length), jnp.float32),
+            jax.ShapeDtypeStruct(
+                (batch, tiles, options.heads_per_tile, count * block), jnp.float32
+            ),
         ],
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "parallel", "parallel", "arbitrary")
@@ -124,13 +128,16 @@ def _forward_block(
         largest[...] = jnp.full(largest.shape, FLOOR, jnp.float32)
         sums[...] = jnp.zeros(sums.shape, jnp.float32)
         mixing[...] = jnp.zeros(mixing.shape, jnp.float32)
-        asked[...] = turn(options, queries[0], angles, 0)
+        asked[...] = turn(
+            options, within_row(options, queries[0], i * options.blocks[0], 0), angles, 0
+        )
 
     @pl.when(number <= last[row, i])
     def _visit() -> None:
         at = i * options.blocks[0], number * options.blocks[1]
         seen = visible_in_block(options, scalars, segments[0], key_marks[0], *at)
-        transposed, key = values[0].T, turn(options, keys[0], angles, 1)
+        key, value = (within_row(options, x[0], at[1], 1) for x in (keys, values))
+        transposed, key = value.T, turn(options, key, angles, 1)
         for head in range(options.heads_per_tile):
             scores = product(key, head_of_lane(options, asked[...], head), (1, 1))
             number_of_head = tile * options.heads_per_tile + head

@@ -28,16 +28,16 @@ def attend(
     scalars: Array,
     turns: Turns | None,
 ) -> Array:
-    """Computes attention of arrays that are whole blocks and tiles.
+    """Computes attention of arrays that are whole tiles.
 
     Args:
       options: What is known while tracing.
       queries: Queries, already scaled, `[batch, length, width]`; heads are side by side, in whole tiles.
       keys: Keys, `[batch, key_length, width]`.
       values: Values, of the shape of the keys.
-      segments: Document number of every query, 0 for padding, `[batch, length]`.
-      key_segments: Document number of every key, `[batch, key_length]`.
-      prefix: Keys that are seen in spite of causality, bool `[batch, key_length]`, or `None`.
+      segments: Document number of every query, 0 for padding, `[batch, whole blocks]`.
+      key_segments: Document number of every key, `[batch, whole blocks]`.
+      prefix: Keys that are seen in spite of causality, bool `[batch, whole blocks]`, or `None`.
       scalars: Window, first row, first head and the two words of dropout's key, int32 `[5]`.
       turns: Rotary angles of queries and keys, or `None`.
 

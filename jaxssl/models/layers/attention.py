@@ -96,7 +96,7 @@ def attention(
         if scale is not None:  # kernels divide by sqrt(head_dim)
             queries = queries * (scale * queries.shape[-1] ** 0.5)
         rows = Rows(segments, segments if key_segments is None else key_segments, prefix)
-        kernel: Kernel = partial(cudnn_attention, causal=causal)
+        kernel: Kernel = partial(cudnn_attention, causal=causal, dropout_rate=dropout_rate)
         if choice.kernel == "flash":
             from jaxssl.models.layers.flash import attention as flash  # it loads Pallas
 

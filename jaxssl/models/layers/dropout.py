@@ -7,11 +7,12 @@ of a small model's step.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Bool, Float, UInt32
 
 from jaxssl.errors import InputError
 
@@ -43,8 +44,8 @@ def dropout(x: Float[Array, "..."], rate: float, key: Array | None) -> Float[Arr
 @partial(jax.checkpoint, prevent_cse=False, static_argnums=(2,))
 def _dropout(x: Array, words: Array, rate: float) -> Array:
     # Under checkpoint the backward pass keeps the two words of the key, not the mask.
-    dropped = random_bits(words, x.shape) < jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
-    return jnp.where(dropped, jnp.zeros_like(x), x * (1 / (1 - rate)))
+    kept = keeps(random_bits(words, x.shape), rate)
+    return jnp.where(kept, x * (1 / (1 - rate)), jnp.zeros_like(x))
 
 
 def key_words(key: Array) -> UInt32[Array, "2"]:
@@ -60,7 +61,12 @@ def key_words(key: Array) -> UInt32[Array, "2"]:
     return mixed
 
 
-def random_bits(words: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+def random_bits(
+    words: UInt32[Array, "2"],
+    shape: tuple[int, ...],
+    whole: tuple[int, ...] | None = None,
+    first: Sequence[int | Array] = (),
+) -> UInt32[Array, "..."]:
     """Hashes the index of every element of an array, and a key, to 32 random bits.
 
     The index is multiplied by an odd number and hashed with Wellons' `lowbias32`. One word of the key is
@@ -69,7 +75,10 @@ def random_bits(words: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt32[Arr
 
     Args:
       words: Two words of the key, `[2]` (`key_words`).
-      shape: Shape of the array.
+      shape: Shape of the array, or of a part of it.
+      whole: Shape of the whole array of which the bits of a part are wanted. `None`: they are those of an
+        array.
+      first: Where the part begins in the whole array, a number for every axis.
 
     Returns:
       Random bits, uint32 of that shape.
@@ -77,7 +86,13 @@ def random_bits(words: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt32[Arr
     References:
       Wellons 2018, "Prospecting for hash functions", https://nullprogram.com/blog/2018/07/31/.
     """
-    return _mix(_indices(shape) * jnp.uint32(0x9E3779B9) + words[0], words[1])
+    whole, first = whole or shape, first or (0,) * len(shape)
+    return _mix(_indices(shape, whole, first) * jnp.uint32(0x9E3779B9) + words[0], words[1])
+
+
+def keeps(bits: UInt32[Array, "..."], rate: float) -> Bool[Array, "..."]:
+    """Returns which elements dropout keeps, by their random `bits`, of any shape, and the dropout `rate`."""
+    return bits >= jnp.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 
 def _mix(x: Array, amid: Array | None = None) -> Array:
@@ -88,10 +103,14 @@ def _mix(x: Array, amid: Array | None = None) -> Array:
     return x ^ (x >> 16)
 
 
-def _indices(shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+def _indices(
+    shape: tuple[int, ...], whole: tuple[int, ...], first: Sequence[int | Array]
+) -> UInt32[Array, "..."]:
     """Row-major index of every element, modulo 2**32 (elements that are 2**32 apart share their bits)."""
     index = jnp.zeros(shape, jnp.uint32)
     for axis in range(len(shape)):
-        stride = math.prod(shape[axis + 1 :]) % 2**32
-        index = index + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)
+        stride = math.prod(whole[axis + 1 :]) % 2**32
+        position = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        position = position + jnp.asarray(first[axis]).astype(jnp.uint32)
+        index = index + position * jnp.uint32(stride)
     return index

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxssl.models.layers.dropout import key_words
+from jaxssl.models.layers.cudnn_dropout import attention_with_dropout, cudnn_with_sums
+from jaxssl.models.layers.dropout import keeps, key_words, random_bits
 from jaxssl.sharding.layout import mesh_axes
 
 Queries = Float[Array, "batch length heads head_dim"]
@@ -129,14 +130,15 @@ def cudnn_attention(
     values: Keys,
     rows: Rows,
     shared: Shared,
-    _first: First,
+    first: First,
     *,
     causal: bool,
+    dropout_rate: float = 0.0,
 ) -> Queries:
     """Computes attention by cuDNN's kernel, with a mask `[batch, 1, length, key_length]`.
 
     Padding sees itself in the mask, since cuDNN wants a visible key for every query; the caller sets its
-    result to zero.
+    result to zero. With dropout the kernel runs several times (cudnn_dropout.py).
 
     Args:
       queries: Queries, `[batch, length, heads, head_dim]`.
@@ -144,13 +146,14 @@ def cudnn_attention(
       values: Values, of the shape of the keys.
       rows: What is read of every row.
       shared: What is the same on all devices.
-      _first: Where the arrays begin, which does not matter here.
+      first: Where the arrays begin in the whole ones; dropout depends on it.
       causal: Whether a position sees no later ones.
+      dropout_rate: Dropout rate of the attention weights, where there is a key.
 
     Returns:
       The mixed values, `[batch, length, heads, head_dim]`.
     """
-    length = queries.shape[1]
+    length, key_length = queries.shape[1], keys.shape[1]
     queries, keys, values = (_to_even(x) for x in (queries, keys, values))
     segments, key_segments = _to_even(rows.segments), _to_even(rows.key_segments)
     seen = segments[:, :, None] == key_segments[:, None, :]
@@ -162,6 +165,19 @@ def cudnn_attention(
     prefix = rows.prefix if causal else None
     if prefix is not None:
         seen &= (ahead <= 0) | _to_even(prefix)[:, None, :]
+    if shared.words is not None:
+        if causal:
+            seen &= (ahead <= 0) if prefix is None else True
+        keys, values = (
+            jnp.repeat(x, queries.shape[2] // x.shape[2], axis=2) for x in (keys, values)
+        )
+        whole = (1, first.heads, length, key_length)  # the number of rows does not matter
+        shape = (seen.shape[0], queries.shape[2], *seen.shape[1:])
+        kept = keeps(
+            random_bits(shared.words, shape, whole, (first.row, first.head, 0, 0)), dropout_rate
+        )
+        arrays = (queries, keys, values, seen[:, None], kept)
+        return attention_with_dropout(cudnn_with_sums, dropout_rate, *arrays)[:, :length]
     mixed = jax.nn.dot_product_attention(
         queries,
         keys,

@@ -30,7 +30,6 @@ PLAIN = {"dropped": False}
         ("gpu", (2, 128, 4, 256), {}, "256, is above the 128"),
         ("gpu", (2, 128, 4, 64), {"dtype": jnp.float32}, "cuDNN takes bfloat16"),
         ("tpu", (2, 128, 4, 64), {"dropped": True}, ""),
-        ("gpu", (2, 128, 4, 64), {"dropped": True}, "attention_dropout=0 leaves it out"),
         ("tpu", (2, 128, 4, 64), {"biased": True}, "relative positions add biases"),
         ("gpu", (2, 128, 4, 64), {"biased": True}, "positions='rotary' has none"),
         ("tpu", (3, 128, 4, 64), {}, "3 rows do not divide over 2 devices of data"),
@@ -70,3 +69,11 @@ def test_plain_attention_is_what_xla_computes_even_if_a_fused_kernel_is_asked_fo
 
 def test_without_a_mesh_the_platform_is_that_of_jax():
     assert platform_of_mesh() == jax.default_backend()
+
+
+def test_dropout_on_a_gpu_is_fused_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr("jaxssl.models.layers.attention_choice.platform_of_mesh", lambda: "gpu")
+    assert choose("fused", ARRAY, ARRAY, dropped=True).kernel == "cudnn"
+    plain = choose("auto", ARRAY, ARRAY, dropped=True)
+    assert plain.kernel == "xla"
+    assert "attention='fused' computes it by several passes" in plain.reason

@@ -93,9 +93,11 @@ def _forward(
     kept: Array,
 ) -> tuple[Array, Any]:
     counted = seen & kept
-    (among_kept, kept_sums), pull = jax.vjp(
-        lambda *arrays: attend(*arrays, counted), queries, keys, values
-    )
+
+    def among(queries: Array, keys: Array, values: Array) -> Any:
+        return attend(queries, keys, values, counted)
+
+    (among_kept, kept_sums), pull = jax.vjp(among, queries, keys, values)
     _, sums = attend(queries, keys, values, seen)
     share = (jnp.exp(kept_sums - sums) / (1 - rate))[..., None]
     mixed = (among_kept.astype(jnp.float32) * share).astype(values.dtype)

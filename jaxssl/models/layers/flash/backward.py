@@ -172,8 +172,7 @@ def _backward_block(
 
     @pl.when(i == pl.num_programs(3) - 1)
     def _end_keys() -> None:
-        found = keys_sum[...] * options.keep_scale
-        found = turn(options, found, angles, 1, back=True)
+        found = turn(options, keys_sum[...] * options.keep_scale, angles, 1, back=True)
         of_keys[0] = found.astype(of_keys.dtype)
         of_values[0] = (values_sum[...] * options.keep_scale).astype(of_values.dtype)
 

@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, UInt32
 
 from jaxssl.errors import InputError
 
+GOLDEN = 0x9E3779B9  # 2**32 divided by the golden ratio: multiples of it are spread evenly
+
 
 def dropout(x: Float[Array, "..."], rate: float, key: Array | None) -> Float[Array, "..."]:
     """Sets each element to zero with probability `rate` and divides the others by `1 - rate`.
@@ -55,7 +57,7 @@ def key_words(key: Array) -> UInt32[Array, "2"]:
     mixed = jnp.zeros(2, jnp.uint32)
     for left, right in key.reshape(-1, 2):  # two rows for rbg, whose halves may be equal
         # Keys as close as 0 and 1 become words that share no pattern (two Feistel rounds a row).
-        right = right ^ _mix(mixed[0] ^ left + jnp.uint32(0x9E3779B9))
+        right = right ^ _mix(mixed[0] ^ left + jnp.uint32(GOLDEN))
         left = left ^ _mix(mixed[1] ^ right)
         mixed = jnp.stack([_mix(left), _mix(right)])
     return mixed
@@ -87,7 +89,16 @@ def random_bits(
       Wellons 2018, "Prospecting for hash functions", https://nullprogram.com/blog/2018/07/31/.
     """
     whole, first = whole or shape, first or (0,) * len(shape)
-    return _mix(_indices(shape, whole, first) * jnp.uint32(0x9E3779B9) + words[0], words[1])
+    # Products are made for all axes but the last, and for the last: an element takes one addition, in which
+    # the key is, so that no loop over layers computes an array of indices before it begins.
+    index = words[0]
+    for axis in range(len(shape)):
+        stride = math.prod(whole[axis + 1 :]) * GOLDEN % 2**32
+        along = (*(1 for _ in shape[:axis]), shape[axis], *(1 for _ in shape[axis + 1 :]))
+        position = jax.lax.broadcasted_iota(jnp.uint32, along, axis)
+        position = position + jnp.asarray(first[axis]).astype(jnp.uint32)
+        index = index + position * jnp.uint32(stride)
+    return _mix(index, words[1])
 
 
 def keeps(bits: UInt32[Array, "..."], rate: float) -> Bool[Array, "..."]:
@@ -101,16 +112,3 @@ def _mix(x: Array, amid: Array | None = None) -> Array:
     x = x if amid is None else x ^ amid
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
     return x ^ (x >> 16)
-
-
-def _indices(
-    shape: tuple[int, ...], whole: tuple[int, ...], first: Sequence[int | Array]
-) -> UInt32[Array, "..."]:
-    """Row-major index of every element, modulo 2**32 (elements that are 2**32 apart share their bits)."""
-    index = jnp.zeros(shape, jnp.uint32)
-    for axis in range(len(shape)):
-        stride = math.prod(whole[axis + 1 :]) % 2**32
-        position = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-        position = position + jnp.asarray(first[axis]).astype(jnp.uint32)
-        index = index + position * jnp.uint32(stride)
-    return index

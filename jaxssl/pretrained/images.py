@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxssl.augment import Augmentation, example_keys
+from jaxssl.augment import Augmentation
 from jaxssl.data.images import IMAGES, LABELS, REAL, ImageReader, Images, ImageSpec
 from jaxssl.data.prepared.image_manifest import NO_LABEL
 from jaxssl.data.progress import TextProgress
@@ -110,8 +111,9 @@ def make_preprocessing(objective: Any) -> Callable[[Array], Array]:
     whole = whole_views((views_of(objective) or [Augmentation()])[0])
 
     def preprocess(pixels: Array) -> Array:
-        images = whole(pixels, example_keys(jax.random.key(0), len(pixels)))
-        return objective.inputs(images)
+        # Nothing is drawn, so that one key serves all; their number may be unknown (StableHLO).
+        keys = jnp.broadcast_to(jax.random.key(0), pixels.shape[:1])
+        return objective.inputs(whole(pixels, keys))
 
     return preprocess
 

@@ -16,7 +16,7 @@ from jaxssl.data.tokenizers.given_texts import given_texts
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.models.pretraining.word_vectors import WordVectorModel
-from jaxssl.pretrained.load import load_pretrained
+from jaxssl.pretrained.load import Pretrained, load_pretrained
 
 CONTINUES = "##"  # prefix of a token that does not begin a word, as WordPiece writes it
 
@@ -80,7 +80,14 @@ def load_word_table(run: str | Path) -> WordTable:
     For a run of `WordVectors` they are its input vectors, for any other run the token embeddings of its
     network. Raises InputError if there is no run or no checkpoint, or if the run has read no text.
     """
-    pretrained = load_pretrained(run)
+    return table_of(load_pretrained(run))
+
+
+def table_of(pretrained: Pretrained) -> WordTable:
+    """Returns the word vectors of a loaded run, as `load_word_table` does.
+
+    Raises InputError if the run has read no text.
+    """
     model = pretrained.model
     is_word_table = isinstance(model, WordVectorModel)
     table = model.words if is_word_table else pretrained.text_network.tokens

@@ -46,6 +46,11 @@ COMMANDS = {
     "words": Command(
         "jaxssl.tools.use.words", "show neighbours of words, write word vectors", takes_code=True
     ),
+    "export": Command(
+        "jaxssl.tools.use.export",
+        "write a pretrained network for transformers and other tools",
+        takes_code=True,
+    ),
     "plan": Command(
         "jaxssl.tools.plan",
         "plan a run for TPUs or GPUs that this machine lacks",

@@ -7,7 +7,7 @@ from typing import Any
 from jaxssl.data.images import ImageSpec
 from jaxssl.objectives import CausalLM, ImageText, MaskedLM, Rotation, SimCLR
 from jaxssl.objectives.rotation import ROTATIONS
-from jaxssl.training.metrics_file import read_records
+from jaxssl.runs.metrics_file import read_records
 
 SPARKS = "▁▂▃▄▅▆▇█"
 

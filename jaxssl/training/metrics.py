@@ -18,13 +18,13 @@ from tensorboardX import SummaryWriter
 from jaxssl.objectives.batches.batch import Metric, Separation
 from jaxssl.optimizers.recipes import Recipe
 from jaxssl.runs.hosts import print_once
+from jaxssl.runs.metrics_file import MetricsFile
 from jaxssl.runs.stored_runs import run_folder
 from jaxssl.training.chips import device_peak
 from jaxssl.training.collapse import CollapseAlarm, CollapseWatch
 from jaxssl.training.config import Pretraining, Reader
 from jaxssl.training.finite import NotFinite, advice
 from jaxssl.training.flops import step_flops
-from jaxssl.training.metrics_file import MetricsFile
 
 NOT_SHOWN = (
     "share_of_peak",

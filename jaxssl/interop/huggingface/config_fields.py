@@ -9,7 +9,8 @@ from jaxssl.errors import InputError
 
 Choice = TypeVar("Choice")
 Config = Mapping[str, Any]
-LARGEST = 2**31 - 1  # sizes are 32-bit numbers on the device
+# Sizes beyond these are no network's, and memory or time would run out before a tensor is compared with them.
+LARGEST, MOST_LAYERS = 2**24, 10_000
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
@@ -40,9 +41,9 @@ def whole(config: Config, name: str, default: int | None = None, *, least: int =
     Raises:
       InputError: The field is missing, or is no such number.
     """
-    value = config.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-        raise _refused(config, name, value, f"a whole number of at least {least}")
+    value, most = config.get(name, default), MOST_LAYERS if "layer" in name else LARGEST
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise _refused(config, name, value, f"a whole number from {least} to {most}")
     return value
 
 

@@ -29,6 +29,7 @@ FAMILIES = {
     "bert": "bert",
     "roberta": "roberta",
     "xlm-roberta": "roberta",
+    "roberta-prelayernorm": "roberta_prelayernorm",
     "distilbert": "distilbert",
     "electra": "electra",
     "modernbert": "modernbert",

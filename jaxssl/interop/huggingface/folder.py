@@ -9,6 +9,7 @@
 Old names and prefixes of tensors are mapped here to those of the table of a family.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.family import Family, family_of
 from jaxssl.interop.huggingface.rules import names_of, read_parameters
-from jaxssl.interop.huggingface.tensor_files import TensorFiles, open_tensors
+from jaxssl.interop.huggingface.tensor_files import TensorFiles, check_links, open_tensors
 from jaxssl.sharding.layout import path_of
 
 HF = "hf:"  # what an address of a Hugging Face folder begins with
@@ -41,6 +42,7 @@ TOKENIZERS = (
 PREFIXES = (
     "bert.",
     "roberta.",
+    "roberta_prelayernorm.",
     "distilbert.",
     "electra.",
     "model.",
@@ -49,6 +51,7 @@ PREFIXES = (
     "resnet.",
 )
 WRAPPERS = ("_orig_mod.", "module.")  # left by torch.compile and by data parallelism
+MOST_RANDOM = 2**26  # parameters that a folder may lack beyond as many as it holds
 DTYPES = {"float32", "float16", "bfloat16"}
 
 
@@ -103,6 +106,7 @@ def read_folder(
         raise InputError(
             f"{folder} is no folder; download it first, and pass the path of the folder"
         )
+    check_links(folder)
     config = read_config(folder)
     family = family_of(config) if family is None else family
     architecture = architecture_of(config, family)
@@ -121,6 +125,7 @@ def read_folder(
     known = files.renamed(names)
     own = sharding(template) if callable(sharding) else sharding
     found, missing = read_parameters(rules, known, template, sharding=own)
+    _check_share(folder, template, found)
     model = _completed(template, found, lambda key: objective.init(key, spec), own)
     carried, lacking = _carried(objective, model, state_rules, state, known)
     ignored = [re.compile(pattern) for pattern in family.ignored()]
@@ -239,6 +244,17 @@ def _tied_copies(
             first, second = files.view(names[name]), files.view(other)
             if first.shape == second.shape and np.array_equal(first, second):
                 yield other
+
+
+def _check_share(folder: Path, template: Any, found: Mapping[str, Any]) -> None:
+    """Raises InputError where most of a large network would be random: a head may be, a network may not."""
+    every = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(template))
+    known = sum(math.prod(array.shape) for array in found.values())
+    if every - known > known + MOST_RANDOM:
+        raise InputError(
+            f"{folder} holds {known:,} of the {every:,} parameters that its config.json describes; download "
+            "it again, or take both from the same folder"
+        )
 
 
 def _completed(template: Any, found: dict[str, jax.Array], make: Any, sharding: Any) -> Any:

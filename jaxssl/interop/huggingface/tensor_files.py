@@ -9,6 +9,7 @@ Formats that hold pickled Python objects are not opened: reading one can run any
 """
 
 import math
+import os
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -133,6 +134,7 @@ def open_tensors(folder: str | Path) -> TensorFiles:
         run code.
     """
     folder = Path(folder)
+    check_links(folder)
     if (folder / SINGLE).is_file():
         return TensorFiles(folder, read_header(folder / SINGLE))
     if not (folder / INDEX).is_file():
@@ -148,6 +150,33 @@ def open_tensors(folder: str | Path) -> TensorFiles:
                 "download the folder again"
             )
     return TensorFiles(folder, {name: headers[file][name] for name, file in files.items()})
+
+
+def check_links(folder: Path) -> None:
+    """Checks that no link in a folder leads out of it, so that nothing outside is taken for a part of it.
+
+    In the cache of huggingface_hub, `snapshots/COMMIT` holds links to files in `blobs` beside `snapshots`;
+    these are allowed.
+
+    Args:
+      folder: The folder.
+
+    Raises:
+      InputError: A link leads elsewhere.
+    """
+    if not folder.is_dir():
+        return
+    home = folder.resolve()
+    roots = [home]
+    if home.parent.name == "snapshots":
+        roots.append(home.parent.parent / "blobs")
+    for path in folder.iterdir():
+        if path.is_symlink():
+            target = Path(os.path.realpath(path))
+            if not any(target.is_relative_to(root) for root in roots):
+                raise InputError(
+                    f"{path} is a link to {short(str(target))}, outside of the folder; copy the file itself"
+                )
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from jaxssl.errors import InputError
+from jaxssl.runs.metrics_file import MetricsFile, read_records
 from jaxssl.training.loss_picture import draw_losses, read_metrics
-from jaxssl.training.metrics_file import MetricsFile, read_records
 
 
 def record(step, **values):

@@ -1,0 +1,98 @@
+"""Every kind of recipe goes out: as a class of transformers where there is one, else as numpy arrays."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.exporting.export import export_run
+from jaxssl.exporting.proof import outputs_of
+from jaxssl.pretrained.load import load_pretrained
+from jaxssl.pretrained.texts import load_embedder
+from tests.pretrained.hand_made import new_model, save_run, state_of
+from tests.shrink import shrink
+
+# Recipe -> class of transformers; "" where there is none.
+CLASSES = {
+    "quickstart": "RobertaPreLayerNormForMaskedLM",
+    "bert_tiny": "BertForPreTraining",
+    "skip_gram_novels": "",
+}
+
+
+def run_of(recipe: str, rows: str, folder: Path) -> str:
+    """A run of a shrunk recipe in which every parameter, biases and scales too, has a number of its own."""
+    config = shrink(f"configs/{recipe}.py", rows, folder / recipe)
+    model, random = new_model(config), np.random.default_rng(1)
+    noisy = jax.tree.map(
+        lambda leaf: leaf + 0.05 * random.normal(size=leaf.shape).astype(leaf.dtype), model
+    )
+    carried = config.objective.init_state(noisy)
+    return save_run(config, [(state_of(2, noisy, (), carried), {"loss": 1.0})])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", CLASSES)
+def test_a_recipe_goes_out(recipe, word_rows, tmp_path):
+    run = run_of(recipe, word_rows, tmp_path)
+    if not CLASSES[recipe]:
+        with pytest.raises(InputError, match="transformers has no class"):
+            export_run(run, tmp_path / "out")
+        assert export_run(run, tmp_path / "out", to="numpy").difference <= 1e-5
+        return
+    done = export_run(run, tmp_path / "out")
+    assert done.what == f"a `{CLASSES[recipe]}` of transformers"
+    assert done.difference <= 1e-5
+    check_in_transformers(run, tmp_path / "out", CLASSES[recipe])
+
+
+def check_in_transformers(run: str, folder: Path, name: str) -> None:
+    """Loads a folder in transformers, if it is installed, and compares logits at the tokens of the proof."""
+    torch, transformers = (pytest.importorskip(name) for name in ("torch", "transformers"))
+    model, report = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    inputs = json.loads((folder / "proof.json").read_text())["inputs"]
+    if "texts" not in inputs:
+        return
+    arrays = {name: np.array(rows, np.int32) for name, rows in inputs["texts"].items()}
+    pretrained = load_pretrained(run, carried=True)
+    ours = outputs_of(pretrained, {"texts": arrays})["texts"]
+    real = arrays["tokens"] != pretrained.spec.pad
+    given = {"input_ids": arrays["tokens"], "attention_mask": real}
+    if "decoder_tokens" in arrays:
+        real = arrays["decoder_tokens"] != pretrained.spec.pad
+        given |= {"decoder_input_ids": arrays["decoder_tokens"], "decoder_attention_mask": real}
+    with torch.no_grad():
+        found = model.eval()(**{k: torch.tensor(v).long() for k, v in given.items()})
+    logits = found.get("logits", found.get("prediction_logits"))
+    theirs = (found.last_hidden_state if logits is None else logits).numpy()
+    wanted = ours.get("logits", ours.get("replaced", ours["states"]))
+    np.testing.assert_allclose(theirs[real], wanted[real], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_it_is_a_sentence_transformer(word_rows, tmp_path):
+    run = run_of("bert_tiny", word_rows, tmp_path)
+    done = export_run(run, tmp_path / "out", to="sentence-transformers")
+    assert done.difference <= 1e-5
+    library = pytest.importorskip("sentence_transformers")
+    encoder = library.SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    vectors = encoder.encode(["ba", "de fi go ba"])
+
+    np.testing.assert_allclose(vectors, load_embedder(run)(["ba", "de fi go ba"]), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_was_in_bfloat16_goes_out_from_float32(word_rows, tmp_path):
+    config = shrink("configs/bert_tiny.py", word_rows, tmp_path / "run")
+    encoder = dataclasses.replace(config.objective.encoder, compute_dtype="bfloat16")
+    config = dataclasses.replace(
+        config, objective=dataclasses.replace(config.objective, encoder=encoder)
+    )
+    save_run(config, [(state_of(2, new_model(config)), {"loss": 1.0})])
+    assert export_run(config.run, tmp_path / "out").difference <= 1e-5

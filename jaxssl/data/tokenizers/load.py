@@ -1,17 +1,30 @@
 """Opens a tokenizer of any supported format from a file or a folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from jaxssl.data.stores.json_files import read_json
+from jaxssl.data.stores.json_files import json_text, read_json
 from jaxssl.data.stores.store import fetched, is_url
 from jaxssl.data.tokenizers.definition import needs_trial, parse_definition
+from jaxssl.data.tokenizers.hugging_face_files import (
+    SHIFTED,
+    names_of,
+    pairs_definition,
+    pieces_definition,
+    read_settings,
+)
 from jaxssl.data.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer, from_vocabulary
 from jaxssl.data.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from jaxssl.data.tokenizers.tokenizer import DESCRIPTION, Tokenizer
 from jaxssl.data.tokenizers.trial import check_tokenizer, try_definition
 from jaxssl.errors import InputError
 
+# The files that a folder is opened by; with several, the first decides
+IN_FOLDERS = (
+    *("tokenizer.json", "tokenizer.model", "spiece.model", "spm.model", SHIFTED),
+    *("vocab.json", "vocab.txt"),
+)
 LARGEST_FILE = 2**28  # bytes; the largest in use have about an eighth of that
 
 
@@ -23,7 +36,11 @@ class Description(TypedDict):
 
 
 def load_tokenizer(
-    path: str | Path, *, lowercase: bool | None = None, trusted: bool = False
+    path: str | Path,
+    *,
+    lowercase: bool | None = None,
+    trusted: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> Tokenizer:
     """Opens a tokenizer; the file's extension decides the format.
 
@@ -32,12 +49,14 @@ def load_tokenizer(
 
     Args:
       path: A sentencepiece `.model`, a Hugging Face `tokenizer.json`, a BERT `vocab.txt`, or a
-        folder that contains one of them, such as `Tokenizer.save` writes. The folder may also be
-        a URL of an object store.
+        folder that contains one of them, such as `Tokenizer.save` or Hugging Face's libraries write,
+        or a `vocab.json` with its `merges.txt`. The folder may also be a URL of an object store.
       lowercase: Whether a `vocab.txt`, which does not record it, lower-cases text. None means yes
         unless more than 1 % of its pieces with letters have capital letters. Not allowed with the
         other formats.
       trusted: Whether the trial is left out, because another process has done it.
+      names: Special tokens of a file by their roles, where they are not the usual ones; of a folder, the
+        files beside it name them.
 
     Returns:
       The tokenizer.
@@ -59,16 +78,15 @@ def load_tokenizer(
         )
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"tokenizer {path} is larger than {LARGEST_FILE >> 20} MiB")
-    tokenizer = _open(path, lowercase, trusted)
-    if problem := check_tokenizer(tokenizer):
-        raise InputError(f"{path} {problem}")
-    return tokenizer
+    return _checked(_open(path, lowercase, trusted, names), path)
 
 
-def _open(path: Path, lowercase: bool | None, trusted: bool) -> Tokenizer:
+def _open(
+    path: Path, lowercase: bool | None, trusted: bool, names: Mapping[str, str] | None
+) -> Tokenizer:
     """Opens a file of any format."""
     if path.suffix == ".txt":
-        return from_vocabulary(_text(path), str(path), lowercase=lowercase)
+        return from_vocabulary(_text(path), str(path), lowercase=lowercase, names=names)
     if lowercase is not None:
         raise InputError(
             f"lowercase={lowercase} is only for a vocab.txt; {path} records it itself: leave "
@@ -76,26 +94,52 @@ def _open(path: Path, lowercase: bool | None, trusted: bool) -> Tokenizer:
         )
     match path.suffix:
         case ".model":
-            return SentencePieceTokenizer(path.read_bytes(), str(path))
+            return SentencePieceTokenizer(path.read_bytes(), str(path), names=names)
         case ".json":
-            definition = _text(path)
-            parts = parse_definition(definition, str(path))
-            if not trusted and needs_trial(parts):
-                try_definition(definition, str(path))
-            return HuggingFaceTokenizer(parts, str(path))
+            return _defined(_text(path), str(path), names or {}, trusted)
     raise InputError(f"tokenizer {path} is not a .model, .json or .txt file")
+
+
+def _open_folder(folder: Path, lowercase: bool | None, trusted: bool) -> Tokenizer:
+    """Opens the first known file of a folder, with what the files beside it say."""
+    name = next((name for name in IN_FOLDERS if (folder / name).is_file()), "")
+    if not name:
+        raise InputError(f"{folder} contains no {', '.join(IN_FOLDERS[:-1])} or {IN_FOLDERS[-1]}")
+    settings = read_settings(folder)
+    names, path = names_of(settings), folder / name
+    definition = None
+    if name == "vocab.json":
+        definition = pairs_definition(folder, settings)
+    elif path.suffix == ".model" and (settings or name == SHIFTED):
+        definition = pieces_definition(folder, name, settings)
+    if definition is not None:
+        return _checked(_defined(json_text(definition), str(path), names, trusted), path)
+    if (
+        name == "vocab.txt"
+        and lowercase is None
+        and isinstance(settings.get("do_lower_case"), bool)
+    ):
+        lowercase = settings["do_lower_case"]
+    return load_tokenizer(path, lowercase=lowercase, trusted=trusted, names=names)
+
+
+def _defined(definition: str, origin: str, names: Mapping[str, str], trusted: bool) -> Tokenizer:
+    """Builds a tokenizer of the content of a tokenizer.json, which is tried first where it needs that."""
+    parts = parse_definition(definition, origin)
+    if not trusted and needs_trial(parts):
+        try_definition(definition, origin)
+    return HuggingFaceTokenizer(parts, origin, names=names)
+
+
+def _checked(tokenizer: Tokenizer, path: Path) -> Tokenizer:
+    if problem := check_tokenizer(tokenizer):
+        raise InputError(f"{path} {problem}")
+    return tokenizer
 
 
 def _load_folder(folder: Path, lowercase: bool | None, trusted: bool) -> Tokenizer:
     """Opens the first known file of a folder, and checks it against the saved fingerprint."""
-    for name in ("tokenizer.model", "spiece.model", "tokenizer.json", "vocab.txt"):
-        if (folder / name).is_file():
-            tokenizer = load_tokenizer(folder / name, lowercase=lowercase, trusted=trusted)
-            break
-    else:
-        raise InputError(
-            f"{folder} contains no tokenizer.model, spiece.model, tokenizer.json or vocab.txt"
-        )
+    tokenizer = _open_folder(folder, lowercase, trusted)
     if (folder / DESCRIPTION).exists():
         saved = read_json(folder / DESCRIPTION, Description)
         if saved["fingerprint"] != tokenizer.fingerprint:

@@ -8,17 +8,18 @@ What is kept, and how it is expressed there:
     the line break            a token of its own splits lines, as `SentencePieceTokenizer` does
     user-defined symbols      added tokens, which match as the longest one at the first position
     unigram                   the scores; unknown characters as bytes, or together as one unknown token
-    byte-pair encoding        the merges of all pairs of pieces that join to a piece, in the order of the scores
+    byte-pair encoding        the merges of all pairs of pieces that join to a piece, ordered by score
 
-Not equal can be, in unigram models, a text with two segmentations of the same probability, such as a run of one
-character ("-----" as "--" + "---" or "---" + "--"): sentencepiece adds up scores in float32, so that rounding
-decides, and the rounding depends on all that stands before; tokenizers adds in float64. `differing_texts` tells
-such ties from other differences.
+Not equal can be, in unigram models, a text with two segmentations of the same probability, such as a run of
+one character ("-----" as "--" + "---" or "---" + "--"): sentencepiece adds up scores in float32, so that
+rounding decides, and the rounding depends on all that stands before; tokenizers adds in float64.
+`differing_texts` tells such ties from other differences.
 
-Refused are models of words or characters, and those with white space as a suffix, unused pieces, several unknown
-tokens or pieces that no merges make.
+Refused are models of words or characters, and those with white space as a suffix, unused pieces, several
+unknown tokens, symbols within texts that get a space in front, or pieces that no merges make.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ def definition_of(model: bytes, origin: str = "the model", *, names: Sequence[st
         "padding": None,
         "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": _normalizers(spec)},
-        "pre_tokenizer": None,
+        "pre_tokenizer": _splits(content),
         "post_processor": None,
         "decoder": {"type": "Sequence", "decoders": _decoders(spec)},
         "model": _model(content, pieces),
@@ -116,7 +117,9 @@ def differing_texts(
         if known and content.trainer_spec.model_type == UNIGRAM:
             sums = [float(scores[ids].sum()) for ids in (one, two)]
             rounding = np.abs(scores[one]).sum() * max(len(one), 1) * np.finfo(np.float32).eps
-            is_tie = abs(sums[0] - sums[1]) <= rounding and _text(content, one) == _text(content, two)
+            is_tie = abs(sums[0] - sums[1]) <= rounding and _text(content, one) == _text(
+                content, two
+            )
         (ties if is_tie else others).append(number)
     return others, ties
 
@@ -150,7 +153,9 @@ def _check(content: Any, pieces: Sequence[tuple[str, int]], origin: str) -> None
     elif (problem_of := _symbols(pieces, spec)) is not None:
         problem = problem_of
     if problem:
-        raise InputError(f"{origin} {problem}, which a tokenizer.json cannot express; export it as it is")
+        raise InputError(
+            f"{origin} {problem}, which a tokenizer.json cannot express; export it as it is"
+        )
 
 
 def _symbols(pieces: Sequence[tuple[str, int]], spec: Any) -> str | None:
@@ -193,6 +198,31 @@ def _model(content: Any, pieces: Sequence[tuple[str, int]]) -> Part:
         "vocab": {piece: id for id, (piece, _) in enumerate(pieces)},
         "merges": merges,
     }
+
+
+def _splits(content: Any) -> Part | None:
+    """What keeps the spelled-out names of special tokens and bytes in a text from being found as pieces.
+
+    In a unigram model `tokenizers` finds every piece, sentencepiece only the normal ones. A name is therefore
+    split between two characters that no normal piece has side by side.
+    """
+    if content.trainer_spec.model_type != UNIGRAM:
+        return None
+    normal = [piece.piece for piece in content.pieces if piece.type == NORMAL]
+    beside = {piece[at : at + 2] for piece in normal for at in range(len(piece) - 1)}
+    single = {piece for piece in normal if len(piece) == 1}
+    fallback = content.trainer_spec.byte_fallback
+    names = [piece.piece for piece in content.pieces if piece.type in (UNKNOWN, CONTROL, BYTE)]
+    places = []
+    for name in names:
+        for at in range(1, len(name)):
+            fused = not fallback and single.isdisjoint(name[at - 1 : at + 1])
+            if name[at - 1 : at + 1] not in beside and not fused:
+                places.append(f"(?<={re.escape(name[:at])})(?={re.escape(name[at:])})")
+                break
+    pattern = {"Regex": "|".join(places)}
+    split = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    return split if places else None
 
 
 def _normalizers(spec: Any) -> list[Part]:

@@ -5,7 +5,8 @@ References:
   detokenizer for neural text processing".
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,20 @@ class SentencePieceTokenizer(Tokenizer):
     Args:
       model: The contents of a `.model` file.
       origin: Name of the source, such as its path, for error messages.
+      names: Special tokens by their roles, where they are not the usual ones.
 
     Raises:
       InputError: `model` is not a sentencepiece model.
     """
 
     kind = "sentencepiece"
+    model: bytes
+    """The contents of the `.model` file."""
 
-    def __init__(self, model: bytes, origin: str = "the model"):
-        self._model = model
+    def __init__(
+        self, model: bytes, origin: str = "the model", *, names: Mapping[str, str] | None = None
+    ):
+        self.model = model
         if not model:
             raise InputError(f"{origin} is not a sentencepiece model: it is empty")
         try:
@@ -58,6 +64,8 @@ class SentencePieceTokenizer(Tokenizer):
             "begin": self._processor.bos_id(),
             "end": self._processor.eos_id(),
         }
+        said = self._ids_of_names({piece: i for i, piece in enumerate(pieces)}, names or {})
+        declared |= {role: id for role, id in said.items() if id >= 0}
         self._name_specials(pieces, SPECIAL_NAMES, declared)
         reserved = [self._processor.is_control(i) or self._processor.is_unused(i) for i in own]
         is_byte = [self._processor.is_byte(i) for i in own]
@@ -72,7 +80,8 @@ class SentencePieceTokenizer(Tokenizer):
         )
         if self._line_end is not None:
             self.byte_length[self._line_end] = 0
-        self.fingerprint = fingerprint_of(model)
+        named = [json.dumps(self.names, sort_keys=True)] if self.names else []
+        self.fingerprint = fingerprint_of(model, *named)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Converts each of `texts` to token ids, int32 `[length]`, without `begin` and `end`."""
@@ -107,7 +116,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self._texts[id].replace("\n", "\\n")
 
     def _write(self, folder: Path) -> None:
-        (folder / "tokenizer.model").write_bytes(self._model)
+        (folder / "tokenizer.model").write_bytes(self.model)
 
     def _find_line_end(self, pieces: list[str]) -> int | None:
         """Returns the id of the piece "\\n" if no other piece contains a line break, otherwise None.

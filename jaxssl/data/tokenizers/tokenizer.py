@@ -23,6 +23,18 @@ SPECIAL_NAMES = {
     "end": ("[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
     "mask": ("[MASK]", "<mask>"),
 }
+# Where one token has several roles, as <|endoftext|> of GPT-2 has, the first role here keeps it
+PRECEDENCE = ("end", "begin", "mask", "unknown", "pad")
+SPECIALS = (
+    "special_tokens_map.json"  # names of the special tokens, where they are not the usual ones
+)
+ROLE_NAMES = {
+    "pad": "pad_token",
+    "unknown": "unk_token",
+    "begin": "cls_token",
+    "end": "sep_token",
+    "mask": "mask_token",
+}
 
 
 class Tokenizer(ABC):
@@ -57,6 +69,14 @@ class Tokenizer(ABC):
     random replacement."""
     fingerprint: str
     """SHA-256, in hexadecimal, of everything that affects the ids."""
+    names: Mapping[str, str] = {}
+    """Special tokens by their roles, where the files that the tokenizer comes from name others than usual."""
+    stands_for: Mapping[int, int]
+    """Ids that were added for roles whose token has another role, with the id of that token. In GPT-2's
+    vocabulary <|endoftext|> is `end`; `begin` has an id of its own, which stands for it."""
+    own_size: int
+    """Number of ids of the vocabulary itself. Those of special tokens that it lacks follow; they have no row
+    in the tables of a network that was trained with the vocabulary elsewhere."""
     note: str = ""
     """What was decided when the tokenizer was made, such as that text is lower-cased; "" for nothing."""
 
@@ -97,6 +117,10 @@ class Tokenizer(ABC):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._write(folder)
+        if self.names:
+            write_json(
+                folder / SPECIALS, {ROLE_NAMES[role]: name for role, name in self.names.items()}
+            )
         description = {"kind": self.kind, "fingerprint": self.fingerprint}
         write_json(folder / DESCRIPTION, description, indent=None)
 
@@ -111,16 +135,37 @@ class Tokenizer(ABC):
         `names` lists the usual spellings by role; `declared` holds the ids that the model's own
         file names by role, -1 for none, and has priority.
         """
+        self.own_size = len(pieces)
         ids = {piece: i for i, piece in reversed(list(enumerate(pieces)))}
-        taken: set[int] = set()
-        for role, known in names.items():
+        found: dict[str, int] = {}
+        shared: dict[str, int] = {}
+        for role in PRECEDENCE:
             said = (declared or {}).get(role, -1)
-            found = [said] if said >= 0 else [ids[name] for name in known if name in ids]
-            id = next((i for i in found if i not in taken), len(pieces))
-            if id == len(pieces):
+            usual = [ids[name] for name in names[role] if name in ids]
+            options = [said] if said >= 0 else usual
+            taken = found.values()
+            if (id := next((i for i in options if i not in taken), None)) is not None:
+                found[role] = id
+            elif said >= 0:
+                shared[role] = said
+        self.stands_for = {}
+        for role, known in names.items():
+            if role not in found:
+                found[role] = len(pieces)
                 pieces.append(known[0])
-            taken.add(id)
-            setattr(self, role, id)
+            setattr(self, role, found[role])
+            if role in shared:
+                self.stands_for[found[role]] = shared[role]
+
+    def _ids_of_names(self, ids: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
+        """Sets `names`, and returns the ids of the special tokens that it names; -1 for those not there."""
+        unusual = {
+            role: name
+            for role, name in names.items()
+            if name in ids and next((n for n in SPECIAL_NAMES[role] if n in ids), "") != name
+        }
+        self.names = dict(names) if unusual else {}
+        return {role: ids.get(name, -1) for role, name in self.names.items()}
 
     def _set_tables(
         self, special: Sequence[bool], starts_word: Sequence[bool], byte_length: Sequence[int]

@@ -128,10 +128,21 @@ def test_ids_with_holes():
     assert ours.pad == 8
 
 
-def test_ends_of_words_are_refused():
-    model = models.BPE({"a": 0, "a</w>": 1}, [], end_of_word_suffix="</w>")
-    with pytest.raises(InputError, match="ends of words"):
-        HuggingFaceTokenizer(tokenizers.Tokenizer(model).to_str())
+def test_where_words_are_marked_at_their_ends_each_token_is_a_word():
+    model = models.BPE(
+        {"a": 0, "b": 1, "b</w>": 2, "ab</w>": 3}, [("a", "b</w>")], end_of_word_suffix="</w>"
+    )
+    plain = tokenizers.Tokenizer(model)
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    ours = HuggingFaceTokenizer(plain.to_str(), "clip.json")
+    assert ours.encode(["ab bb"])[0].tolist() == [3, 1, 2]
+    assert ours.piece(3) == "ab "
+    assert ours.byte_length[[0, 3]].tolist() == [1, 3]
+    assert ours.starts_word.all()
+    assert (
+        ours.note
+        == "clip.json marks the ends of words, not their beginnings: each token counts as a word"
+    )
 
 
 def test_saved_and_loaded(word_piece, tmp_path):

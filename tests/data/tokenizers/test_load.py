@@ -60,7 +60,7 @@ def test_what_is_no_tokenizer_is_refused(tmp_path):
         ("c.txt", b"[UNK]" + b"\n" * 5_000_000, "has more than 4,194,304 lines"),
         ("b.txt", b"\xff", "not UTF-8 at byte 0"),
         ("a.bin", b"", "not a .model, .json or .txt"),
-        ("folder/readme", b"", "contains no tokenizer.model"),
+        ("folder/readme", b"", "contains no tokenizer.json, tokenizer.model"),
     ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

@@ -108,7 +108,7 @@ def test_a_model_of_others_keeps_its_ids_and_gets_what_it_lacks():
 def test_any_damage_is_refused_in_one_line_or_works(tokenizer):
     refusals = []
     for seed in range(200):
-        chance, data = random.Random(seed), bytearray(tokenizer._model)
+        chance, data = random.Random(seed), bytearray(tokenizer.model)
         for _ in range(chance.choice([1, 1, 2, 5])):
             data[chance.randrange(len(data))] = chance.randrange(256)
         try:

@@ -122,7 +122,7 @@ def normalizers_of(charsmap: bytes) -> list[Part]:
 
 
 def replace(found: str, content: str, *, regex: bool = False) -> Part:
-    """Returns the normaliser that replaces `found`, a text or a regular expression, by `content`."""
+    """Returns the normaliser that replaces `found`, a text or (`regex`) an expression, by `content`."""
     return {
         "type": "Replace",
         "pattern": {"Regex" if regex else "String": found},

@@ -181,7 +181,7 @@ def pieces_definition(
 
 
 def added_token(id: int, content: str, *, special: bool = True) -> dict[str, Any]:
-    """Returns an entry of `added_tokens`, a token that is found in a text as it is."""
+    """Returns an entry of `added_tokens`: the token `content` with its `id`, `special` or found in texts."""
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": id, "content": content, **flags, "special": special}
 

@@ -33,6 +33,7 @@ from jaxssl.errors import InputError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # types of pieces
 UNIGRAM, BPE = 1, 2  # kinds of models
+MESSAGES: Any = sentencepiece_model_pb2  # its classes are made when it is imported
 Part = dict[str, Any]
 
 
@@ -47,7 +48,7 @@ def parse_model(model: bytes, origin: str = "the model") -> Any:
       InputError: It is no sentencepiece model.
     """
     try:
-        content = sentencepiece_model_pb2.ModelProto.FromString(model)
+        content = MESSAGES.ModelProto.FromString(model)
     except DecodeError as error:
         raise InputError(f"{origin} is not a sentencepiece model: {error}") from error
     if not content.pieces:
@@ -108,7 +109,8 @@ def differing_texts(
     content = parse_model(model)
     scores = np.array([piece.score for piece in content.pieces], np.float64)
     scores[[piece.type in (USER_DEFINED, BYTE) for piece in content.pieces]] = 0.0
-    others, ties = [], []
+    others: list[int] = []
+    ties: list[int] = []
     for number, (one, two) in enumerate(zip(first, second, strict=True)):
         if np.array_equal(one, two):
             continue

@@ -193,7 +193,7 @@ def test_any_text_has_the_ids_of_sentencepiece(kind, rule, spaces, fallback):
     print(
         f"{kind} {rule}: {proof.equal:,} of {proof.texts:,} texts have equal ids, {len(proof.ties)} are ties"
     )
-    assert len(proof.ties) <= (100 if kind == "unigram" else 0)
+    assert len(proof.ties) <= (200 if kind == "unigram" else 0)  # of 2,000 lines of runs
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from jaxssl.tools.output_files import check_output_folder
 from jaxssl.training.begin import begin, resume
 from jaxssl.training.config import Pretraining, read_config
 from jaxssl.training.evaluation import check_best, evaluate
+from jaxssl.training.exports import Exports, export_best
 from jaxssl.training.finite import check_finite
 from jaxssl.training.messages import announce, conclude
 from jaxssl.training.metrics import training_report
@@ -51,7 +52,10 @@ def run(config: Pretraining) -> bool:
     hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
     with mirrored(config.run), config.watch(**hosts) as watch:
         prepare_once(config, **hosts)
-        return train(config, watch)
+        is_done = train(config, watch)
+        if is_done:
+            export_best(config)
+        return is_done
 
 
 def train(config: Pretraining, watch: Watch) -> bool:
@@ -63,7 +67,7 @@ def train(config: Pretraining, watch: Watch) -> bool:
         rows = config.data.open("train", **order)
         held_out = config.data.open("valid", **order, shuffle=False, sampled=True)
     objective = config.objective.for_run(config.steps)
-    optimizer = config.optimizer.make(config.steps)
+    optimizer, exports = config.optimizer.make(config.steps), Exports(config, rows)
 
     wanted = abstract_state(config, optimizer, rows.spec, mesh)
     check_hosts_agree(identity(config, rows.fingerprint))
@@ -78,14 +82,13 @@ def train(config: Pretraining, watch: Watch) -> bool:
     write_run(config.run, config, rows)  # only what was accepted
     announce(config, state, rows, held_out, mesh, changed)
 
-    sharding = batch_sharding(mesh)
     report = training_report(config, rows, start=start)
     trace = Profile(config.profile, run_folder(config.run))
     with StopRequest(checkpoints.folder) as stop, watch.training(start), report, checkpoints, trace:
         for step in range(start, config.steps):
             trace.at(step, state)
             with report.input():
-                batch = place_batch(rows.batch(step), sharding)
+                batch = place_batch(rows.batch(step), batch_sharding(mesh))
             state, metrics = train_step(state, batch)
             report.step(step, metrics)  # reads from the device only where a line is due
             done, is_last, scores = step + 1, step + 1 == config.steps, None
@@ -94,6 +97,7 @@ def train(config: Pretraining, watch: Watch) -> bool:
                 report.tell()
                 sums = evaluate(state, held_out, evaluate_batch, mesh, config.evaluate_batches)
                 scores = report.evaluation(done, sums, probe(state), of=held_out.batches)
+            exports.after(done, state)
             is_due = done % config.save_every == 0 or is_last or stopping
             if is_due or checkpoints.is_best(scores):
                 report.tell()  # a step that is no number is found before it is saved

@@ -160,5 +160,6 @@ def shrink(path: str | Path, rows: str, run: Path, **changes: Any) -> Pretrainin
         "evaluate_every": 2,
         "evaluate_batches": 2,
         "save_every": 2,
+        "export": False,
     }
     return dataclasses.replace(config, **{**small, **changes})

@@ -74,6 +74,7 @@ def config(tmp_path_factory):
         report_every=2,
         evaluate_every=3,
         save_every=3,
+        export=False,
     )
 
 

@@ -40,6 +40,8 @@ MAY_CHANGE = {
     "evaluate_batches": YES,
     "save_every": YES,
     "keep": YES,
+    "export": YES,
+    "export_at": YES,
     "probe_images": YES,
     "collapse": YES,
     "run": YES,

@@ -16,6 +16,7 @@ import tyro
 from jaxssl.data.images import ImageReader, Images
 from jaxssl.data.rows import RowReader, Rows
 from jaxssl.errors import InputError, causes, check_at_least, checked
+from jaxssl.exporting.row_content import words_of
 from jaxssl.help_text import without_fields
 from jaxssl.objectives.contract import check_objective
 from jaxssl.optimizers.recipes import AdamW
@@ -94,6 +95,12 @@ class Pretraining:
     """Number of steps between two checkpoints."""
     keep: Keep = Keep()
     """Which checkpoints are kept."""
+    export: bool = True
+    """Whether the run is written for other tools at its end, to `exported` in its folder: a Hugging Face
+    folder where transformers has such a network, else numpy arrays."""
+    export_at: tuple[str, ...] = ()
+    """Numbers of words of text, such as 1M 10M 100M, after which a Hugging Face folder is written to
+    `exported/words_1M` and so on in the run's folder. Words are counted on the first 4,096 rows."""
     profile: str = ""
     """Steps whose trace is written to the run's folder, as START:STOP, e.g. 20:25. Empty for none."""
     verify: bool = True
@@ -115,6 +122,8 @@ class Pretraining:
             )
         if self.profile:
             steps_of(self.profile)
+        for words in self.export_at:
+            words_of(words)
         read_options(self.compiler_options or ())
         if self.average is not None and not 0 < self.average < 1:
             raise InputError(f"average={self.average} must lie between 0 and 1, e.g. 0.999")

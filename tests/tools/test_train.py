@@ -24,6 +24,8 @@ def test_a_recipe_of_ones_own(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.py").write_text(RECIPE.format(rows=prepare_words(tmp_path)))
     main(["train", "tiny.py", "--steps", "2", "--report-every", "1"])
-    assert "step       2 of 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "step       2 of 2" in printed
+    assert 'AutoModelForMaskedLM.from_pretrained("runs/tiny/exported")' in printed
     pretrained = load_pretrained("runs/tiny")
     assert (pretrained.step, pretrained.config.steps) == (2, 2)

@@ -1,9 +1,12 @@
 """The package: light to import, and a wheel that trains in an empty folder with its dependencies alone."""
 
+import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from configparser import ConfigParser
 from email.parser import HeaderParser
@@ -103,9 +106,30 @@ def test_what_the_wheel_holds(wheel):
     assert head["Author"]
 
 
+def check_the_way_out(folder, settings):
+    """The run is embedded with and exported by commands, and loads in transformers, if that is installed."""
+    (folder / "texts.txt").write_text("two dogs run\na cat sleeps\n")
+    words = ["embed", "runs/quickstart", "texts.txt", "--into", "vectors.npy"]
+    assert "2 texts, 48 numbers each" in python("-m", "jaxssl", *words, **settings)
+    words = ["export", "runs/quickstart", "out"]
+    assert "RobertaPreLayerNormForMaskedLM" in python("-m", "jaxssl", *words, **settings)
+    for exported in ("out", "runs/quickstart/exported"):  # the second is the run's own
+        proof = json.loads((folder / exported / "proof.json").read_text())
+        assert proof["largest_difference"] <= 1e-5
+    if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
+        return
+    code = (
+        "from transformers import AutoModelForMaskedLM, AutoTokenizer\n"
+        "tokenizer = AutoTokenizer.from_pretrained('out')\n"
+        "model = AutoModelForMaskedLM.from_pretrained('out')\n"
+        "print(model(**tokenizer('two dogs run', return_tensors='pt')).logits.shape[2])"
+    )
+    assert python("-c", code, **settings).split()[-1] == "4096"
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_and_finetunes_in_an_empty_folder(wheel, tmp_path):
-    site, folder = tmp_path / "site", tmp_path / "empty"
+    site, folder, began = tmp_path / "site", tmp_path / "empty", time.perf_counter()
     folder.mkdir()
     options = ["--no-deps", "--no-index", "--quiet", "--target", str(site)]
     python("-m", "pip", "install", *options, str(wheel))
@@ -120,6 +144,7 @@ def test_the_wheel_trains_and_finetunes_in_an_empty_folder(wheel, tmp_path):
     assert "run it: jaxssl train mine.py" in copied
     printed = python("-m", "jaxssl", "train", "quickstart", *TINY, **settings)
     assert "step       2 of 2" in printed
+    check_the_way_out(folder, settings)
     more = ["--seeds", "0", "--data.train-examples", "64", "--evaluate-batch", "64"]
     printed = python(
         "-m", "jaxssl", "finetune", "finetune_quickstart", "--steps", "2", *more, **settings
@@ -143,4 +168,8 @@ def test_the_wheel_trains_and_finetunes_in_an_empty_folder(wheel, tmp_path):
         "unittest",
         "xml",
     )
-    assert sorted(path.name for path in folder.iterdir()) == ["mine.py", "prepared", "runs"]
+    written = ["mine.py", "out", "prepared", "runs", "texts.txt", "vectors.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == written
+    seconds = time.perf_counter() - began
+    print(f"from the wheel to transformers, with a quickstart of two steps: {seconds:.0f} s")
+    assert seconds < 600

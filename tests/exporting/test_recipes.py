@@ -19,7 +19,7 @@ from tests.shrink import shrink
 # Recipe -> class of transformers; "" where there is none.
 CLASSES = {
     "quickstart": "RobertaPreLayerNormForMaskedLM",
-    "bert_tiny": "BertForPreTraining",
+    "bert_tiny": "BertForMaskedLM",
     "skip_gram_novels": "",
 }
 

@@ -16,7 +16,7 @@ from jaxssl.objectives import MaskedLM
 from tests.tiny import tiny_spec
 
 TENSORS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
-SPEC = tiny_spec(vocab_size=30)
+SPEC = tiny_spec(length=16, vocab_size=30)
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(25))]
 Change = Callable[[Path], None]
 

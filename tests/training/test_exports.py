@@ -54,7 +54,7 @@ def test_a_run_exports_itself_and_a_resumed_one_writes_nothing_twice(rows, tmp_p
     config = recipe(rows, tmp_path, export=True, export_at=("1",))
     train.run(config)
     exported = Path(config.run) / "exported"
-    assert "a `BertForPreTraining` of transformers" in capsys.readouterr().out
+    assert "a `BertForMaskedLM` of transformers" in capsys.readouterr().out
     first, last = (
         json.loads((f / "proof.json").read_text()) for f in (exported / "words_1", exported)
     )

@@ -4,7 +4,7 @@
     call = read_stablehlo("model.stablehlo")
     call(tokens=tokens)["logits"]                     # any number of rows, of at most 512 tokens
 
-The file is what `jax.export` serializes. It needs `flatbuffers` (`pip install jaxssl[stablehlo]`), and it is
+The file is what `jax.export` serializes. It needs `flatbuffers` (`pip install flatbuffers`), and it is
 read by `jax.export.deserialize` without jaxssl; JAX keeps it readable for three years of its releases.
 """
 
@@ -59,7 +59,7 @@ def check_stablehlo(stored_bytes: int = 0) -> None:
     """Raises `InputError` where arrays of `stored_bytes` cannot be written as StableHLO here."""
     if importlib.util.find_spec("flatbuffers") is None:
         raise InputError(
-            "StableHLO needs the package flatbuffers; pip install 'jaxssl[stablehlo]', or export to numpy"
+            "StableHLO needs the package flatbuffers; pip install flatbuffers, or export to numpy"
         )
     if stored_bytes > LARGEST:
         raise InputError(

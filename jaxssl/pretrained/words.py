@@ -84,7 +84,7 @@ def load_word_table(run: str | Path) -> WordTable:
 
 
 def table_of(pretrained: Pretrained) -> WordTable:
-    """Returns the word vectors of a loaded run, as `load_word_table` does.
+    """Returns the word vectors of a loaded run, `pretrained`, as `load_word_table` does.
 
     Raises InputError if the run has read no text.
     """

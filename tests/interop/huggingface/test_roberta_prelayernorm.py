@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxssl.errors import InputError
+from jaxssl.interop.huggingface.families.roberta_prelayernorm import FAMILY, HEAD
 from jaxssl.interop.huggingface.folder import read_folder
 from jaxssl.interop.huggingface.folder_writing import export_of, write_network
 from jaxssl.interop.huggingface.tensor_files import open_tensors
@@ -17,7 +18,14 @@ from tests.tiny import tiny_spec
 
 SPEC = tiny_spec(length=16, vocab_size=30)
 ENCODER = TransformerConfig(
-    depth=2, width=8, heads=2, mlp=12, max_length=16, norm_first=True, final_norm=True
+    depth=2,
+    width=8,
+    heads=2,
+    mlp=12,
+    max_length=16,
+    norm_first=True,
+    final_norm=True,
+    attention_dropout=0.1,
 )
 
 
@@ -83,4 +91,4 @@ def test_padding_must_be_the_first_id():
     spec = tiny_spec(length=16, vocab_size=30)
     spec.pad = 3
     with pytest.raises(InputError, match="padding has the id 3"):
-        export_of(MaskedLM(ENCODER), spec)
+        FAMILY.config(MaskedLM(ENCODER), spec, HEAD)

@@ -22,16 +22,19 @@ from jaxssl.exporting.functions import functions_of
 from jaxssl.exporting.proof import Inputs, Results, bound, in_float32, on_host, outputs_of
 from jaxssl.interop.huggingface.folder import read_folder
 from jaxssl.interop.huggingface.folder_writing import FolderExport, export_of, write_network
+from jaxssl.interop.huggingface.tokenizer_files import export_tokenizer
 from jaxssl.interop.numpy_archive import read_arrays, write_arrays
 from jaxssl.interop.sentence_transformers import write_modules
 from jaxssl.interop.stablehlo import check_stablehlo, read_stablehlo, write_stablehlo
 from jaxssl.interop.word2vec import read_word2vec, write_word2vec
 from jaxssl.models.plain import from_dict, to_dict
+from jaxssl.objectives.causal_lm import CausalLM
 from jaxssl.pretrained.load import Pretrained
 from jaxssl.pretrained.words import table_of
 from jaxssl.runs.description import describe
 
 CARRIED = "carried/"  # what the names of arrays begin with that are no parameters
+NO_LIMIT = 2**31 - 1  # tokens, for a network that reads rows of any length
 RUN_CONFIG = "run.json"  # configuration of the run, as its own config.json has it
 
 
@@ -246,8 +249,25 @@ def _written_network(folder: Path, pretrained: Pretrained) -> FolderExport:
 
 
 def _write_tokenizer(folder: Path, pretrained: Pretrained) -> None:
-    if pretrained.texts is not None:
-        pretrained.texts.save(folder)
+    """Writes the files of the tokenizer, with what the network was trained to read around a text."""
+    if pretrained.texts is None:
+        return
+    objective, spec = pretrained.objective, pretrained.spec
+    texts = spec.captions if isinstance(spec, ImageSpec) else spec
+    try:
+        functions = functions_of(objective, pretrained.model, spec)
+        limits = next(function.limits for function in functions if function.name == "texts")
+    except InputError:  # a table of words has no limit
+        limits = {}
+    types = getattr(getattr(objective, "encoder", None), "segment_types", 0)
+    export_tokenizer(
+        pretrained.texts,
+        folder,
+        model_max_length=limits.get("length", NO_LIMIT),
+        template="begin" if isinstance(objective, CausalLM) else "begin and end",
+        pairs=types > 1,
+        size=texts.vocab_size,
+    )
 
 
 def _flat(tree: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from jaxssl.models.layers.flash.blocks import WINDOW, Inputs, Options, Turns, to
 from jaxssl.models.layers.flash.forward import forward
 from jaxssl.models.layers.fused_attention import KEPT
 
-QUERIES = 8192  # queries whose gradient stays on the chip, at most
+HELD = 1 << 22  # bytes of the chip's memory, 16 MiB on v5e, for the gradient of queries
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -70,7 +70,7 @@ def _gradients(options: Options, kept: Any, cotangent: Array) -> tuple[Array | N
     length, block = inputs.queries.shape[1], options.blocks[0]
     parts: list[Array] = []
     others: list[tuple[Array, Array]] = []
-    size = max(block, QUERIES // block * block)
+    size = queries_held(options, inputs.queries.dtype)
     for start in range(0, length, size):
         rows, blocks = (slice(start // n, (start + size) // n) for n in (1, block))
         turns = inputs.turns
@@ -97,6 +97,22 @@ def _gradients(options: Options, kept: Any, cotangent: Array) -> tuple[Array | N
         for one in zip(*others, strict=True)
     ]
     return jnp.concatenate(parts, axis=1), *added, None, None, None, None, None
+
+
+def queries_held(options: Options, dtype: Any) -> int:
+    """Chooses for how many queries of a row the gradient stays on the chip until all keys have passed.
+
+    It is there as a float32 sum, and twice in the type of the queries while it is written.
+
+    Args:
+      options: What is known while tracing.
+      dtype: Type of the queries.
+
+    Returns:
+      Whole blocks of queries, at least one.
+    """
+    block, size = options.blocks[0], jnp.dtype(dtype).itemsize
+    return max(1, HELD // (options.lanes * (4 + 2 * size)) // block) * block
 
 
 attend.defvjp(_attend, _gradients)

@@ -144,7 +144,7 @@ def test_long_rows_are_cut_for_the_gradient(monkeypatch):
         return (out * random(*out.shape, seed=9)).sum()
 
     whole = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*parts)
-    monkeypatch.setattr(gradient, "QUERIES", 256)
+    monkeypatch.setattr(gradient, "HELD", 256 * 128 * 12)
     cut = jax.jit(jax.grad(lambda *parts: total(*parts), argnums=(0, 1, 2)))(*parts)
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), cut, whole)
 

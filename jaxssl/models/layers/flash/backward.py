@@ -1,8 +1,8 @@
 """The backward kernel: weights are computed again, block by block (Dao et al. 2022, algorithm 4).
 
 One kernel computes the gradients of queries, keys and values. Those of keys and values are added up while the
-blocks of queries pass; that of the queries stays on the chip until all blocks of keys have passed, for as many
-queries as `queries_held` says. Longer rows are cut into such pieces.
+blocks of queries pass; that of the queries stays on the chip until all blocks of keys have passed, for as
+many queries as `queries_held` says. Longer rows are cut into such pieces.
 """
 
 from functools import partial

@@ -163,8 +163,8 @@ def load_trained(run: str | Path, *, code: Sequence[str | Path] = ()) -> Trained
     """Loads the best checkpoint of a pretraining or of a finetuning. `jaxssl.load` is this function.
 
     Args:
-      run: Folder of a run, or its address on an object store. The folder of a finetuning stands for its
-        folder `pretrained`. Of several seeds the best on dev is taken.
+      run: Folder of a run, or its address on an object store; or a Hugging Face folder as `hf:FOLDER`. The
+        folder of a finetuning stands for its folder `pretrained`. Of several seeds the best on dev is taken.
       code: Python files, or names of modules, that define classes of the user's own which the run was
         made with.
 
@@ -195,14 +195,27 @@ def _from_pretraining(run: str, found: Pretrained) -> TrainedModel:
     is_images = isinstance(found.spec, ImageSpec)
     return TrainedModel(
         run=run,
-        kind=f"a pretraining with {type(found.objective).__name__}",
+        kind=_kind(found),
         step=found.step,
         loaded=found,
         embedders=_embedders_of_images(run, found)
         if is_images
         else _embedders_of_texts(run, found),
-        filler=MaskFiller.of(found) if isinstance(found.objective, MaskedLM) else None,
+        filler=MaskFiller.of(found) if _can_fill(found) else None,
     )
+
+
+def _kind(found: Pretrained) -> str:
+    """The kind of a pretraining in words."""
+    if found.origin is not None:
+        return f"an imported {found.origin.architecture}"
+    return f"a pretraining with {type(found.objective).__name__}"
+
+
+def _can_fill(found: Pretrained) -> bool:
+    """Whether the network has learned to guess masked tokens; an imported encoder has a random head."""
+    has_head = found.origin is None or not found.origin.missing
+    return isinstance(found.objective, MaskedLM) and found.texts is not None and has_head
 
 
 def _embedders_of_texts(run: str, found: Pretrained) -> dict[str, Embed]:
@@ -210,6 +223,8 @@ def _embedders_of_texts(run: str, found: Pretrained) -> dict[str, Embed]:
     try:
         objective.network(found.model)
     except InputError:  # the objective says that it has none
+        return {}
+    if found.texts is None:  # a Hugging Face folder without a tokenizer
         return {}
     return {"texts": text_embedder(run, found)}
 

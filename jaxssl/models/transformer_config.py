@@ -91,6 +91,8 @@ class TransformerConfig:
     tied_head: bool = True
     """Predict tokens with the embedding table (Press & Wolf 2017). False: masked and causal language models
     and decoders beside an encoder have an output kernel of their own."""
+    head_bias: bool = True
+    """Whether the dense layer in the head of masked LM has a bias; ModernBERT's has none."""
     window: int | None = None
     """Positions on either side that a local layer sees (Beltagy et al. 2020, Longformer). None: all layers
     are global."""

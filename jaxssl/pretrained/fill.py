@@ -44,6 +44,8 @@ class MaskFiller:
     """Tokenizer of the texts."""
     limit: int
     """Largest number of tokens of a text, with begin and end."""
+    spec: Any
+    """Description of the texts, whose vocabulary may be larger than the tokenizer's."""
     batch: int = 32
     """Number of masks whose guesses are computed at once."""
 
@@ -63,7 +65,8 @@ class MaskFiller:
                 f"a run with the objective {type(objective).__name__} has no guesses for masks; load a "
                 "run with the objective MaskedLM"
             )
-        return cls(pretrained.model, pretrained.tokenizer, objective.encoder.max_length)
+        limit = objective.encoder.max_length
+        return cls(pretrained.model, pretrained.tokenizer, limit, pretrained.spec)
 
     def __call__(self, texts: Sequence[str], count: int = 5) -> list[list[list[Guess]]]:
         """Guesses the token at every mask of every text; the other masks of the text stay masked.
@@ -147,7 +150,7 @@ class MaskFiller:
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
-        return Vocabulary.of(self.tokenizer)
+        return Vocabulary.of(self.spec)
 
     @cached_property
     def _compiled(self) -> Any:

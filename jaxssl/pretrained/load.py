@@ -10,9 +10,18 @@ import jax
 
 from jaxssl.data.images import ImageSpec
 from jaxssl.data.prepared.manifest import TOKENIZER
+from jaxssl.data.rows import TextSpec
 from jaxssl.data.stores.store import is_url
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
+from jaxssl.interop.huggingface.folder import Imported, is_hugging_face, read_folder
+from jaxssl.interop.huggingface.origin import Origin, read_origin
+from jaxssl.pretrained.imported import (
+    PRETRAINING,
+    check_only_state,
+    describe_import,
+    imported_spec,
+)
 from jaxssl.runs.checkpoint import Checkpoints
 from jaxssl.runs.checkpoint_folders import complete_steps
 from jaxssl.runs.description import rebuild
@@ -21,7 +30,6 @@ from jaxssl.runs.resume import CONFIG, RunRecord, read_record
 from jaxssl.runs.stored_runs import opened
 
 Tree = Any
-PRETRAINING = "jaxssl.training.config:Pretraining"  # class of the configuration of a run
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,17 @@ class Pretrained:
     """Number of optimizer steps that the parameters have taken."""
     carried: Tree = ()
     """State that the objective carries, such as running statistics, where it was asked for."""
+    origin: Imported | Origin | None = None
+    """Hugging Face folder that the network came from; None for a run that was trained."""
 
     @property
     def tokenizer(self) -> Tokenizer:
         """Tokenizer of the text rows or captions. Raises InputError if the run has read no text."""
+        if self.texts is None and isinstance(self.spec, TextSpec):
+            raise InputError(
+                "the folder that the network came from has no tokenizer; put its tokenizer.json or vocab.txt "
+                "beside config.json, and import it again"
+            )
         if self.texts is None:
             raise InputError("the run has read images and no text; pass a run that read text")
         return self.texts
@@ -74,7 +89,8 @@ def load_pretrained(
     """Loads the model of a run's best or latest checkpoint: the parameters, without optimizer state.
 
     Args:
-      run: Folder of a pretraining run, or its URL on an object store.
+      run: Folder of a pretraining run, or its URL on an object store; or a Hugging Face folder as
+        `hf:FOLDER`.
       which: "best" takes the checkpoint with the best evaluation, by the metric that the run names in
         `keep`, "latest" the latest one, and a number the checkpoint of that step.
       sharding: Sharding of every array; None puts all arrays on the first device of this host.
@@ -91,12 +107,19 @@ def load_pretrained(
         shapes, or the run uses a class that no loaded module defines.
     """
     load_code(code)
+    if is_hugging_face(run):
+        check_only_state(run, which)
+        return _from_hugging_face(run, sharding)
     with opened(run) as (folder, download_arrays):
         record = _read_record(run, folder)
         config = rebuild(record.config)
         # Whoever wrote the run decides nothing here: a set that is missing is not prepared as it says.
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, prepare=None))
-        spec, tokenizer = config.data.read_spec(folder)
+        origin = read_origin(folder)
+        if origin is None:
+            spec, tokenizer = config.data.read_spec(folder)
+        else:
+            spec, tokenizer = imported_spec(origin, config.objective, folder)
         if record.tokenizer and tokenizer and tokenizer.fingerprint != record.tokenizer:
             raise InputError(
                 f"the tokenizer in {run}/{TOKENIZER} is not the one that the run was trained with "
@@ -113,8 +136,23 @@ def load_pretrained(
             if carried:
                 template["carried"] = jax.eval_shape(config.objective.init_state, template[name])
             found = checkpoints.restore_parts(step, template, sharding)
+    carry = found.get("carried", ())
+    return Pretrained(config, config.objective, spec, tokenizer, found[name], step, carry, origin)
+
+
+def _from_hugging_face(folder: str | Path, sharding: Any) -> Pretrained:
+    """Returns the network of a Hugging Face folder as what a run has made, at step 0."""
+    found = read_folder(folder, sharding=sharding)
+    config = rebuild(describe_import(folder, found.objective, found.spec))
     return Pretrained(
-        config, config.objective, spec, tokenizer, found[name], step, found.get("carried", ())
+        config,
+        found.objective,
+        found.spec,
+        found.tokenizer,
+        found.model,
+        0,
+        found.carried,
+        found,
     )
 
 

@@ -56,6 +56,7 @@ COMMANDS = {
         "write a pretrained network for transformers and other tools",
         takes_code=True,
     ),
+    "import": Command("jaxssl.tools.import_folder", "import a Hugging Face folder as a run"),
     "plan": Command(
         "jaxssl.tools.plan",
         "plan a run for TPUs or GPUs that this machine lacks",

@@ -15,7 +15,7 @@ from jaxssl.pretrained.load import load_pretrained
 from jaxssl.runs.checkpoint import Checkpoints, OtherShapes
 from jaxssl.runs.checkpoint_folders import way_back
 from jaxssl.runs.hosts import print_once
-from jaxssl.sharding.layout import path_of
+from jaxssl.sharding.layout import axes_of, path_of
 from jaxssl.training.config import Pretraining
 from jaxssl.training.finite import not_finite
 from jaxssl.training.step import TrainState, create_state
@@ -88,7 +88,20 @@ def read_learned(run: str, tokenizer: Tokenizer | None) -> dict[str, Any]:
             f"{run} was trained with another tokenizer than these rows; "
             f"prepare them with the tokenizer in {run}/tokenizer"
         )
-    return parameters(pretrained.model)
+    learned = parameters(pretrained.model)
+    if tokenizer and pretrained.origin is not None:
+        learned = _without_unused_rows(pretrained.model, learned, tokenizer.vocab_size)
+    return learned
+
+
+def _without_unused_rows(model: Tree, learned: dict[str, Any], size: int) -> dict[str, Any]:
+    """Leaves out the rows of vocabulary tables that no token has; tables of others are often padded."""
+    axes = axes_of(model)
+
+    def rows(path: str, leaf: Any) -> Any:
+        return leaf[tuple(slice(size if axis == "vocab" else None) for axis in axes[path] or ())]
+
+    return {path: rows(path, leaf) for path, leaf in learned.items()}
 
 
 def parameters(model: Tree) -> dict[str, Any]:

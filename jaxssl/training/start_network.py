@@ -8,6 +8,7 @@ from typing import Any
 from jaxssl.data.stores.json_files import read_json
 from jaxssl.data.stores.store import is_url
 from jaxssl.errors import InputError
+from jaxssl.interop.huggingface.folder import is_hugging_face, read_objective
 from jaxssl.models.resnet import ResNetConfig
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
@@ -90,6 +91,8 @@ def merged(own: Any, theirs: Any) -> Any:
 
 
 def _objective_of(run: str) -> Any:
+    if is_hugging_face(run):
+        return read_objective(run)
     with opened(run) as (folder, _):
         if not (folder / CONFIG).is_file():
             raise InputError(f"start={run} is no run: it has no config.json")

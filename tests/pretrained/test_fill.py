@@ -52,7 +52,7 @@ def test_guesses_are_those_of_the_network(filler, tokenizer):
 
 def test_many_texts_in_batches(filler):
     texts = ["the [MASK] sat", "[MASK]", "a [MASK] [MASK] sat on the cat"] * 3
-    small = MaskFiller(filler.model, filler.tokenizer, filler.limit, batch=5)
+    small = MaskFiller(filler.model, filler.tokenizer, filler.limit, filler.spec, batch=5)
     for one, other in zip(filler(texts), small(texts), strict=True):
         assert [[g.text for g in mask] for mask in one] == [
             [g.text for g in mask] for mask in other
@@ -65,7 +65,7 @@ def test_the_text_behind_a_mask_is_encoded_as_in_running_text(tmp_path):
     """sentencepiece writes a full stop or a word that begins a text otherwise than within a text."""
     texts = ["the cat sat on the mat. a cat, the mat.", "the mat sat. the cats sat, a mat."] * 20
     tokenizer = train_sentencepiece(texts, SentencePiece(vocab_size=277))
-    filler = MaskFiller(None, tokenizer, 32)
+    filler = MaskFiller(None, tokenizer, 32, tokenizer)
 
     def ids(text):
         return tokenizer.encode([text])[0].tolist()

@@ -149,6 +149,22 @@ def read_folder(
     )
 
 
+def read_objective(path: str | Path) -> Any:
+    """Returns the objective that a Hugging Face folder stands for; nothing but its config.json is read.
+
+    Args:
+      path: The folder, with or without `hf:` in front.
+
+    Raises:
+      InputError: The folder or its config.json is missing, or its network computes something that ours does
+        not.
+    """
+    folder = Path(str(path).removeprefix(HF))
+    config = read_config(folder)
+    family = family_of(config)
+    return family.objective(config, architecture_of(config, family))
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Returns the content of the config.json of a folder.
 

@@ -54,7 +54,7 @@ class MaskedLanguageModel(nnx.Module):
         width, sd = config.width, config.initializer_range
         outputs = config.table_width if config.tied_head else width
         self.encoder = config.make(encoder, vocab_size)
-        self.transform = Linear(transform, width, outputs, stddev=sd)
+        self.transform = Linear(transform, width, outputs, stddev=sd, bias=config.head_bias)
         self.transform_norm = make_norm(
             config.norm, outputs, epsilon=config.norm_epsilon, bias=config.bias
         )

@@ -15,7 +15,7 @@ from jaxssl.interop.huggingface.config_fields import (
     whole,
 )
 from jaxssl.interop.huggingface.family import Family
-from jaxssl.interop.huggingface.rules import TRANSPOSED, Arrangement, Rule
+from jaxssl.interop.huggingface.rules import TRANSPOSED, Rule
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.objectives.sentence_pairs import NextSentence
@@ -55,7 +55,8 @@ class Bert(Family):
     def rules(self, objective: Any, architecture: str) -> Sequence[Rule]:
         """Returns the table of the `objective`'s model for an `architecture`."""
         prefix = "" if architecture == "BertModel" else "bert."
-        rules = encoder_rules(prefix, types=objective.encoder.segment_types > 0)
+        tied = "cls.predictions.decoder.weight" if objective.encoder.tied_head else None
+        rules = encoder_rules(prefix, tied=tied)
         if architecture in ("BertForMaskedLM", "BertForPreTraining"):
             rules += head_rules(objective.encoder.tied_head)
         if architecture == "BertForPreTraining":
@@ -65,12 +66,12 @@ class Bert(Family):
 
     def config(self, objective: Any, spec: Any, architecture: str) -> dict[str, Any]:
         """Returns the config.json of an `objective` on texts as in `spec`, for an `architecture`."""
-        encoder = objective.encoder
+        encoder = encoder_of(objective, "BERT")
         check_layers(encoder, "BERT")
-        if encoder.positions != "learned" or not encoder.segment_types:
+        if encoder.position_offset or not encoder.segment_types or encoder.embedding_width:
             raise InputError(
-                "BERT has learned positions and segment types, and this network has not; set "
-                "positions='learned' and segment_types=2"
+                "BERT has segment types, a first position in row 0 and embeddings as wide as states, and "
+                "this network has not; export it as another family, or as numpy arrays"
             )
         return their_config(encoder, spec) | {
             "architectures": [architecture],
@@ -80,6 +81,7 @@ class Bert(Family):
 
     def architecture(self, objective: Any) -> str:
         """Returns the class that a run with an `objective` goes out as."""
+        encoder_of(objective, "BERT")
         if isinstance(objective, MaskedLM):
             return "BertForMaskedLM" if objective.second_task is None else "BertForPreTraining"
         return "BertModel"
@@ -141,17 +143,32 @@ def their_config(encoder: TransformerConfig, spec: Any) -> dict[str, Any]:
     }
 
 
+def encoder_of(objective: Any, name: str) -> TransformerConfig:
+    """Returns the encoder of texts of an `objective`.
+
+    Raises InputError where it has none that reads from both sides; `name` is that of the family.
+    """
+    encoder = getattr(objective, "encoder", None)
+    if not isinstance(encoder, TransformerConfig) or hasattr(objective, "decoder"):
+        raise InputError(f"{type(objective).__name__} has no network of {name}")
+    return encoder
+
+
 def check_layers(encoder: TransformerConfig, name: str) -> None:
     """Raises InputError where a network has other layers than BERT; `name` is that of the family."""
     wanted = {
         "norm": "layer",
         "norm_first": False,
+        "positions": "learned",
         "bias": True,
         "embedding_norm": True,
         "final_norm": False,
         "causal": False,
         "qk_norm": False,
         "window": None,
+        "attention_scale": None,
+        "embedding_scale": 1.0,
+        "output_scale": 1.0,
     }
     for field, value in wanted.items():
         if getattr(encoder, field) != value:
@@ -159,37 +176,37 @@ def check_layers(encoder: TransformerConfig, name: str) -> None:
                 f"{name} has layers with {field}={value}, and this network has "
                 f"{field}={getattr(encoder, field)}; export it as another family, or as numpy arrays"
             )
-    own_heads = encoder.kv_heads not in (None, encoder.heads)
+    own_heads = encoder.kv_heads not in (None, encoder.heads) or encoder.qkv_bias is False
     if own_heads or encoder.head_dim * encoder.heads != encoder.width:
         raise InputError(
-            f"{name} has heads that share no keys and are width / heads wide, and this network has not"
+            f"{name} has heads that share no keys, have biases and are width / heads wide; export this "
+            "network as another family, or as numpy arrays"
         )
     if encoder.activation not in THEIR_ACTIVATIONS:
         raise InputError(f"{name} has no feed-forward part with activation={encoder.activation}")
 
 
 def encoder_rules(
-    prefix: str, ours: str = "encoder", *, types: bool = True, positions: Arrangement | None = None
+    prefix: str,
+    ours: str = "encoder",
+    *,
+    tables: str | None = None,
+    tied: str | None = None,
 ) -> list[Rule]:
     """Returns the table of a network with BERT's layers.
 
     Args:
       prefix: What the names of theirs begin with, such as "bert.".
       ours: Path of our network.
-      types: Whether there is a table of segment types.
-      positions: Arrangement of the table of positions; None: the same rows.
+      tables: Path of the network that holds the embeddings; None: `ours`.
+      tied: Name of the output kernel that is tied to the word embeddings; None: there is none.
     """
-    rules = []
+    held, rules = tables or ours, []
     for theirs, own in TABLES.items():
-        if own == "types" and not types:
-            continue
-        name, path = f"{prefix}embeddings.{theirs}.weight", f"{ours}/{own}/embedding"
-        if own == "positions" and positions is not None:
-            rules.append(Rule(name, (path,), positions))
-        else:
-            aliases = ("cls.predictions.decoder.weight",) if own == "tokens" else ()
-            rules.append(Rule(name, (path,), aliases=aliases))
-    rules += norm(f"{prefix}embeddings.LayerNorm", f"{ours}/embedding_norm")
+        aliases = (tied,) if own == "tokens" and tied else ()
+        name = f"{prefix}embeddings.{theirs}.weight"
+        rules.append(Rule(name, (f"{held}/{own}/embedding",), aliases=aliases))
+    rules += norm(f"{prefix}embeddings.LayerNorm", f"{held}/embedding_norm")
     for theirs, own in LAYER_PARTS.items():
         rules += dense(f"{prefix}encoder.layer.{{layer}}.{theirs}", f"{ours}/layers/{own}")
     for theirs, own in LAYER_NORMS.items():

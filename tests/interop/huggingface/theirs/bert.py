@@ -1,4 +1,4 @@
-"""Small BERTs."""
+"""Small BERTs, and what encoders of text have in common: inputs, states, logits and losses."""
 
 import numpy as np
 import torch
@@ -33,54 +33,101 @@ INPUTS = {
 }
 
 
-def states(model, inputs):
-    """Hidden states of packed rows, those of padding 0."""
+def masks(inputs, window=None):
+    """What may be seen, in the form that is added to scores."""
     segments = inputs["segments"]
     seen = (segments[:, :, None] == segments[:, None, :]) & (segments[:, :, None] != 0)
-    mask = torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None]
-    network = getattr(model, "base_model", model)
-    types = {"token_type_ids": inputs["types"].long()} if "types" in inputs else {}
+    if window is not None:
+        places = torch.arange(segments.shape[1])
+        seen = seen & ((places[:, None] - places[None]).abs() <= window)
+    return torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None]
+
+
+def states(model, inputs):
+    """Hidden states of packed rows."""
+    network, kind = model.base_model, model.config.model_type
+    options = {"attention_mask": masks(inputs)}
+    positions = torch.tensor(POSITIONS).long()
+    if kind == "modernbert":
+        local = masks(inputs, model.config.sliding_window)
+        options["attention_mask"] = {
+            "full_attention": options["attention_mask"],
+            "sliding_attention": local,
+        }
+    if kind in ("roberta", "xlm-roberta"):
+        positions = positions + model.config.pad_token_id + 1
+    if kind in ("bert", "electra"):
+        options["token_type_ids"] = inputs["types"].long()
     found = network(
-        inputs["tokens"].long(),
-        attention_mask=mask,
-        position_ids=torch.tensor(POSITIONS).long(),
-        output_hidden_states=True,
-        **types,
+        inputs["tokens"].long(), position_ids=positions, output_hidden_states=True, **options
     )
     return torch.stack(found.hidden_states)
+
+
+def head_of(model):
+    """The function from states to logits; None for a network without a head."""
+    kind, name = model.config.model_type, type(model).__name__
+    if not name.endswith(("ForMaskedLM", "ForPreTraining")):
+        return None
+    if kind == "bert":
+        return model.cls.predictions
+    if kind in ("roberta", "xlm-roberta"):
+        return model.lm_head
+    if kind == "distilbert":
+        activation = transformers.activations.get_activation(model.config.activation)
+        return lambda x: model.vocab_projector(
+            model.vocab_layer_norm(activation(model.vocab_transform(x)))
+        )
+    if kind == "modernbert":
+        return lambda x: model.decoder(model.head(x))
+    if name == "ElectraForMaskedLM":
+        return lambda x: model.generator_lm_head(model.generator_predictions(x))
+    return lambda x: model.discriminator_predictions(x)[..., None]
+
+
+def pairs_of(model, last):
+    """Logits of pairs."""
+    return model.cls.seq_relationship(model.base_model.pooler(last))
 
 
 def outputs(model, inputs):
     found = states(model, inputs)
     real = (inputs["segments"] != 0)[None, :, :, None]
     results = {"states": torch.where(real, found, 0.0)}
-    if hasattr(model, "cls"):
-        logits = model.cls.predictions(found[-1])
-        results["logits"] = torch.where(real[0], logits, 0.0)
-    if hasattr(model.base_model, "pooler") and hasattr(
-        getattr(model, "cls", None), "seq_relationship"
-    ):
-        results["pairs"] = model.cls.seq_relationship(model.base_model.pooler(found[-1]))
+    if head := head_of(model):
+        results["logits"] = torch.where(real[0], head(found[-1]), 0.0)
+    if type(model).__name__ == "BertForPreTraining":
+        results["pairs"] = pairs_of(model, found[-1])
     return results
 
 
 def loss(model, inputs):
     last = states(model, inputs)[-1]
+    if type(model).__name__ == "ElectraForPreTraining":
+        logits, real = head_of(model)(last)[..., 0], inputs["segments"] != 0
+        wanted = (inputs["types"] == 1).float()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, wanted, reduction="none"
+        )
+        return each[real].mean()
     rows = torch.arange(len(last))[:, None]
-    logits = model.cls.predictions(last[rows, inputs["masked"].long()])
+    logits = head_of(model)(last[rows, inputs["masked"].long()])
     value = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), inputs["targets"].flatten().long()
     )
-    if hasattr(model.cls, "seq_relationship"):
-        pairs = model.cls.seq_relationship(model.base_model.pooler(last))
+    if type(model).__name__ == "BertForPreTraining":
+        pairs = pairs_of(model, last)
         value = value + torch.nn.functional.cross_entropy(pairs, inputs["labels"].long())
     return value
 
 
+def case_of(model):
+    """The case of an encoder of text."""
+    return Case(model, INPUTS, outputs, loss if head_of(model) else None)
+
+
 def case(kind, **changes):
-    with_loss = hasattr(kind(transformers.BertConfig(**SIZES)), "cls")
-    model = kind(transformers.BertConfig(**SIZES | changes))
-    return Case(model, INPUTS, outputs, loss if with_loss else None)
+    return case_of(kind(transformers.BertConfig(**SIZES | changes)))
 
 
 CASES = {

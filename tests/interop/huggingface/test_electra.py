@@ -1,0 +1,78 @@
+"""ELECTRA's folders."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxssl.errors import InputError
+from jaxssl.interop.huggingface.families.electra import FAMILY
+from jaxssl.interop.huggingface.folder import read_folder
+from jaxssl.interop.huggingface.rules import write_parameters
+from jaxssl.models.recipes import bert
+from jaxssl.objectives.electra import Electra
+from tests.interop.huggingface.encoders import (
+    check_case,
+    check_config,
+    check_losses,
+    check_with_torch,
+)
+from tests.interop.huggingface.golden_files import golden, imported
+from tests.interop.huggingface.random_folder import write_folder
+
+CASES = golden("electra")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_states_and_logits_are_those_of_torch_and_bytes_come_back(name, tmp_path):
+    check_case(CASES[name], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name]["losses"]])
+def test_ten_steps_have_the_losses_of_torch(name, tmp_path):
+    check_losses(CASES[name], tmp_path)
+
+
+def test_config_goes_out_as_it_came(tmp_path):
+    for name in CASES:
+        check_config(CASES[name], tmp_path / name)
+
+
+def test_a_run_goes_out_as_two_folders(tmp_path):
+    objective = Electra(bert(2, 8, 2, mlp=12, max_length=9), generator_size=0.5)
+    spec = imported(CASES["ElectraModel"], tmp_path / "any").spec
+    model = objective.init(jax.random.key(0), spec)
+    folders, networks = {}, {}
+    for name in ("ElectraForMaskedLM", "ElectraForPreTraining"):
+        config = FAMILY.config(objective, spec, name)
+        tensors = dict(write_parameters(FAMILY.rules(objective, name), model))
+        folders[name] = read_folder(write_folder(tmp_path / name, config, tensors))
+        networks[name] = tensors
+    generator, discriminator = folders.values()
+    assert not generator.missing
+    assert generator.objective.encoder == objective.generator
+    assert discriminator.objective.discriminator == objective.discriminator
+    words = "electra.embeddings.word_embeddings.weight"
+    first, second = (tensors[words] for tensors in networks.values())
+    np.testing.assert_array_equal(first, second)
+    whole = model.whole_generator()
+    jax.tree.map(np.testing.assert_array_equal, generator.model, whole)
+    jax.tree.map(np.testing.assert_array_equal, discriminator.model.classifier, model.classifier)
+
+
+def test_what_would_change_numbers_is_refused(tmp_path):
+    entry = CASES["ElectraForMaskedLM"]
+    for field, value in {"hidden_act": "relu", "embedding_size": 0}.items():
+        folder = write_folder(tmp_path, entry["config"] | {field: value}, {})
+        with pytest.raises(InputError, match=field):
+            read_folder(folder)
+
+
+@pytest.mark.slow
+def test_torch_itself(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tests.interop.huggingface.theirs import electra
+
+    check_with_torch(electra, CASES, tmp_path)

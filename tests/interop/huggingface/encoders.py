@@ -1,4 +1,4 @@
-"""What `theirs/bert.py` computes of an encoder of text, by our networks, and the checks that all families share."""
+"""What `theirs/bert.py` computes of an encoder of text, by our networks, and checks of all families."""
 
 from dataclasses import replace
 

@@ -40,7 +40,8 @@ def test_config_goes_out_as_it_came(tmp_path):
 
 
 def test_a_run_goes_out_as_two_folders(tmp_path):
-    objective = Electra(bert(2, 8, 2, mlp=12, max_length=9), generator_size=0.5)
+    shape = bert(2, 8, 2, mlp=12, max_length=9, attention_dropout=0.1)
+    objective = Electra(shape, generator_size=0.5)
     spec = imported(CASES["ElectraModel"], tmp_path / "any").spec
     model = objective.init(jax.random.key(0), spec)
     folders, networks = {}, {}

@@ -122,8 +122,11 @@ def loss(model, inputs):
 
 
 def case_of(model):
-    """The case of an encoder of text."""
-    return Case(model, INPUTS, outputs, loss if head_of(model) else None)
+    """The case of an encoder of text, whose padding is never a token: torch gives its row no gradient."""
+    inputs, pad = dict(INPUTS), model.config.pad_token_id
+    inputs["tokens"] = np.where(pad == TOKENS, VOCABULARY - 1, TOKENS)
+    inputs["tokens"][SEGMENTS == 0] = pad
+    return Case(model, inputs, outputs, loss if head_of(model) else None)
 
 
 def case(kind, **changes):

@@ -31,6 +31,7 @@ from jaxssl.data.preparing.texts import Prepare
 from jaxssl.data.sources.compressed import STANDARD, ReadLimits
 from jaxssl.data.sources.texts import Source, source_from_path
 from jaxssl.data.stores.store import is_url
+from jaxssl.data.tokenizers.grow import read_words
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece
 from jaxssl.errors import InputError
 from jaxssl.tools.next_step import training_command
@@ -130,8 +131,14 @@ def _add_tokens(tokens: argparse._ArgumentGroup) -> None:
     tokens.add_argument(
         "--tokenizer",
         metavar="PATH",
-        help="existing tokenizer: folder tokenizer/ of a prepared set, sentencepiece .model, "
+        help="existing tokenizer: a run, a prepared set or a Hugging Face folder, sentencepiece .model, "
         "tokenizer.json, or vocab.txt of BERT (default: train one on the text)",
+    )
+    tokens.add_argument(
+        "--add-words",
+        metavar="FILE",
+        help="words, one a line, or a second tokenizer, whose words the tokenizer grows by; train --start "
+        "RUN then gives them the means of their old pieces",
     )
     tokens.add_argument(
         "--lowercase",
@@ -204,6 +211,7 @@ def config_of(options: argparse.Namespace) -> Prepare | PrepareImages:
         length=Prepare.length if options.length is None else options.length,
         tokenizer=tokenizer,
         valid=_source(valid, options) if isinstance(valid, str) else valid,
+        add_words=read_words(options.add_words) if options.add_words else (),
         lowercase=None if options.lowercase is None else options.lowercase == "yes",
         shard_characters=options.shard_characters,
         workers=options.workers,

@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import optax
 
+from jaxssl.data.images import ImageSpec
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
+from jaxssl.pretrained.grown_tables import grown_tables
 from jaxssl.pretrained.load import load_pretrained
 from jaxssl.runs.checkpoint import Checkpoints, OtherShapes
 from jaxssl.runs.checkpoint_folders import way_back
@@ -79,18 +81,28 @@ def begin(
 def read_learned(run: str, tokenizer: Tokenizer | None) -> dict[str, Any]:
     """Returns the parameters of the best checkpoint of `run` by their paths.
 
-    Raises InputError where that run has read text with a tokenizer other than `tokenizer`.
+    Its tables grow where `tokenizer` has more ids. Raises InputError where that run has read text with
+    another tokenizer, and `tokenizer` was not grown from it.
     """
     pretrained = load_pretrained(run)
     theirs = pretrained.texts
-    if tokenizer and theirs and theirs.fingerprint != tokenizer.fingerprint:
+    is_grown = bool(tokenizer and theirs and tokenizer.parent == theirs.fingerprint)
+    if tokenizer and theirs and not is_grown and theirs.fingerprint != tokenizer.fingerprint:
         raise InputError(
             f"{run} was trained with another tokenizer than these rows; "
             f"prepare them with the tokenizer in {run}/tokenizer"
         )
     learned = parameters(pretrained.model)
-    if tokenizer and pretrained.origin is not None:
-        learned = _without_unused_rows(pretrained.model, learned, tokenizer.vocab_size)
+    if tokenizer is None or isinstance(pretrained.spec, ImageSpec):
+        return learned
+    known, size = pretrained.spec.vocab_size, tokenizer.vocab_size
+    if is_grown:
+        words = f"{len(tokenizer.grown):,} new words begin as the means of their pieces"
+        print_once(f"{words} in {run}")
+    if is_grown or known < size:
+        learned = grown_tables(learned, pretrained.model, known, tokenizer)
+    if known > size:
+        learned = _without_unused_rows(pretrained.model, learned, size)
     return learned
 
 

@@ -7,7 +7,7 @@ time. The tokenizer is trained only on documents that are not held out.
 import dataclasses
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from jaxssl.data.sources.texts import (
     TextFiles,
 )
 from jaxssl.data.stores.json_files import read_json, write_json
+from jaxssl.data.tokenizers.grow import grow
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.data.tokenizers.train_tokenizer import SentencePiece, train_sentencepiece
@@ -70,6 +71,7 @@ def survey_sources(
     report: TextProgress,
     *,
     lowercase: bool | None = None,
+    add_words: Sequence[str] = (),
 ) -> Survey:
     """Reads all sources once, and writes the tokenizer and then the survey into `partial`.
 
@@ -81,6 +83,7 @@ def survey_sources(
       config: Description of the configuration, which the survey records.
       report: Counts the documents that are read.
       lowercase: Whether a `vocab.txt` lower-cases text; None decides by its pieces.
+      add_words: Words that a finished tokenizer is grown by.
 
     Returns:
       The survey.
@@ -95,6 +98,9 @@ def survey_sources(
             report.say(f"left out of {files.path}: {in_words(left)}")
     if isinstance(tokenizer, str):
         found: Tokenizer = load_tokenizer(tokenizer, lowercase=lowercase)
+        if add_words:
+            found = grow(found, add_words)
+            report.say(f"the vocabulary grows by {len(found.grown):,} of {len(add_words):,} words")
         report.begin("reading")
     else:
         report.begin("reading, for the tokenizer")

@@ -57,6 +57,8 @@ class Prepare:
     result does not depend on it."""
     beam_options: str = ""
     """Options of the Beam pipeline, as on its command line: "--runner FlinkRunner --flink_master HOST"."""
+    add_words: tuple[str, ...] = ()
+    """Words that a finished tokenizer is grown by, for going on with a network that was trained with it."""
 
     def __post_init__(self) -> None:
         for name, least in (("length", 8), ("shard_characters", 1), ("workers", 1)):
@@ -71,6 +73,10 @@ class Prepare:
             raise InputError(
                 f"lowercase={self.lowercase} is for a vocab.txt; a tokenizer that is trained folds case with "
                 "normalization='nfkc_cf'"
+            )
+        if self.add_words and not isinstance(self.tokenizer, str):
+            raise InputError(
+                "add_words are for a finished tokenizer; set tokenizer to that of the run to go on with"
             )
         if self.engine not in ("local", "beam"):
             raise InputError(f"engine {self.engine!r} is unknown; set engine to 'local' or 'beam'")
@@ -118,6 +124,7 @@ def prepare(config: Prepare, folder: str | Path, progress: TextProgress | None =
                     description,
                     report,
                     lowercase=config.lowercase,
+                    add_words=config.add_words,
                 )
             shards = _write_units(config, survey, partial, report)
             manifest = _name_shards(shards, config, survey, partial)
@@ -133,6 +140,8 @@ def describe(config: Prepare) -> dict[str, Any]:
     content = described(config)
     for name in ("workers", "engine", "beam_options"):
         del content[name]
+    if not config.add_words:
+        del content["add_words"]
     for source in (content["source"], content["valid"]):
         if isinstance(source, dict):
             source.pop("limits", None)

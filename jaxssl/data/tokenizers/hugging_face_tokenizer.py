@@ -112,6 +112,13 @@ class HuggingFaceTokenizer(Tokenizer):
         kept = [int(i) for i in ids if not self.special[i]]
         return self._tokenizer.decode(kept, skip_special_tokens=False)
 
+    def normalized(self, word: str) -> str | None:
+        """Returns a `word` as the vocabulary is asked for it; None if the tokenizer splits it."""
+        normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        text = word if normalizer is None else normalizer.normalize_str(word)
+        parts = [(text, None)] if splitter is None else splitter.pre_tokenize_str(text)
+        return str(parts[0][0]) if len(parts) == 1 else None
+
     def piece(self, id: int) -> str:
         """Returns the token `id` in readable form."""
         return self._texts[id].replace("\n", "\\n")

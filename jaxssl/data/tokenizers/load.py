@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from jaxssl.data.stores.json_files import json_text, read_json
 from jaxssl.data.stores.store import fetched, is_url
@@ -25,6 +25,7 @@ IN_FOLDERS = (
     *("tokenizer.json", "tokenizer.model", "spiece.model", "spm.model", SHIFTED),
     *("vocab.json", "vocab.txt"),
 )
+RUN = "tokenizer"  # folder of a run's tokenizer in the run
 LARGEST_FILE = 2**28  # bytes; the largest in use have about an eighth of that
 
 
@@ -33,6 +34,10 @@ class Description(TypedDict):
 
     fingerprint: str
     """Fingerprint of the tokenizer."""
+    parent: NotRequired[str]
+    """Fingerprint of the tokenizer that it was grown from."""
+    grown: NotRequired[dict[str, list[int]]]
+    """Ids of the words that it was grown by, with the ids that the parent gives them."""
 
 
 def load_tokenizer(
@@ -103,6 +108,8 @@ def _open(
 def _open_folder(folder: Path, lowercase: bool | None, trusted: bool) -> Tokenizer:
     """Opens the first known file of a folder, with what the files beside it say."""
     name = next((name for name in IN_FOLDERS if (folder / name).is_file()), "")
+    if not name and (folder / RUN).is_dir():  # a run or a prepared set, which has its own in there
+        return _load_folder(folder / RUN, lowercase, trusted)
     if not name:
         raise InputError(f"{folder} contains no {', '.join(IN_FOLDERS[:-1])} or {IN_FOLDERS[-1]}")
     settings = read_settings(folder)
@@ -121,6 +128,21 @@ def _open_folder(folder: Path, lowercase: bool | None, trusted: bool) -> Tokeniz
     ):
         lowercase = settings["do_lower_case"]
     return load_tokenizer(path, lowercase=lowercase, trusted=trusted, names=names)
+
+
+def _grown(
+    saved: Mapping[str, list[int]], tokenizer: Tokenizer, folder: Path
+) -> dict[int, tuple[int, ...]]:
+    """Checks and returns the ids of words that a saved tokenizer was grown by."""
+    found = {}
+    for id, pieces in saved.items():
+        every = [*pieces, int(id) if id.isdecimal() else -1]
+        if not all(0 <= one < tokenizer.vocab_size for one in every):
+            raise InputError(
+                f"{folder / DESCRIPTION}: grown has an id that is none: {id!r}: {pieces}"
+            )
+        found[every[-1]] = tuple(pieces)
+    return found
 
 
 def _defined(definition: str, origin: str, names: Mapping[str, str], trusted: bool) -> Tokenizer:
@@ -144,6 +166,8 @@ def _load_folder(folder: Path, lowercase: bool | None, trusted: bool) -> Tokeniz
         saved = read_json(folder / DESCRIPTION, Description)
         if saved["fingerprint"] != tokenizer.fingerprint:
             raise InputError(f"the tokenizer in {folder} was changed after it was saved")
+        tokenizer.parent = saved.get("parent", "")
+        tokenizer.grown = _grown(saved.get("grown", {}), tokenizer, folder)
     return tokenizer
 
 

@@ -34,6 +34,7 @@ from jaxssl.errors import InputError
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # types of pieces
 UNIGRAM, BPE = 1, 2  # kinds of models
 MESSAGES: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+BELOW = 100.0  # how far below all scores that of a word is, so that only the added token finds it
 Part = dict[str, Any]
 
 
@@ -77,6 +78,12 @@ def definition_of(model: bytes, origin: str = "the model", *, names: Sequence[st
         for id, (piece, kind) in enumerate(pieces)
         if kind in (UNKNOWN, CONTROL, USER_DEFINED) or (splits_lines and piece == "\n")
     ]
+    if (
+        spec.add_dummy_prefix
+    ):  # a word with its space is found in the normalised text, where it has one
+        for token in added:
+            if _is_word(token["content"], pieces[token["id"]][1]):
+                token |= {"content": token["content"][1:], "normalized": True}
     added += [_added(len(pieces) + i, name, special=True) for i, name in enumerate(names)]
     return {
         "version": "1.0",
@@ -164,10 +171,19 @@ def _symbols(pieces: Sequence[tuple[str, int]], spec: Any) -> str | None:
     """Returns what is wrong with the user-defined symbols beside the line break; None if nothing is."""
     breaks = [piece for piece, _ in pieces if "\n" in piece]
     symbols = [piece for piece, kind in pieces if kind == USER_DEFINED]
-    within = [piece for piece in symbols if piece != "\n" or len(breaks) > 1]
+    within = [
+        piece
+        for piece in symbols
+        if not _is_word(piece, USER_DEFINED) and (piece != "\n" or len(breaks) > 1)
+    ]
     if within and spec.add_dummy_prefix:
         return f"puts a space before a text, and has the symbol {ascii(within[0])} within texts"
     return None
+
+
+def _is_word(piece: str, kind: int) -> bool:
+    """Whether a piece is a word that a vocabulary was grown by: a symbol that begins with a space."""
+    return kind == USER_DEFINED and len(piece) > 1 and piece.startswith(SPACE)
 
 
 def _model(content: Any, pieces: Sequence[tuple[str, int]]) -> Part:
@@ -175,10 +191,14 @@ def _model(content: Any, pieces: Sequence[tuple[str, int]]) -> Part:
     fallback = bool(content.trainer_spec.byte_fallback)
     unknown = next(id for id, (_, kind) in enumerate(pieces) if kind == UNKNOWN)
     if content.trainer_spec.model_type == UNIGRAM:
+        low = min(piece.score for piece in content.pieces) - BELOW
         return {
             "type": "Unigram",
             "unk_id": unknown,
-            "vocab": [[piece.piece, piece.score] for piece in content.pieces],
+            "vocab": [
+                [piece[1:], low] if _is_word(piece, kind) else [piece, content.pieces[id].score]
+                for id, (piece, kind) in enumerate(pieces)
+            ],
             "byte_fallback": fallback,
         }
     scores = {piece.piece: piece.score for piece in content.pieces if piece.type == NORMAL}
@@ -197,7 +217,10 @@ def _model(content: Any, pieces: Sequence[tuple[str, int]]) -> Part:
         "fuse_unk": True,
         "byte_fallback": fallback,
         "ignore_merges": False,
-        "vocab": {piece: id for id, (piece, _) in enumerate(pieces)},
+        "vocab": {
+            piece[1:] if _is_word(piece, kind) else piece: id
+            for id, (piece, kind) in enumerate(pieces)
+        },
         "merges": merges,
     }
 

@@ -111,6 +111,10 @@ class SentencePieceTokenizer(Tokenizer):
                 lines[-1].append(int(i))
         return "\n".join(self._processor.decode(line) if line else "" for line in lines)
 
+    def normalized(self, word: str) -> str:
+        """Returns a `word` as the model sees it at the beginning of a line, spaces written as U+2581."""
+        return str(self._processor.normalize(word))
+
     def piece(self, id: int) -> str:
         """Returns the token `id` in readable form."""
         return self._texts[id].replace("\n", "\\n")

@@ -8,6 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,10 @@ class Tokenizer(ABC):
     own_size: int
     """Number of ids of the vocabulary itself. Those of special tokens that it lacks follow; they have no row
     in the tables of a network that was trained with the vocabulary elsewhere."""
+    parent: str = ""
+    """Fingerprint of the tokenizer that this one was grown from by new words; "" for none (`grow.py`)."""
+    grown: dict[int, tuple[int, ...]]
+    """Ids of the words that it was grown by, each with the ids that the parent gives the word."""
     note: str = ""
     """What was decided when the tokenizer was made, such as that text is lower-cased; "" for nothing."""
 
@@ -121,7 +126,10 @@ class Tokenizer(ABC):
             write_json(
                 folder / SPECIALS, {ROLE_NAMES[role]: name for role, name in self.names.items()}
             )
-        description = {"kind": self.kind, "fingerprint": self.fingerprint}
+        description: dict[str, Any] = {"kind": self.kind, "fingerprint": self.fingerprint}
+        if self.parent:
+            grown = {str(id): list(pieces) for id, pieces in self.grown.items()}
+            description |= {"parent": self.parent, "grown": grown}
         write_json(folder / DESCRIPTION, description, indent=None)
 
     def _name_specials(
@@ -135,7 +143,7 @@ class Tokenizer(ABC):
         `names` lists the usual spellings by role; `declared` holds the ids that the model's own
         file names by role, -1 for none, and has priority.
         """
-        self.own_size = len(pieces)
+        self.own_size, self.grown = len(pieces), {}
         ids = {piece: i for i, piece in reversed(list(enumerate(pieces)))}
         found: dict[str, int] = {}
         shared: dict[str, int] = {}

@@ -31,9 +31,7 @@ def test_no_rules():
     assert normalizers_of(b"") == []
 
 
-@pytest.mark.parametrize(
-    "charsmap", [b"\x01", struct.pack("<I", 4000) + b"abc", struct.pack("<I", 8) + b"\xff" * 9]
-)
+@pytest.mark.parametrize("charsmap", [b"\x01", struct.pack("<I", 4000) + b"abc"])
 def test_damaged_rules(charsmap):
     with pytest.raises(InputError, match="normalisation of the sentencepiece model is damaged"):
         rules_of(charsmap)

@@ -6,7 +6,9 @@ A family is a file of `families/` with a frozen dataclass that inherits from `Fa
 Beside the five methods of the first draft there are, each with a default:
   - `base`: architecture of a folder whose config.json names none;
   - `spec`: what the network reads, by default texts (`specs.py`); image families write their own;
-  - `state_rules`: the table of what an objective carries beside parameters (running statistics).
+  - `state_rules`: the table of what an objective carries beside parameters (running statistics);
+  - `constants`: tensors of a class that are computed here, such as sine positions;
+  - `preprocessor`: how images are prepared.
 Names are canonical: those of the newest transformers, with the prefix of the architecture. Old names and
 missing or additional prefixes of a file are mapped to them in `folder.py`.
 """
@@ -15,6 +17,8 @@ import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
+
+import numpy as np
 
 from jaxssl.data.images import ImageSpec
 from jaxssl.data.rows import TextSpec
@@ -113,6 +117,30 @@ class Family(Protocol):
           architecture: Class of the folder.
         """
         return ()
+
+    def constants(
+        self, objective: Any, spec: TextSpec | ImageSpec, architecture: str
+    ) -> Mapping[str, np.ndarray]:
+        """Returns tensors that files of the class hold and that are no parameters here; by default none.
+
+        They are written where an import has not brought its own. Those of an import must hold the same
+        numbers, or there is none; whole numbers, which only count, may differ.
+
+        Args:
+          objective: The objective.
+          spec: Description of what the network reads.
+          architecture: Class of the folder.
+        """
+        return {}
+
+    def preprocessor(self, objective: Any, spec: TextSpec | ImageSpec) -> Mapping[str, Any] | None:
+        """Returns the content of preprocessor_config.json; by default None, there is no such file.
+
+        Args:
+          objective: The objective.
+          spec: Description of what the network reads.
+        """
+        return None
 
     def spec(
         self, config: Mapping[str, Any], objective: Any, tokenizer: Tokenizer | None

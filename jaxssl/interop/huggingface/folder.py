@@ -27,6 +27,7 @@ from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.family import Family, family_of
+from jaxssl.interop.huggingface.image_settings import with_image_settings
 from jaxssl.interop.huggingface.rules import names_of, read_parameters
 from jaxssl.interop.huggingface.tensor_files import TensorFiles, check_links, open_tensors
 from jaxssl.sharding.layout import path_of
@@ -53,6 +54,9 @@ PREFIXES = (
 WRAPPERS = ("_orig_mod.", "module.")  # left by torch.compile and by data parallelism
 MOST_RANDOM = 2**26  # parameters that a folder may lack beyond as many as it holds
 DTYPES = {"float32", "float16", "bfloat16"}
+CONSTANT = (
+    1e-2  # largest difference of a number that is computed here; half precision rounds by 4e-3
+)
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,11 @@ def read_folder(
     config = read_config(folder)
     family = family_of(config) if family is None else family
     architecture = architecture_of(config, family)
-    objective = family.objective(config, architecture)
+    settings = with_image_settings(config, folder)
+    objective = family.objective(settings, architecture)
     files = open_tensors(folder)
     tokenizer = read_tokenizer(folder)
-    spec = family.spec(config, objective, tokenizer)
+    spec = family.spec(settings, objective, tokenizer)
     template = jax.eval_shape(lambda key: objective.init(key, spec), jax.random.key(0))
     state = jax.eval_shape(objective.init_state, template)
     rules, state_rules = (
@@ -128,6 +133,7 @@ def read_folder(
     _check_share(folder, template, found)
     model = _completed(template, found, lambda key: objective.init(key, spec), own)
     carried, lacking = _carried(objective, model, state_rules, state, known)
+    check_constants(family.constants(objective, spec, architecture), files)
     ignored = [re.compile(pattern) for pattern in family.ignored()]
     read = {*names.values(), *_tied_copies(files, wanted, names)}
     rest = [
@@ -209,6 +215,28 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     if not any((folder / name).is_file() for name in TOKENIZERS):
         return None
     return load_tokenizer(folder)
+
+
+def check_constants(constants: Mapping[str, np.ndarray], files: TensorFiles) -> None:
+    """Checks that a folder holds the numbers that are computed here, such as positions, where it holds any.
+
+    Args:
+      constants: What is computed, by name.
+      files: The tensors of the folder.
+
+    Raises:
+      InputError: A tensor has other numbers. Those that count, which are whole, may differ.
+    """
+    for name, own in canonical_names(files.names, dict.fromkeys(constants, ())).items():
+        wanted, found = constants[name], files.view(own)
+        if wanted.dtype.kind != "f":
+            continue
+        same = found.shape == wanted.shape
+        if not same or float(np.abs(found.astype(np.float32) - wanted).max(initial=0)) > CONSTANT:
+            raise InputError(
+                f"{files.folder}: the tensor {own} {list(found.shape)} is not the one that is computed "
+                f"here, {list(wanted.shape)}; an import would change numbers, so there is none"
+            )
 
 
 def canonical_names(names: Iterable[str], wanted: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Hugging Face folders with random weights, drawn by numpy from names and shapes."""
 
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,35 @@ import numpy as np
 
 from jaxssl.interop.huggingface.tensor_files import DTYPES
 
-Shapes = dict[str, list[Any]]  # name -> [dtype of the header, sizes]
+# name -> [dtype of the header, sizes], with "sine" behind them for a table of positions that is not random
+Shapes = dict[str, list[Any]]
 
 
 def random_tensors(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:
     """Weights by name. Each depends on its own name alone; the scales of norms are around 1."""
     found = {}
-    for name, (dtype, shape) in shapes.items():
+    for name, (dtype, shape, *fixed) in shapes.items():
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         is_scale = len(shape) == 1 and name.endswith(("weight", "gamma"))
         values = random.normal(1.0 if is_scale else 0.0, 0.2, shape)
+        if name.endswith("running_var"):
+            values = 0.5 + np.abs(values)
+        if fixed:
+            values = sines(shape)
         if DTYPES[dtype].kind not in "fV":
             values = np.arange(values.size).reshape(shape)
         found[name] = values.astype(np.float32).astype(DTYPES[dtype])
     return found
+
+
+def sines(shape: list[int]) -> np.ndarray:
+    """MAE's table of positions `[1, 1 + patches, width]` for square images; the first row is 0."""
+    side, quarter = math.isqrt(shape[1] - 1), shape[2] // 4
+    speed = 1 / 10_000 ** (np.arange(quarter) / quarter)
+    angles = np.arange(side)[:, None] * speed[None]
+    along = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    across, down = np.tile(along, (side, 1)), np.repeat(along, side, axis=0)
+    return np.pad(np.concatenate([across, down], axis=1), ((1, 0), (0, 0)))[None]
 
 
 def write_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> None:

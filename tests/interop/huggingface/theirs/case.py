@@ -1,15 +1,18 @@
 """What a case of golden numbers is made of, and how torch computes it."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from safetensors.numpy import load_file
 
 from tests.interop.huggingface.golden_files import RATE, STEPS
-from tests.interop.huggingface.random_folder import random_tensors, shapes_of
+from tests.interop.huggingface.random_folder import random_tensors, shapes_of, write_folder
 
 DIGITS = 6
 
@@ -26,14 +29,19 @@ class Case:
     """Function of model and inputs: "logits", "states" and so on, those of padding set to 0."""
     loss: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None = None
     """Function of model and inputs: the loss that is trained with; None for a network without one."""
+    name_of: Callable[[str], str] = str
+    """Name of a tensor in a folder, from that which transformers writes."""
+    sines: tuple[str, ...] = ()
+    """Last parts of the names of tables of sine positions, which are not random."""
 
 
 def record(case: Case) -> dict[str, Any]:
     """The entry of a case: random weights, outputs, and losses of ten steps of gradient descent."""
     model = case.model.eval()
-    tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
-    stored = {n: t.detach().numpy() for n, t in model.state_dict().items() if n not in tied}
-    shapes = shapes_of(stored)
+    shapes = {case.name_of(name): form for name, form in shapes_of(saved(model)).items()}
+    for name, form in shapes.items():
+        if name.endswith(case.sines or "-"):
+            form.append("sine")
     load(model, random_tensors(shapes))
     inputs = {name: torch.tensor(value) for name, value in case.inputs.items()}
     with torch.no_grad():
@@ -50,15 +58,19 @@ def record(case: Case) -> dict[str, Any]:
     }
 
 
+def saved(model: Any) -> dict[str, np.ndarray]:
+    """The tensors that transformers writes, under the names that it gives them."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return load_file(f"{folder}/model.safetensors")
+
+
 def load(model: Any, tensors: dict[str, np.ndarray]) -> None:
-    """Sets the weights; those that are tied follow."""
-    missing, surplus = model.load_state_dict(
-        {name: torch.tensor(value) for name, value in tensors.items()}, strict=False
-    )
-    assert not surplus, surplus
-    tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
-    assert set(missing) <= tied, missing
-    model.tie_weights()
+    """Sets the weights, as transformers reads them from a folder."""
+    config = model.config.to_dict() | {"architectures": [type(model).__name__]}
+    with tempfile.TemporaryDirectory() as folder:
+        other = reloaded(write_folder(Path(folder), config, tensors), type(model).__name__)
+        model.load_state_dict(other.state_dict())
 
 
 def descend(model: Any, loss: Any, inputs: dict[str, torch.Tensor]) -> list[float]:

@@ -1,0 +1,103 @@
+"""What the tests of all families of images share."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxssl.interop.huggingface.family import family_of
+from tests.interop.huggingface.golden_files import (
+    arrays,
+    check_round_trip,
+    golden,
+    imported,
+    losses,
+    written,
+)
+from tests.interop.huggingface.random_folder import write_folder
+
+
+def check_outputs(entry: dict[str, Any], folder: Any, outputs: Any, missing: str = "-") -> Any:
+    """Ours computes what torch has computed, and all bytes come back.
+
+    Parameters whose path begins with `missing` are new, since theirs has none.
+    """
+    found = imported(entry, folder)
+    assert all(name.startswith(missing) for name in found.missing)
+    found = replace(found, missing=())
+    inputs, wanted = arrays(entry["inputs"]), arrays(entry["outputs"])
+    ours = jax.jit(lambda model: outputs(replace(found, model=model), inputs))(found.model)
+    assert ours.keys() == wanted.keys()
+    for part, value in wanted.items():
+        scale = max(np.abs(value).max(), 1.0)  # float32 rounds large numbers by more
+        np.testing.assert_allclose(ours[part] / scale, value / scale, atol=1e-5, rtol=0)
+    check_round_trip(entry, found)
+    return found
+
+
+def check_losses(entry: dict[str, Any], folder: Any, loss_of: Any) -> None:
+    """Ten steps of gradient descent go as torch's."""
+    found = imported(entry, folder)
+    ours = losses(found, loss_of(found, arrays(entry["inputs"])))
+    np.testing.assert_allclose(ours, entry["losses"], atol=1e-4, rtol=0)
+    assert ours[-1] < ours[0] - 0.01
+
+
+def check_config(entry: dict[str, Any], folder: Any) -> None:
+    """The config.json that goes out describes the same objective, and says how images are prepared."""
+    found, family = imported(entry, folder), family_of(entry["config"])
+    out = family.config(found.objective, found.spec, found.architecture)
+    assert family.objective(out, found.architecture) == found.objective
+    views = found.objective.views
+    settings = family.preprocessor(found.objective, found.spec)
+    assert (settings["image_mean"], settings["image_std"]) == (list(views.mean), list(views.std))
+    assert settings["size"] == dict(zip(("height", "width"), views.size, strict=True))
+
+
+def check_torch(family: str, folder: Any) -> None:
+    """Torch computes the golden numbers, and loads what goes out."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    import importlib
+
+    from tests.interop.huggingface.theirs import case
+
+    cases = importlib.import_module(f"tests.interop.huggingface.theirs.{family}").CASES
+    for name, entry in golden(family).items():
+        fresh = case.record(cases[name])
+        assert fresh["shapes"] == entry["shapes"]
+        assert fresh["config"] == entry["config"]
+        for part, value in fresh["outputs"].items():
+            np.testing.assert_allclose(value, entry["outputs"][part], atol=1e-5)
+        np.testing.assert_allclose(fresh["losses"], entry["losses"], atol=1e-4)
+        found = imported(entry, folder / name / "in")
+        config = family_of(entry["config"]).config(found.objective, found.spec, found.architecture)
+        labels = {one: value for one, value in found.config.items() if "label" in one}
+        out = write_folder(folder / name / "out", config | labels, written(found))
+        case.reloaded(out, found.architecture)
+
+
+def check_own_run(objective: Any, spec: Any, architecture: str, folder: Any, read: Any) -> None:
+    """A run's own network goes out as `architecture`, and `read` of torch's model gives what ours gives.
+
+    `read` is a function of torch's model and of ours, which returns both numbers.
+    """
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from jaxssl.interop.huggingface.rules import write_parameters
+    from tests.interop.huggingface.theirs import case
+
+    model_type = {"ViTForImageClassification": "vit", "ViTMAEForPreTraining": "vit_mae"}
+    family = family_of({"model_type": model_type.get(architecture, "resnet")})
+    assert family.architecture(objective) == architecture
+    model = objective.init(jax.random.key(0), spec)
+    tensors = dict(write_parameters(family.rules(objective, architecture), model))
+    state = objective.init_state(model)
+    tensors |= dict(write_parameters(family.state_rules(objective, architecture), state))
+    tensors |= family.constants(objective, spec, architecture)
+    config = family.config(objective, spec, architecture)
+    theirs = case.reloaded(write_folder(folder, config, tensors), architecture).eval()
+    first, second = read(theirs, model)
+    np.testing.assert_allclose(first, second, atol=1e-5)

@@ -60,7 +60,8 @@ def loss_of(found, inputs):
     return loss
 
 
-@pytest.mark.parametrize("name", [WHOLE, pytest.param("ViTMAEModel", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
 def test_states_and_pixels_are_those_of_torch_and_bytes_come_back(name, tmp_path):
     missing = "-" if name == WHOLE else ("narrow", "mask", "decoder", "patches")
     found = check_outputs(CASES[name], tmp_path, outputs, missing)

@@ -50,12 +50,17 @@ def record(case: Case) -> dict[str, Any]:
     return {
         "config": config,
         "shapes": shapes,
-        "inputs": {name: value.tolist() for name, value in case.inputs.items()},
-        "outputs": {
-            name: np.round(o.numpy().astype(float), DIGITS).tolist() for name, o in outputs.items()
-        },
+        "inputs": {name: rounded(value) for name, value in case.inputs.items()},
+        "outputs": {name: rounded(o.numpy()) for name, o in outputs.items()},
         "losses": [] if case.loss is None else descend(model, case.loss, inputs),
     }
+
+
+def rounded(values: np.ndarray) -> list[Any]:
+    """Numbers for a JSON file."""
+    exact = np.round(values.astype(float), DIGITS) if values.dtype.kind == "f" else values
+    found: list[Any] = exact.tolist()
+    return found
 
 
 def saved(model: Any) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ Config = Mapping[str, Any]
 # Sizes beyond these are no network's, and memory or time would run out before a tensor is compared with them.
 LARGEST, MOST_LAYERS = 2**24, 10_000
 
-Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 
 # Names of activations in a config.json -> ours, of those that are not gated
 ACTIVATIONS: dict[str, Activation] = {

@@ -107,7 +107,9 @@ def image_size(config: Mapping[str, Any], default: int = 224) -> tuple[int, int]
 
 
 def image_spec(config: Mapping[str, Any]) -> ImageSpec:
-    """Describes the images that the network of a folder reads, from what `with_image_settings` returned.
+    """Describes the images that the network of a folder reads.
+
+    `config` is what `with_image_settings` has returned.
 
     Raises:
       InputError: Their size is none, or they have other than 1 or 3 channels.

@@ -82,7 +82,7 @@ class Clip(Family):
         )
 
     def spec(self, config: Mapping[str, Any], objective: Any, tokenizer: Any) -> ImageSpec:
-        """Returns the description of images and texts of `config`, with `tokenizer` or without."""
+        """Returns the description of images and texts of `config`, for an `objective` and a `tokenizer`."""
         return pairs_spec(config, TOKENS, objective.text.max_length, tokenizer)
 
     def rules(self, objective: Any, architecture: str) -> Sequence[Rule]:
@@ -134,7 +134,7 @@ class Clip(Family):
 
 
 def check_both_towers(architecture: str, wanted: str) -> None:
-    """Raises InputError where a folder has not the class `wanted`, and with it one tower alone."""
+    """Raises InputError where the `architecture` of a folder is not `wanted`, the class of both towers."""
     if architecture != wanted:
         raise InputError(
             f"config.json names the class {architecture}; of this family folders of {wanted}, with both "

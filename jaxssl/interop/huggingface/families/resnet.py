@@ -79,10 +79,11 @@ class Resnet(Family):
             rules.append(Rule(f"{theirs}_var", (f"{ours}/variance",)))
         return rules
 
-    def constants(
-        self, objective: Any, spec: ImageSpec, architecture: str
-    ) -> Mapping[str, np.ndarray]:
-        """Returns the numbers of batches that torch counts, 0; see `Family`."""
+    def constants(self, objective: Any, spec: Any, architecture: str) -> Mapping[str, np.ndarray]:
+        """Returns the numbers of batches that torch counts, 0, for the norms of an `objective`.
+
+        `architecture` is the class of the folder; `spec` is not read.
+        """
         prefix = _prefix(architecture)
         names = (f"{prefix}{part.theirs}.normalization" for part in parts(objective.encoder))
         return {f"{name}.num_batches_tracked": np.zeros((), np.int64) for name in names}

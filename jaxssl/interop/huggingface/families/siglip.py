@@ -96,7 +96,7 @@ class Siglip(Family):
         )
 
     def spec(self, config: Mapping[str, Any], objective: Any, tokenizer: Any) -> ImageSpec:
-        """Returns the description of images and texts of `config`, with `tokenizer` or without."""
+        """Returns the description of images and texts of `config`, for an `objective` and a `tokenizer`."""
         return pairs_spec(config, TOKENS, objective.text.max_length, tokenizer)
 
     def rules(self, objective: Any, architecture: str) -> Sequence[Rule]:

@@ -41,7 +41,7 @@ LAYER_PARTS = {
 }
 LAYER_NORMS = {"layer_norm1": "attention_norm", "layer_norm2": "mlp_norm"}
 IGNORED = (r"(text_model|vision_model)\.embeddings\.position_ids",)
-WITHOUT_TOKENS: Mapping[str, Any] = {
+WITHOUT_TOKENS: dict[str, Any] = {
     "embedding_norm": False,
     "segment_types": 0,
     "positions": "learned",

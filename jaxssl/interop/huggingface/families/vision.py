@@ -47,7 +47,7 @@ def patches(patch: int) -> Arrangement:
 
 
 def square_patch(config: Config) -> int:
-    """Returns the side of a patch in pixels.
+    """Returns the side of a patch in pixels, from the content of a `config`.json.
 
     Raises:
       InputError: Patches are not square.
@@ -131,5 +131,5 @@ def first_views(objective: Any) -> Augmentation:
 
 
 def one_number(size: Sequence[int]) -> int | list[int]:
-    """Returns height and width as config.json holds them: one number where both are the same."""
+    """Returns a `size`, height and width, as config.json holds it: one number where both are the same."""
     return size[0] if size[0] == size[1] else list(size)

@@ -95,10 +95,11 @@ class Vit(Family):
         rules += layer_rules(f"{prefix}encoder.layer", "encoder/blocks/layers", encoder.blocks)
         return rules + norm(f"{prefix}layernorm", "encoder/blocks/final_norm")
 
-    def constants(
-        self, objective: Any, spec: ImageSpec, architecture: str
-    ) -> Mapping[str, np.ndarray]:
-        """Returns the table of positions where it is not learned; see `Family`."""
+    def constants(self, objective: Any, spec: Any, architecture: str) -> Mapping[str, np.ndarray]:
+        """Returns the table of positions where an `objective` does not learn it, for images as in `spec`.
+
+        `architecture` is the class of the folder.
+        """
         prefix = "" if architecture in BARE else "vit."
         return sine_constants(prefix, objective, spec)
 
@@ -132,7 +133,7 @@ class Vit(Family):
 
 
 # Fields of an encoder that no class but CLIP's or SigLIP's has with other values
-PLAIN: Mapping[str, Any] = {"registers": 0, "patch_bias": True, "embedding_norm": False}
+PLAIN: dict[str, Any] = {"registers": 0, "patch_bias": True, "embedding_norm": False}
 
 
 def blocks_config(config: Mapping[str, Any]) -> TransformerConfig:

@@ -13,7 +13,6 @@ import numpy as np
 
 from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.augment.recipes import IMAGENET_MEAN, IMAGENET_STD
-from jaxssl.data.images import ImageSpec
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.config_fields import flag, real, whole
 from jaxssl.interop.huggingface.families.bert import dense, norm
@@ -90,10 +89,11 @@ class VitMae(Vit):
         rules += norm("decoder.decoder_norm", "decoder/final_norm")
         return rules + dense("decoder.decoder_pred", "patches")
 
-    def constants(
-        self, objective: Any, spec: ImageSpec, architecture: str
-    ) -> Mapping[str, np.ndarray]:
-        """Returns the tables of positions of encoder and decoder; see `Family`."""
+    def constants(self, objective: Any, spec: Any, architecture: str) -> Mapping[str, np.ndarray]:
+        """Returns the tables of positions of encoder and decoder of an `objective`, for images as in `spec`.
+
+        `architecture` is the class of the folder.
+        """
         bare = architecture in BARE
         found = sine_constants("" if bare else "vit.", objective, spec)
         if not bare:

@@ -33,8 +33,6 @@ class Facts:
     """What a row of the data holds; None where the data are not at hand."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Metrics of the held-out evaluation after the exported step, by name."""
-    origin: str = ""
-    """Folder that the run was imported from; empty for none."""
 
 
 def model_card(
@@ -94,8 +92,8 @@ def _table(pretrained: Pretrained, facts: Facts, difference: float) -> list[tupl
         ("run", f"`{facts.run}`, step {pretrained.step:,} of {config.steps:,}"),
         ("parameters", f"{parameters:,}"),
     ]
-    if facts.origin:
-        rows.append(("began as", facts.origin))
+    if config.start:
+        rows.append(("began with the parameters of", f"`{config.start}`"))
     rows.append(("data", ", ".join(f"`{path}`" for path in config.data.paths)))
     if facts.data:
         rows.append(("fingerprint of the data", f"`{facts.data}`"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,12 @@ from jaxssl.errors import InputError
 from jaxssl.exporting.functions import functions_of
 from jaxssl.exporting.proof import Inputs, Results, bound, in_float32, on_host, outputs_of
 from jaxssl.interop.huggingface.folder import read_folder
-from jaxssl.interop.huggingface.folder_writing import FolderExport, export_of, write_network
+from jaxssl.interop.huggingface.folder_writing import (
+    FolderExport,
+    export_again,
+    export_of,
+    write_network,
+)
 from jaxssl.interop.huggingface.tokenizer_files import export_tokenizer
 from jaxssl.interop.numpy_archive import read_arrays, write_arrays
 from jaxssl.interop.sentence_transformers import write_modules
@@ -35,6 +40,11 @@ from jaxssl.runs.description import describe
 
 CARRIED = "carried/"  # what the names of arrays begin with that are no parameters
 NO_LIMIT = 2**31 - 1  # tokens, for a network that reads rows of any length
+WITHOUT_BEGIN = (
+    "gpt2",
+    "qwen2",
+    "qwen3",
+)  # families whose texts have no special tokens around them
 RUN_CONFIG = "run.json"  # configuration of the run, as its own config.json has it
 
 
@@ -242,7 +252,8 @@ def automatic_class(architecture: str) -> tuple[str, str]:
 
 
 def _written_network(folder: Path, pretrained: Pretrained) -> FolderExport:
-    export = export_of(pretrained.objective, pretrained.spec)
+    objective, spec, origin = pretrained.objective, pretrained.spec, pretrained.origin
+    export = export_of(objective, spec) if origin is None else export_again(origin, objective, spec)
     write_network(folder, export, pretrained.model, pretrained.carried)
     _write_tokenizer(folder, pretrained)
     return export
@@ -264,10 +275,18 @@ def _write_tokenizer(folder: Path, pretrained: Pretrained) -> None:
         pretrained.texts,
         folder,
         model_max_length=limits.get("length", NO_LIMIT),
-        template="begin" if isinstance(objective, CausalLM) else "begin and end",
+        template=_template(pretrained),
         pairs=types > 1,
         size=texts.vocab_size,
     )
+
+
+def _template(pretrained: Pretrained) -> Literal["begin and end", "begin", "none"]:
+    """The special tokens around a text: those of a run of ours, or of the family of an import."""
+    origin = pretrained.origin
+    if origin is not None and origin.config.get("model_type") in WITHOUT_BEGIN:
+        return "none"
+    return "begin" if isinstance(pretrained.objective, CausalLM) else "begin and end"
 
 
 def _flat(tree: Any) -> dict[str, Any]:

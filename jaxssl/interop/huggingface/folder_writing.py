@@ -20,6 +20,7 @@ from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.family import FAMILIES, Family, family_of
 from jaxssl.interop.huggingface.folder import CONFIG, Imported
+from jaxssl.interop.huggingface.origin import Origin
 from jaxssl.interop.huggingface.rules import write_parameters
 from jaxssl.interop.huggingface.tensor_files import TensorFiles
 from jaxssl.interop.huggingface.tensor_writing import LARGEST_FILE, Form, write_tensor_files
@@ -77,11 +78,11 @@ def export_of(objective: Any, spec: Any) -> FolderExport:
     )
 
 
-def export_again(found: Imported, objective: Any, spec: Any) -> FolderExport:
+def export_again(found: Imported | Origin, objective: Any, spec: Any) -> FolderExport:
     """Says how a network goes out that came from a Hugging Face folder: as the class and in the type it had.
 
     Args:
-      found: What was imported.
+      found: What was imported, or what the run keeps of it.
       objective: Objective of the run, that of the import, perhaps with more tokens.
       spec: Description of the data.
 

@@ -40,7 +40,7 @@ PAUSE, PAUSE_AFTER_FAILURE = 1.0, 30.0  # seconds between two scans of the local
 CHECKPOINT_FOLDERS = ("checkpoints", "*/*/checkpoints")
 METRICS = "metrics.jsonl"
 LEFT_OUT = ("checkpoints", "hosts")  # folders whose files are not uploaded one by one
-UNFINISHED = (".partial", ".tmp")  # suffixes of files that are still being written
+UNFINISHED = (".partial", ".tmp")  # suffixes of files and folders that are still being written
 # Files by which the folder of something else is known
 OF_SET = {"manifest.json": "a prepared set"}
 OF_PRETRAINING = {"config.json": "a pretraining"}
@@ -362,7 +362,9 @@ def _files_here(folder: Path) -> dict[str, tuple[int, int]]:
     """Returns time of change and size of all files that belong to no checkpoint, by name."""
     found = {}
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        folders[:] = [
+            name for name in folders if name not in LEFT_OUT and not name.endswith(UNFINISHED)
+        ]
         for name in names:
             path = Path(parent, name)
             if path.suffix not in UNFINISHED and name != IDENTITY:

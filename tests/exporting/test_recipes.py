@@ -82,6 +82,19 @@ def check_in_transformers(run: str, folder: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["quickstart", "t5_tiny", "clip_vitb16"])
+def test_stablehlo_computes_the_same(recipe, word_rows, tmp_path):
+    pytest.importorskip("flatbuffers")
+    run = run_of(recipe, word_rows, tmp_path)
+    done = export_run(run, tmp_path / "out", to="stablehlo")
+    files = {path.name for path in (tmp_path / "out").glob("*.stablehlo")}
+    assert files == (
+        {"images.stablehlo", "texts.stablehlo"} if "clip" in recipe else {"model.stablehlo"}
+    )
+    assert done.difference <= 1e-5
+
+
+@pytest.mark.slow
 def test_it_is_a_sentence_transformer(word_rows, tmp_path):
     run = run_of("bert_tiny", word_rows, tmp_path)
     done = export_run(run, tmp_path / "out", to="sentence-transformers")

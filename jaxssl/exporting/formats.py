@@ -18,7 +18,7 @@ import numpy as np
 from jaxssl.data.images import ImageSpec
 from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
-from jaxssl.exporting.functions import functions_of
+from jaxssl.exporting.functions import functions_of, texts_of
 from jaxssl.exporting.proof import Inputs, Results, bound, in_float32, on_host, outputs_of
 from jaxssl.interop.huggingface.folder import read_folder
 from jaxssl.interop.huggingface.folder_writing import (
@@ -264,7 +264,6 @@ def _write_tokenizer(folder: Path, pretrained: Pretrained) -> None:
     if pretrained.texts is None:
         return
     objective, spec = pretrained.objective, pretrained.spec
-    texts = spec.captions if isinstance(spec, ImageSpec) else spec
     try:
         functions = functions_of(objective, pretrained.model, spec)
         limits = next(function.limits for function in functions if function.name == "texts")
@@ -277,7 +276,7 @@ def _write_tokenizer(folder: Path, pretrained: Pretrained) -> None:
         model_max_length=limits.get("length", NO_LIMIT),
         template=_template(pretrained),
         pairs=types > 1,
-        size=texts.vocab_size,
+        size=texts_of(spec).vocab_size,
     )
 
 

@@ -101,12 +101,12 @@ def sample(function: ModelFunction, spec: Any) -> dict[str, np.ndarray]:
       An array for each input. A row of tokens is `begin`, ordinary tokens, `end` and then padding.
     """
     random = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, wanted in function.inputs.items():
         if name == "pixels":
-            arrays[name] = random.integers(0, 256, (ROWS, *wanted.shape[1:])).astype(np.uint8)
+            arrays[name] = random.integers(0, 256, (ROWS, *_fixed(wanted))).astype(np.uint8)
             continue
-        texts = spec.captions if isinstance(spec, ImageSpec) else spec
+        texts = texts_of(spec)
         length = min(LONGEST_SAMPLE, function.limits.get(str(wanted.shape[1]), LONGEST_SAMPLE))
         rows = np.full((ROWS, length), texts.pad, np.int32)
         ordinary = np.flatnonzero(~np.asarray(texts.special))
@@ -116,6 +116,16 @@ def sample(function: ModelFunction, spec: Any) -> dict[str, np.ndarray]:
             row[:size] = [texts.begin, *text, texts.end][:size]
         arrays[name] = rows
     return arrays
+
+
+def texts_of(spec: Any) -> Any:
+    """Returns the description of the texts or captions that `spec` describes; None for images alone."""
+    return spec.captions if isinstance(spec, ImageSpec) else spec
+
+
+def _fixed(wanted: Input) -> list[int]:
+    """The sizes of the axes behind the first, which are numbers."""
+    return [size for size in wanted.shape[1:] if isinstance(size, int)]
 
 
 def _of_texts(objective: Any, config: Any, spec: Any) -> ModelFunction:

@@ -20,6 +20,7 @@ from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.family import FAMILIES, Family, family_of
 from jaxssl.interop.huggingface.folder import CONFIG, Imported
+from jaxssl.interop.huggingface.image_settings import PREPROCESSOR
 from jaxssl.interop.huggingface.origin import Origin
 from jaxssl.interop.huggingface.rules import write_parameters
 from jaxssl.interop.huggingface.tensor_files import TensorFiles
@@ -40,6 +41,8 @@ class FolderExport:
     """The family of Hugging Face networks."""
     objective: Any
     """Objective of the run."""
+    spec: Any
+    """Description of what the network reads, a `TextSpec` or an `ImageSpec`."""
     architecture: str
     """Class of transformers, such as "BertForMaskedLM"."""
     config: dict[str, Any]
@@ -71,7 +74,8 @@ def export_of(objective: Any, spec: Any) -> FolderExport:
         except (InputError, AttributeError) as error:  # it may lack the fields of other objectives
             reasons.append(f"{name}: {error}")
             continue
-        return FolderExport(family, objective, architecture, config | {"dtype": "float32"})
+        config = config | {"dtype": "float32"}
+        return FolderExport(family, objective, spec, architecture, config)
     raise InputError(
         f"transformers has no class that computes what this {type(objective).__name__} does "
         f"({_shortest(reasons)}); export it to numpy or stablehlo"
@@ -94,6 +98,7 @@ def export_again(found: Imported | Origin, objective: Any, spec: Any) -> FolderE
     return FolderExport(
         family,
         objective,
+        spec,
         found.architecture,
         found.config | config | {"dtype": found.dtype},
         found.dtype,
@@ -119,6 +124,9 @@ def write_network(
     }
     write_tensor_files(folder, forms, _tensors(export, model, carried), largest=largest)
     write_json(folder / CONFIG, export.config, indent=2)
+    preparation = export.family.preprocessor(export.objective, export.spec)
+    if preparation is not None:
+        write_json(folder / PREPROCESSOR, dict(preparation), indent=2)
 
 
 def _tensors(export: FolderExport, model: Any, carried: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -129,9 +137,11 @@ def _tensors(export: FolderExport, model: Any, carried: Any) -> Iterator[tuple[s
     )
     state_rules = family.state_rules(export.objective, export.architecture)
     yield from write_parameters(state_rules, carried, dtype=dtype)
-    for name in export.unused.names if export.unused is not None else ():
-        assert export.unused is not None
-        yield name, export.unused.view(name)
+    unused = (
+        {} if export.unused is None else {n: export.unused.view(n) for n in export.unused.names}
+    )
+    constants = family.constants(export.objective, export.spec, export.architecture)
+    yield from {**constants, **unused}.items()  # an import may have brought its own
 
 
 def _without_memory(leaf: Any) -> np.ndarray:

@@ -72,7 +72,12 @@ def real(config: Config, name: str, default: float | None = None) -> float:
 
 
 def flag(config: Config, name: str, default: bool) -> bool:
-    """Returns whether a field of a config.json is true; the `default` where the file lacks it.
+    """Returns whether a field of a config.json is true.
+
+    Args:
+      config: The content of the file.
+      name: Name of the field.
+      default: Value where the file lacks the field.
 
     Raises:
       InputError: The field is neither true nor false.

@@ -100,6 +100,7 @@ def test_what_would_change_numbers_is_refused(tmp_path):
             read_folder(folder)
 
 
+@pytest.mark.slow
 def test_config_goes_out_as_it_came(tmp_path):
     for name in CASES:
         check_config(CASES[name], tmp_path / name)

@@ -28,6 +28,7 @@ def test_ten_steps_have_the_losses_of_torch(name, tmp_path):
     check_losses(CASES[name], tmp_path)
 
 
+@pytest.mark.slow
 def test_config_goes_out_as_it_came(tmp_path):
     for name in CASES:
         check_config(CASES[name], tmp_path / name)

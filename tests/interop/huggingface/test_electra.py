@@ -34,11 +34,13 @@ def test_ten_steps_have_the_losses_of_torch(name, tmp_path):
     check_losses(CASES[name], tmp_path)
 
 
+@pytest.mark.slow
 def test_config_goes_out_as_it_came(tmp_path):
     for name in CASES:
         check_config(CASES[name], tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_run_goes_out_as_two_folders(tmp_path):
     shape = bert(2, 8, 2, mlp=12, max_length=9, attention_dropout=0.1)
     objective = Electra(shape, generator_size=0.5)

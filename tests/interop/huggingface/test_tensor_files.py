@@ -60,7 +60,7 @@ def test_an_index_names_the_files(tmp_path):
     ("header", "message"),
     [
         ([1], "is no object"),
-        (b"{", "cannot be read"),
+        (b"{]", "cannot be read"),
         ({"a": entry(dtype="F33")}, "unknown dtype"),
         ({"a": entry(shape=[3])}, "takes 12"),
         ({"a": entry(shape=[-2])}, "shape"),

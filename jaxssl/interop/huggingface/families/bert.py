@@ -155,7 +155,7 @@ def encoder_of(objective: Any, name: str) -> TransformerConfig:
 
 
 def check_layers(encoder: TransformerConfig, name: str) -> None:
-    """Raises InputError where a network has other layers than BERT; `name` is that of the family."""
+    """Raises InputError where an `encoder` has other layers than BERT; `name` is that of the family."""
     wanted = {
         "norm": "layer",
         "norm_first": False,

@@ -86,7 +86,7 @@ def export_tokenizer(
     definition = exported_definition(tokenizer, rows)
     proof = compare(tokenizer, definition, (*HARD, *texts))
     names = _names(tokenizer, definition, rows)
-    definition["post_processor"] = _post_processor(tokenizer, names, template, pairs)
+    definition["post_processor"] = _post_processor(tokenizer, names, template, pairs, rows)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_text(json_text(definition), encoding="utf-8")
     keys = {"pad": "pad_token", "unknown": "unk_token", "begin": "cls_token", "end": "sep_token",
@@ -172,15 +172,14 @@ def _names(tokenizer: Tokenizer, definition: dict[str, Any], rows: int) -> dict[
     found = tokenizers.Tokenizer.from_str(json_text(definition))
     names = {}
     for role in ("pad", "unknown", "begin", "end", "mask"):
-        id = getattr(tokenizer, role)
-        id = id if id < rows else tokenizer.stands_for.get(id, -1)
+        id = _row(tokenizer, role, rows)
         if id >= 0 and (name := found.id_to_token(id)) is not None:
             names[role] = name
     return names
 
 
 def _post_processor(
-    tokenizer: Tokenizer, names: dict[str, str], template: str, pairs: bool
+    tokenizer: Tokenizer, names: dict[str, str], template: str, pairs: bool, rows: int
 ) -> dict[str, Any] | None:
     """What puts the special tokens around a text, and between the texts of a pair."""
     roles = {"begin and end": ("begin", "end"), "begin": ("begin",), "none": ()}
@@ -199,7 +198,7 @@ def _post_processor(
     single = [*special("begin", 0), text("A", 0), *special("end", 0)]
     second = int(pairs)
     known = {
-        names[role]: {"id": names[role], "ids": [_row(tokenizer, role)], "tokens": [names[role]]}
+        names[role]: {"id": names[role], "ids": [_row(tokenizer, role, rows)], "tokens": [names[role]]}
         for role in wanted
     }
     return {
@@ -210,10 +209,10 @@ def _post_processor(
     }
 
 
-def _row(tokenizer: Tokenizer, role: str) -> int:
-    """The id of a role, or that of the token that it stands for."""
+def _row(tokenizer: Tokenizer, role: str, rows: int) -> int:
+    """The id of a role, or that of the token that it stands for if it has no row; -1 for none."""
     id = int(getattr(tokenizer, role))
-    return int(tokenizer.stands_for.get(id, id))
+    return id if id < rows else int(tokenizer.stands_for.get(id, -1))
 
 
 def _write_vocabulary(tokenizer: Tokenizer, definition: dict[str, Any], folder: Path) -> None:

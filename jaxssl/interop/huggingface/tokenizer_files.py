@@ -198,7 +198,11 @@ def _post_processor(
     single = [*special("begin", 0), text("A", 0), *special("end", 0)]
     second = int(pairs)
     known = {
-        names[role]: {"id": names[role], "ids": [_row(tokenizer, role, rows)], "tokens": [names[role]]}
+        names[role]: {
+            "id": names[role],
+            "ids": [_row(tokenizer, role, rows)],
+            "tokens": [names[role]],
+        }
         for role in wanted
     }
     return {

@@ -149,7 +149,12 @@ class Embedder:
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if self.around is not None:
             return self.around
-        return (self.tokenizer.begin,), (self.tokenizer.end,)
+        rows = self.network.tokens.embedding.shape[0]
+        begin, end = (
+            self.tokenizer.with_row(getattr(self.tokenizer, role), rows)
+            for role in ("begin", "end")
+        )
+        return (begin,), (end,)
 
     @property
     def _longest(self) -> int:

@@ -85,6 +85,10 @@ class Tokenizer(ABC):
     note: str = ""
     """What was decided when the tokenizer was made, such as that text is lower-cased; "" for nothing."""
 
+    def with_row(self, id: int, rows: int) -> int:
+        """Returns `id` where it is below `rows`, the rows of a network's table, else the id it stands for."""
+        return id if id < rows else self.stands_for.get(id, id)
+
     @property
     def vocab_size(self) -> int:
         """Returns the number of ids, including the special ids that were added."""

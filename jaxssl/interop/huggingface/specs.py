@@ -1,6 +1,7 @@
 """What a network of a Hugging Face folder reads, as the description that objectives are given."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,8 @@ from jaxssl.data.rows import TextSpec, even_frequency
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.config_fields import whole
+
+ROLES = ("pad", "unknown", "begin", "end", "mask")
 
 
 def text_spec(config: Mapping[str, Any], tokenizer: Tokenizer | None) -> TextSpec:
@@ -24,7 +27,8 @@ def text_spec(config: Mapping[str, Any], tokenizer: Tokenizer | None) -> TextSpe
       tokenizer: Tokenizer of the folder. None: special ids are those of config.json, as far as it has them.
 
     Returns:
-      Rows of length 1, on which no parameter depends.
+      Rows of length 1, on which no parameter depends. A special id without a row is that of the token which
+      it stands for, as `begin` of GPT-2 stands for <|endoftext|>.
 
     Raises:
       InputError: The table is smaller than the vocabulary of the tokenizer, special tokens aside.
@@ -38,7 +42,8 @@ def text_spec(config: Mapping[str, Any], tokenizer: Tokenizer | None) -> TextSpe
             f"the tokenizer has {spec.vocab_size} ids, and config.json says vocab_size={size}; take both "
             "from the same folder"
         )
-    return resized(spec, size)
+    roles: dict[str, Any] = {role: tokenizer.with_row(getattr(spec, role), size) for role in ROLES}
+    return replace(resized(spec, size), **roles)
 
 
 def resized(spec: TextSpec, size: int) -> TextSpec:

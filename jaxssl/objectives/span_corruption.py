@@ -16,8 +16,8 @@ documents, spans without room stay text, and text without room in the inputs is 
 how often: `hidden` is the share of the text that is written, `left_out` the share of the row that is lost.
 
 Deviations from the paper, with the reason for each:
-  - Sentinels are rows above the vocabulary and count upwards; T5 takes its last 100 tokens downwards (any
-    tokenizer will do here).
+  - Sentinels are rows above the vocabulary and count upwards, so that any tokenizer will do. T5 takes its
+    last 100 tokens and counts downwards, as `first_sentinel` does.
   - Documents begin with a begin token in the inputs and in what is written; T5 has none, and its decoder
     starts from padding (the begin token says where a document of a packed row starts).
   - No sentinel follows the last span; the paper's figure 2 shows one, their code writes none.
@@ -93,7 +93,10 @@ class SpanCorruption(Objective):
     documents: int = 4
     """Number of documents of a row for which the static lengths have room."""
     sentinels: int = 128
-    """Rows of the embedding table above the vocabulary, one for each span of a document."""
+    """Most spans of a document; each has a sentinel."""
+    first_sentinel: int | None = None
+    """Token id of the first sentinel; the others count down from it (T5: 32,099). None: rows of the embedding
+    table above the vocabulary, which count up."""
     label_smoothing: float = 0.0
     """Share of the target's probability that is spread over the vocabulary, from 0 to below 1."""
 
@@ -101,6 +104,11 @@ class SpanCorruption(Objective):
         check_share(self, "rate", zero=False)
         check_share(self, "label_smoothing")
         check_at_least(self, 1, "mean_span", "documents", "sentinels")
+        if self.first_sentinel is not None and self.first_sentinel < self.sentinels - 1:
+            raise InputError(
+                f"first_sentinel={self.first_sentinel} leaves no {self.sentinels} ids to count down to; set "
+                f"sentinels to at most {max(self.first_sentinel + 1, 1)}"
+            )
 
     def lengths(self, length: int) -> Lengths:
         """Returns what `documents` full documents in a row of `length` tokens need at most.
@@ -123,13 +131,22 @@ class SpanCorruption(Objective):
                 f"sentinels={self.sentinels} are fewer than the {spans} spans of a row of {spec.length} "
                 f"tokens; set sentinels to {-(-spans // 128) * 128}"
             )
+        if self.first_sentinel is not None and self.first_sentinel >= spec.vocab_size:
+            raise InputError(
+                f"first_sentinel={self.first_sentinel} is no id of a vocabulary of {spec.vocab_size}; set it "
+                f"to at most {spec.vocab_size - 1}, or to None for rows above the vocabulary"
+            )
         return make_model(
             key,
             self.encoder,
             self.decoder,
-            spec.vocab_size + self.sentinels,
+            self.table_size(spec.vocab_size),
             **self.lengths(spec.length)._asdict(),
         )
+
+    def table_size(self, vocab_size: int) -> int:
+        """Returns the rows of the embedding table for a vocabulary of `vocab_size` ids."""
+        return vocab_size + (self.sentinels if self.first_sentinel is None else 0)
 
     def corrupt(self, batch: Text, key: Array) -> Examples:
         """Makes the inputs and the written rows, and normalises weights over the global batch.
@@ -144,6 +161,10 @@ class SpanCorruption(Objective):
         spans = segmented_spans(key, is_text, rate=self.rate, mean_span=self.mean_span)
         lengths = self.lengths(tokens.shape[1])
         plan = fit(tokens, spans.number, vocabulary, lengths, self.sentinels)
+        if self.first_sentinel is None:
+            plan = plan._replace(sentinel=vocabulary.special.size + plan.sentinel)
+        else:
+            plan = plan._replace(sentinel=self.first_sentinel - plan.sentinel)
         inputs, input_segments = read_rows(tokens, segments, plan, vocabulary, lengths.read)
         written, written_segments = written_rows(
             tokens, segments, plan, vocabulary, lengths.written
@@ -184,7 +205,7 @@ class Plan(NamedTuple):
     opens: Bool[Array, "batch length"]
     """Whether it is the first hidden token of its document."""
     sentinel: Int[Array, "batch length"]
-    """Number of the run in its document."""
+    """Number of the run in its document; once all have been assigned, the token id of its sentinel."""
     read: Int[Array, "batch length"]
     """Position among the inputs; for a hidden token that of its sentinel."""
     written: Int[Array, "batch length"]
@@ -239,8 +260,8 @@ def read_rows(
     Args:
       tokens: Ids, `[batch, length]`.
       segments: Number of the document of each token, `[batch, length]`.
-      plan: Where every token goes.
-      vocabulary: The padding token, and the number of ids below the sentinels.
+      plan: Where every token goes, with the ids of sentinels.
+      vocabulary: The padding token.
       size: Length of the inputs, `read`.
 
     Returns:
@@ -248,7 +269,7 @@ def read_rows(
     """
     is_read = ((tokens != vocabulary.pad) & ~plan.hidden) | plan.starts
     positions = jnp.where(is_read, jnp.minimum(plan.read, size), size)
-    shown = jnp.where(plan.starts, vocabulary.special.size + plan.sentinel, tokens)
+    shown = jnp.where(plan.starts, plan.sentinel, tokens)
     return put_at(positions, size, shown, vocabulary.pad), put_at(positions, size, segments, 0)
 
 
@@ -264,8 +285,8 @@ def written_rows(
     Args:
       tokens: Ids, `[batch, length]`.
       segments: Number of the document of each token, `[batch, length]`.
-      plan: Where every token goes.
-      vocabulary: The begin, end and padding tokens, and the number of ids below the sentinels.
+      plan: Where every token goes, with the ids of sentinels.
+      vocabulary: The begin, end and padding tokens.
       size: Length of the written rows, `written`.
 
     Returns:
@@ -276,7 +297,7 @@ def written_rows(
     end = jnp.where(last < 0, size, last + 1)
     parts = (  # which tokens, how many positions before their own, and what stands there
         (plan.hidden, 0, tokens),
-        (plan.starts, 1, vocabulary.special.size + plan.sentinel),
+        (plan.starts, 1, plan.sentinel),
         (plan.opens, 2, jnp.full_like(tokens, vocabulary.begin)),
         (closes, 3, jnp.full_like(tokens, vocabulary.end)),
     )

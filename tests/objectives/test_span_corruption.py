@@ -176,3 +176,23 @@ def test_lengths_are_those_of_t5():
     """568 tokens make T5's 512 inputs and 114 targets, which count an end token; ours are in the row."""
     lengths = dataclasses.replace(CORRUPTION, documents=1).lengths(568)
     assert (lengths.read, lengths.written) == (511, 115)
+
+
+def test_sentinels_of_the_vocabulary_count_down():
+    """The same rows as with sentinels above the vocabulary, but for their ids."""
+    tokens = tiny_rows(0, batch=8)
+    first = SPEC.vocab_size - 1
+    above, within = corrupted(tokens), corrupted(tokens, first_sentinel=first)
+    for name in ("inputs", "written"):
+        rows = getattr(above, name)
+        down = np.where(rows >= SENTINEL, first - (rows - SENTINEL), rows)
+        np.testing.assert_array_equal(getattr(within, name), down)
+    assert dataclasses.replace(CORRUPTION, first_sentinel=first).table_size(50) == 50
+    assert CORRUPTION.table_size(50) == 50 + 32
+
+
+def test_sentinels_that_no_vocabulary_has_are_refused(key):
+    with pytest.raises(InputError, match=r"first_sentinel=30 .* sentinels to at most 31"):
+        dataclasses.replace(CORRUPTION, first_sentinel=30)
+    with pytest.raises(InputError, match=f"no id of a vocabulary of {SPEC.vocab_size}"):
+        dataclasses.replace(CORRUPTION, first_sentinel=SPEC.vocab_size).init(key, SPEC)

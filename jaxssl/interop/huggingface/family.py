@@ -105,6 +105,15 @@ class Family(Protocol):
           InputError: No class of this family computes what the network of the objective does.
         """
 
+    def for_tokenizer(self, objective: Any, tokenizer: Tokenizer | None) -> Any:
+        """Returns an objective with what a tokenizer says and config.json does not; by default as it is.
+
+        Args:
+          objective: What `objective` has returned.
+          tokenizer: Tokenizer of the folder, or None.
+        """
+        return objective
+
     def ignored(self) -> Sequence[str]:
         """Returns regular expressions of names of tensors that are no parameters."""
         return ()

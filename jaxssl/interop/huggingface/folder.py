@@ -118,6 +118,7 @@ def read_folder(
     objective = family.objective(settings, architecture)
     files = open_tensors(folder)
     tokenizer = read_tokenizer(folder)
+    objective = family.for_tokenizer(objective, tokenizer)
     spec = family.spec(settings, objective, tokenizer)
     template = jax.eval_shape(lambda key: objective.init(key, spec), jax.random.key(0))
     state = jax.eval_shape(objective.init_state, template)

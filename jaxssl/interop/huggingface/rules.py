@@ -86,6 +86,8 @@ class Rule:
     """Layers that have no such tensor, such as the first norm of ModernBERT. Ours hold `filler` there."""
     filler: float = 1.0
     """What parameters of absent layers hold; they are not used."""
+    zeros: bool = False
+    """Whether the tensor stands for no parameter and may hold zeros alone; ours tell `outward` its shape."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,12 @@ def read_parameters(
       InputError: A tensor has another shape than the configuration asks for, or a type that would be
         rounded, or some layers have it and others do not.
     """
+    for rule in rules:
+        if rule.zeros and rule.theirs in files.tensors and np.any(files.view(rule.theirs)):
+            raise InputError(
+                f"{rule.theirs} of {files.folder} holds numbers other than 0, which jaxssl does not compute "
+                "with: an import would change numbers, so there is none"
+            )
     leaves = jax.tree_util.tree_leaves_with_path(template)
     shapes = {path_of(keys): leaf for keys, leaf in leaves}
     if sharding is None:
@@ -188,7 +196,7 @@ def _sources(rules: Sequence[Rule], shapes: Mapping[str, Any]) -> dict[str, _Sou
     """What every parameter is read from, by path."""
     sources: dict[str, _Source] = {}
     for rule in rules:
-        for part, path in enumerate(rule.ours):
+        for part, path in enumerate(() if rule.zeros else rule.ours):
             if path not in shapes or path in sources:
                 problem = "has two rules" if path in sources else "is no parameter of the model"
                 raise ValueError(f"{path}, of the tensor {rule.theirs}, {problem}")

@@ -1,0 +1,64 @@
+"""What the tests of decoders share: our outputs and losses, and the checks of a family's golden numbers."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from tests.interop.huggingface.golden_files import arrays, check_round_trip, imported, losses
+
+
+def outputs(found, inputs):
+    """What theirs/decoders.py computes, by our network."""
+    decoder, real = found.model.decoder, (inputs["segments"] != 0)[:, :, None]
+    states = decoder.hidden_states(inputs["tokens"], inputs["segments"])
+    last = decoder.final_norm(states[-1])
+    results = {"states": jnp.where(real[None], jnp.concatenate([states[:-1], last[None]]), 0)}
+    if not found.architecture.endswith("Model") or "LMHead" in found.architecture:
+        logits = last @ found.model.output_embedding().T
+        results["logits"] = jnp.where(real, logits, 0)
+    return results
+
+
+def loss_of(inputs):
+    tokens, segments = inputs["tokens"], inputs["segments"]
+    counts = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] != 0)
+
+    def loss(model):
+        logits = model.decoder(tokens, segments)[:, :-1] @ model.output_embedding().T
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:])
+        return (nats * counts).sum() / counts.sum()
+
+    return loss
+
+
+def check_numbers(entry, folder):
+    """Logits and all states to 1e-5, and equal bytes."""
+    found = imported(entry, folder)
+    inputs, wanted = arrays(entry["inputs"]), arrays(entry["outputs"])
+    ours = jax.jit(lambda model: outputs(replace(found, model=model), inputs))(found.model)
+    assert ours.keys() == wanted.keys()
+    for part, value in wanted.items():
+        np.testing.assert_allclose(ours[part], value, atol=1e-5, rtol=0)
+    if "logits" not in wanted and not found.objective.decoder.tied_head:
+        assert found.missing == ("output_kernel",)  # a network without its head
+        found = replace(found, missing=())
+    check_round_trip(entry, found)
+
+
+def check_training(entry, folder):
+    """Ten steps of gradient descent to 1e-4."""
+    found = imported(entry, folder)
+    ours = losses(found, loss_of(arrays(entry["inputs"])))
+    np.testing.assert_allclose(ours, entry["losses"], atol=1e-4, rtol=0)
+    assert ours[-1] < ours[0] - 0.1
+
+
+def check_config(family, entry, folder):
+    """What goes out describes the same network."""
+    found = imported(entry, folder)
+    out = family.config(found.objective, found.spec, found.architecture)
+    assert family.objective(out, found.architecture) == found.objective
+    assert out["vocab_size"] == entry["config"]["vocab_size"]

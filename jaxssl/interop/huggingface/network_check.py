@@ -1,7 +1,6 @@
 """Compares a network with those that a family of transformers can compute, field by field."""
 
 from dataclasses import fields, replace
-from typing import Any
 
 from jaxssl.data.stores.json_types import short
 from jaxssl.errors import InputError
@@ -40,15 +39,15 @@ def check_network(
 
 
 def plain(network: TransformerConfig) -> TransformerConfig:
-    """Returns the same `network` with defaults written out, and default values for fields without effect."""
+    """Returns the same `network`, with defaults where a field has no effect or holds what they stand for."""
     default = TransformerConfig()
-    changes: dict[str, Any] = {
-        "kv_heads": network.kv_heads or network.heads,
-        "head_width": network.head_dim,
-        "mlp": network.inner,
-        "embedding_width": None if network.table_width == network.width else network.table_width,
-        "attention_scale": scale_of(network),
-        "qkv_bias": network.bias if network.qkv_bias is None else network.qkv_bias,
+    stands_for = {
+        "kv_heads": network.heads,
+        "head_width": network.width // network.heads,
+        "embedding_width": network.width,
+        "mlp": 4 * network.width,
+        "attention_scale": network.head_dim**-0.5,
+        "qkv_bias": network.bias,
     }
     idle: list[str] = []
     if network.positions != "learned":
@@ -61,7 +60,8 @@ def plain(network: TransformerConfig) -> TransformerConfig:
         idle += ["window", "global_every", "rotary_base_local"]
     if not network.norm_first:
         idle += ["norm_before_first"]
-    return replace(network, **{name: getattr(default, name) for name in idle} | changes)
+    idle += [name for name, value in stands_for.items() if getattr(network, name) == value]
+    return replace(network, **{name: getattr(default, name) for name in idle})
 
 
 def scale_of(network: TransformerConfig) -> float:

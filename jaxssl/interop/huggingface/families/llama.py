@@ -209,14 +209,14 @@ def _windows(config: Mapping[str, Any], kind: str, depth: int) -> dict[str, int]
 def _check_kind(decoder: TransformerConfig, kind: str) -> None:
     """Raises InputError where this member of the family has other layers."""
     own, local = plain(decoder), decoder.local_layers
-    biases = {"llama": ((False, False), (True, True)), "qwen2": ((False, True),)}
+    biases = {"llama": ((False, None), (True, None)), "qwen2": ((False, True),)}
     fits = {
         f"qk_norm={own.qk_norm}": own.qk_norm == (kind == "qwen3"),
         f"bias={own.bias} and qkv_bias={own.qkv_bias}": (own.bias, own.qkv_bias)
-        in biases.get(kind, ((False, False),)),
+        in biases.get(kind, ((False, None),)),
         f"window={own.window}": kind != "llama" or not any(local),
         f"global_every={own.global_every}": kind != "mistral" or all(local) or not any(local),
-        f"attention_scale={own.attention_scale}": own.attention_scale == own.head_dim**-0.5,
+        f"attention_scale={own.attention_scale}": own.attention_scale is None,
     }
     for said, is_theirs in fits.items():
         if not is_theirs:

@@ -151,7 +151,7 @@ def check_writes(objective: Any) -> None:
     """Raises InputError where an `objective` has no decoder that sees all that its encoder has read."""
     if not isinstance(objective, (SpanCorruption, Denoising)):
         raise InputError(f"{type(objective).__name__} trains no encoder with a decoder")
-    if getattr(objective, "bottleneck", None) is not None:
+    if isinstance(objective, Denoising) and objective.bottleneck is not None:
         raise InputError(
             f"transformers shows a decoder all states; bottleneck={objective.bottleneck}"
         )

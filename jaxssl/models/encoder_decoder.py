@@ -202,8 +202,8 @@ class Decoder(nnx.Module):
         x = add_positions(config, x, self.positions, positions)
         x = x if self.embedding_norm is None else self.embedding_norm(x)
         x = dropout(x.astype(config.compute_dtype), config.dropout, first)
-        cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
         shared = shared_inputs(config, segments, positions, self.relative_biases)
+        cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
         return x, (per_layer_inputs(config, second), cross_keys), shared
 
 

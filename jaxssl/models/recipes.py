@@ -134,7 +134,8 @@ def t5(depth: int = 6, width: int = 512, heads: int = 8, **changes: Any) -> Tran
 
     It is the encoder; `causal=True` makes it the decoder. The gated feed-forward part is that of the later
     T5 1.1 (Shazeer 2020), and rotary positions, which fused kernels can compute, stand in for T5's relative
-    biases (`positions="relative"`, with `attention_scale=1.0`).
+    biases (`positions="relative"`, with `attention_scale=1.0`). T5 1.1 computes GELU with tanh
+    (`activation="geglu_tanh"`).
 
     Args:
       depth: Number of layers of this half; 6 for T5-small.

@@ -217,8 +217,9 @@ class Transformer(nnx.Module):
         x = self._embed(tokens, positions, types)
         x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
         x = x if self.widen is None else self.widen(x)
+        per_layer = per_layer_inputs(config, layers_key)
         shared = shared_inputs(config, segments, positions, self.relative_biases, prefix)
-        return x, per_layer_inputs(config, layers_key), shared
+        return x, per_layer, shared
 
     def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
         x = embed_tokens(self.config, self.tokens, tokens)

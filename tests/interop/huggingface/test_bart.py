@@ -89,9 +89,9 @@ def test_networks_that_bart_has_not():
     scaled = pair(embedding_scale=8**0.5)
     assert FAMILY.config(scaled, spec, HEAD)["scale_embedding"] is True
     for objective, said in (
-        (pair(norm_first=True), "norm_first=False, and encoder.norm_first is True"),
+        (pair(norm_first=True), "norm_first=false, and encoder.norm_first is true"),
         (pair(embedding_scale=2.0), "encoder.embedding_scale is 2.0"),
-        (pair(decoder={"tied_head": False}), "decoder.tied_head is False"),
+        (pair(decoder={"tied_head": False}), "decoder.tied_head is false"),
         (pair(decoder={"max_length": 9}), "one max_length, and here are 5 and 9"),
         (pair(norm_epsilon=1e-6), "norm_epsilon=1e-05"),
     ):

@@ -27,6 +27,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "gated-gelu": "geglu_tanh",  # with tanh, in spite of its name
     "gated-gelu_new": "geglu_tanh",
+    "gated-gelu_python": "geglu",
     "gated-silu": "swiglu",
 }
 THEIR_ACTIVATIONS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}

@@ -9,7 +9,7 @@ from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.config_fields import chosen, flag, real, require, whole
 from jaxssl.interop.huggingface.families.bert import dense, norm
 from jaxssl.interop.huggingface.family import Family
-from jaxssl.interop.huggingface.network_check import check_network, plain
+from jaxssl.interop.huggingface.network_check import check_network
 from jaxssl.interop.huggingface.rules import Rule
 from jaxssl.models.encoder_decoder import check_pair
 from jaxssl.models.recipes import t5
@@ -37,7 +37,7 @@ FREE = (
 )
 # Of both halves the same
 SAME = (
-    *("width", "heads", "head_width", "mlp", "norm_epsilon", "activation"),
+    *("width", "heads", "norm_epsilon", "activation"),
     *("relative_buckets", "relative_distance"),
 )
 PARTS = {"q": "query", "k": "key", "v": "value", "o": "output"}
@@ -169,8 +169,9 @@ def _check(encoder: TransformerConfig, decoder: TransformerConfig) -> None:
     theirs = t5(positions="relative", attention_scale=1.0)
     check_network(encoder, theirs, "T5", *FREE, field="encoder")
     check_network(decoder, theirs, "T5", *FREE, field="decoder")
-    first, second = plain(encoder), plain(decoder)
-    pairs = [(name, getattr(first, name), getattr(second, name)) for name in SAME]
+    pairs = [(name, getattr(encoder, name), getattr(decoder, name)) for name in SAME]
+    pairs.append(("mlp", encoder.inner, decoder.inner))
+    pairs.append(("head_width", encoder.head_dim, decoder.head_dim))
     for name, its, mine in [*pairs, ("output_scale", 1.0, encoder.output_scale)]:
         if its != mine:
             raise InputError(

@@ -16,6 +16,7 @@ from jaxssl.interop.word2vec import read_word2vec
 from jaxssl.models.plain import to_dict
 from jaxssl.pretrained.load import load_pretrained
 from jaxssl.pretrained.words import load_word_table
+from jaxssl.tools.main import main
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,19 @@ def test_word_vectors(word_vectors_run, tmp_path):
     table = load_word_table(word_vectors_run)
     assert words == list(table.words)
     assert 0 < np.abs(vectors - table.vectors).max() == done.difference < 1e-5
+
+
+def test_the_command(word_vectors_run, tmp_path, capsys):
+    main(["export", word_vectors_run, str(tmp_path / "out"), "--to", "word2vec"])
+    printed = capsys.readouterr().out
+    assert (
+        f"{tmp_path}/out: 100 word vectors in word2vec's text format; largest difference" in printed
+    )
+    assert f'load_word2vec_format("{tmp_path}/out/vectors.txt")' in printed
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", word_vectors_run, str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "exists and is no export" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_export_is_left_alone(bert_run, tmp_path):

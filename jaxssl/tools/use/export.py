@@ -16,9 +16,9 @@ from jaxssl.exporting.formats import FORMATS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `jaxssl export` to `parser`."""
-    parser.add_argument("run", metavar="RUN", help="folder of a pretraining run")
+    parser.add_argument("source", metavar="RUN", help="folder of a pretraining run, or hf:FOLDER")
     parser.add_argument(
-        "folder", metavar="FOLDER", help="folder to write; an older export in it is replaced"
+        "into", metavar="FOLDER", help="folder to write; an older export in it is replaced"
     )
     parser.add_argument(
         "--to",
@@ -30,6 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Exports the run, as `options` say."""
-    done = export_run(options.run, options.folder, to=options.to)
+    done = export_run(options.source, options.into, to=options.to)
     print(f"{done.folder}: {done.what}; largest difference to the run {done.difference:.2g}")
     print(f"\n{done.loading}")

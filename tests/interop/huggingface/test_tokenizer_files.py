@@ -13,6 +13,7 @@ import sentencepiece
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
+from jaxssl.data.tokenizers.grow import grow
 from jaxssl.data.tokenizers.hugging_face_tokenizer import HuggingFaceTokenizer, from_vocabulary
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.pieces import byte_alphabet
@@ -136,6 +137,23 @@ def test_other_ids_are_refused_and_nothing_is_written(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="nothing was written"):
         export_tokenizer(tokenizer, tmp_path / "new", model_max_length=8)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_grown_vocabulary_goes_out(kind):
+    old = train_sentencepiece(TEXTS, SentencePiece(vocab_size=500, kind=kind))
+    words = ["photosynthesis", "chloroplast"]
+    tokenizer = grow(old, words)
+    definition = exported_definition(tokenizer, tokenizer.vocab_size)
+    texts = [
+        *words,
+        "a photosynthesis, (chloroplast)\n chloroplasts",
+        "myphotosynthesis",
+        *random_lines(50),
+    ]
+    proof = compare(tokenizer, definition, (*HARD, *texts))
+    assert proof.texts == len(HARD) + len(texts)
+    assert tokenizer.encode(words)[0].tolist() == [500]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.pretrained.fill import MaskFiller
 from jaxssl.pretrained.images import embedder_of, has_image_encoder
 from jaxssl.pretrained.load import Pretrained, load_pretrained
-from jaxssl.pretrained.texts import Embedder, text_embedder
+from jaxssl.pretrained.texts import caption_embedder, text_embedder
 from jaxssl.runs.modules import load_code
 
 Embed = Callable[[Any], Float[np.ndarray, "inputs width"]]
@@ -248,11 +248,15 @@ def _embedders_of_images(run: str, found: Pretrained) -> dict[str, Embed]:
 
     if not isinstance(objective, ImageText):
         return {"images": embed_images}
-    states = Embedder(model.text, found.tokenizer, objective.pooling)
+
+    def embed_in_common_space(pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(model.project_images(jnp.asarray(embed_images(pixels))))
+
+    if found.texts is None:  # a Hugging Face folder without a tokenizer
+        return {"images": embed_in_common_space}
+    states = caption_embedder(run, found)
     return {
-        "images": lambda pixels: np.asarray(
-            model.project_images(jnp.asarray(embed_images(pixels)))
-        ),
+        "images": embed_in_common_space,
         "texts": lambda texts: np.asarray(model.text_projection(jnp.asarray(states(texts)))),
     }
 

@@ -54,6 +54,8 @@ class Embedder:
     """Tokens that are read of a text, those around it included; None: the `max_length` of the network."""
     around: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     """Ids that the network reads before and behind a text; None: `begin` and `end` of the tokenizer."""
+    reads_padding: bool = False
+    """Whether every text is padded to `max_length` and the padding is read like words (SigLIP)."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch", "max_length")
@@ -95,7 +97,8 @@ class Embedder:
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of all that decides about the vectors but the texts."""
         total = hashlib.sha256()
-        settings = (self.pooling, self.normalized, self._longest, self._around)
+        settings: tuple[Any, ...] = (self.pooling, self.normalized, self._longest, self._around)
+        settings += (self.reads_padding,) if self.reads_padding else ()
         total.update(f"{self.tokenizer.fingerprint} {settings} {self.network.config}".encode())
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.network):
             total.update(f"{path_of(path)} {leaf.shape} {leaf.dtype}".encode())
@@ -141,9 +144,13 @@ class Embedder:
         """The tokens of each text, truncated, with those around it."""
         before, behind = (np.array(ids, np.int32) for ids in self._around)
         room = self._longest - len(before) - len(behind)
-        return [
+        found = [
             np.concatenate((before, ids[:room], behind)) for ids in self.tokenizer.encode(texts)
         ]
+        if not self.reads_padding:
+            return found
+        whole, pad = self._longest, self.tokenizer.pad
+        return [np.pad(ids, (0, whole - len(ids)), constant_values=pad) for ids in found]
 
     @property
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -220,6 +227,21 @@ def text_embedder(
             'pooling to "last" or "mean"'
         )
     return Embedder(network, pretrained.tokenizer, pooling, **{**own, **settings})
+
+
+def caption_embedder(run: str | Path, pretrained: Pretrained) -> Embedder:
+    """Returns the embedder of captions of a network that contrasts images and texts, before the projection.
+
+    Args:
+      run: What it was loaded from, a run or `hf:FOLDER`.
+      pretrained: The network, whose objective is an `ImageText`.
+    """
+    objective = pretrained.objective
+    own = _settings_of(str(run).removeprefix(HF)) if is_hugging_face(run) else {}
+    if objective.reads_padding:
+        own |= {"reads_padding": True, "max_length": pretrained.spec.captions.length}
+    settings = own | {"pooling": objective.pooling}
+    return Embedder(pretrained.model.text, pretrained.tokenizer, **settings)
 
 
 def _settings_of(folder: str) -> dict[str, Any]:

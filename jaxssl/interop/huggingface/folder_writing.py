@@ -19,7 +19,7 @@ import numpy as np
 from jaxssl.data.stores.json_files import write_json
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.family import FAMILIES, Family, family_of
-from jaxssl.interop.huggingface.folder import CONFIG, Imported
+from jaxssl.interop.huggingface.folder import CONFIG, Imported, canonical_names
 from jaxssl.interop.huggingface.image_settings import PREPROCESSOR
 from jaxssl.interop.huggingface.origin import Origin
 from jaxssl.interop.huggingface.rules import write_parameters
@@ -95,6 +95,7 @@ def export_again(found: Imported | Origin, objective: Any, spec: Any) -> FolderE
     """
     family = family_of(found.config)
     config = family.config(objective, spec, found.architecture)
+    config.pop("num_labels", None)  # a classifier goes out as it came
     return FolderExport(
         family,
         objective,
@@ -141,7 +142,11 @@ def _tensors(export: FolderExport, model: Any, carried: Any) -> Iterator[tuple[s
         {} if export.unused is None else {n: export.unused.view(n) for n in export.unused.names}
     )
     constants = family.constants(export.objective, export.spec, export.architecture)
-    yield from {**constants, **unused}.items()  # an import may have brought its own
+    held = canonical_names(unused, dict.fromkeys(constants, ()))  # an import brings its own
+    for name, array in constants.items():
+        if name not in held:
+            yield name, array.astype(dtype) if array.dtype.kind == "f" else array
+    yield from unused.items()
 
 
 def _without_memory(leaf: Any) -> np.ndarray:

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from jaxssl.interop.huggingface.family import family_of
+from jaxssl.interop.huggingface.folder_writing import export_again, export_of, write_network
 from tests.interop.huggingface.golden_files import (
     arrays,
     check_round_trip,
     golden,
     imported,
     losses,
-    written,
 )
-from tests.interop.huggingface.random_folder import write_folder
 
 
 def check_outputs(entry: dict[str, Any], folder: Any, outputs: Any, missing: str = "-") -> Any:
@@ -74,9 +73,10 @@ def check_torch(family: str, folder: Any) -> None:
             np.testing.assert_allclose(value, entry["outputs"][part], atol=1e-5)
         np.testing.assert_allclose(fresh["losses"], entry["losses"], atol=1e-4)
         found = imported(entry, folder / name / "in")
-        config = family_of(entry["config"]).config(found.objective, found.spec, found.architecture)
-        labels = {one: value for one, value in found.config.items() if "label" in one}
-        out = write_folder(folder / name / "out", config | labels, written(found))
+        out = folder / name / "out"
+        out.mkdir()
+        again = export_again(found, found.objective, found.spec)
+        write_network(out, again, found.model, found.carried)
         case.reloaded(out, found.architecture)
 
 
@@ -87,18 +87,11 @@ def check_own_run(objective: Any, spec: Any, architecture: str, folder: Any, rea
     """
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from jaxssl.interop.huggingface.rules import write_parameters
     from tests.interop.huggingface.theirs import case
 
-    model_type = {"ViTForImageClassification": "vit", "ViTMAEForPreTraining": "vit_mae"}
-    family = family_of({"model_type": model_type.get(architecture, "resnet")})
-    assert family.architecture(objective) == architecture
+    export = export_of(objective, spec)
+    assert export.architecture == architecture
     model = objective.init(jax.random.key(0), spec)
-    tensors = dict(write_parameters(family.rules(objective, architecture), model))
-    state = objective.init_state(model)
-    tensors |= dict(write_parameters(family.state_rules(objective, architecture), state))
-    tensors |= family.constants(objective, spec, architecture)
-    config = family.config(objective, spec, architecture)
-    theirs = case.reloaded(write_folder(folder, config, tensors), architecture).eval()
-    first, second = read(theirs, model)
+    write_network(folder, export, model, objective.init_state(model))
+    first, second = read(case.reloaded(folder, architecture).eval(), model)
     np.testing.assert_allclose(first, second, atol=1e-5)

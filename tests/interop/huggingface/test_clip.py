@@ -1,8 +1,10 @@
 """CLIP's and SigLIP's folders: numbers that torch has computed, and torch itself where it is installed."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxssl import losses as functions
@@ -11,7 +13,8 @@ from jaxssl.interop.huggingface.family import family_of
 from jaxssl.losses.unit_vectors import to_unit
 from jaxssl.models.layers.packing import segments_of
 from jaxssl.models.layers.pooling import pool_pieces
-from tests.interop.huggingface.golden_files import golden, imported
+from jaxssl.pretrained.texts import caption_embedder
+from tests.interop.huggingface.golden_files import arrays, golden, imported
 from tests.interop.huggingface.image_folders import (
     check_config,
     check_losses,
@@ -122,6 +125,25 @@ def test_networks_that_the_family_cannot_express_are_refused(name, tmp_path):
     causal = replace(found.objective.text, causal=not found.objective.text.causal)
     with pytest.raises(InputError, match="causal"):
         family.config(replace(found.objective, text=causal), found.spec, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_captions_are_embedded_one_by_one_as_in_a_batch_of_the_objective(name, tmp_path):
+    """Texts in packed rows, with padding that is read or not."""
+    found, inputs = imported(CASES[name], tmp_path), arrays(CASES[name]["inputs"])
+    limit = found.objective.text.max_length
+    ids = [row[row != PAD][(name == "CLIPModel") : -1] for row in inputs["tokens"]]
+    tokenizer = SimpleNamespace(encode=lambda texts: ids, pad=PAD, begin=BEGIN, end=18)
+    pretrained = SimpleNamespace(
+        objective=found.objective, model=found.model, spec=found.spec, tokenizer=tokenizer
+    )
+    embed = caption_embedder("a run", pretrained)
+    before = (BEGIN,) if name == "CLIPModel" else ()
+    embed = replace(embed, around=(before, (18,)), max_length=limit)
+    texts = found.model.text_projection(jnp.asarray(embed(["a", "b", "c"])))
+    wanted = embeddings(found, found.model, inputs)[1]
+    np.testing.assert_allclose(to_unit(texts), wanted, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+import jaxssl
 from jaxssl.data.images import ImageSpec
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.families.vit import FAMILY
@@ -132,3 +133,15 @@ def test_a_run_of_ours_loads_in_transformers(changes, tmp_path):
 @pytest.mark.slow
 def test_torch_itself_computes_the_golden_numbers_and_loads_what_goes_out(tmp_path):
     check_torch("vit", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_folder_embeds_images_as_its_network_does(tmp_path):
+    entry = CASES["ViTModel"]
+    folder = write_folder(tmp_path, entry["config"], random_tensors(entry["shapes"]))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3), np.uint8)
+    found = read_folder(folder)
+    wanted, _ = found.model.encoder(jnp.asarray((pixels / 255 - 0.5) / 0.5, jnp.float32))
+    model = jaxssl.load(f"hf:{folder}")
+    np.testing.assert_allclose(model.embed(pixels), wanted, atol=1e-5)
+    assert model.can == ("embed images",)

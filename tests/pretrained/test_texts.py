@@ -62,6 +62,48 @@ def test_vectors_come_in_the_order_of_the_texts(runs):
     assert embed([]).shape == (0, 16)
 
 
+def test_padding_that_is_read(runs):
+    """Every text is then a row of `max_length` tokens, whose last one may be padding."""
+    embed = load_embedder(runs / "masked", "last", max_length=6, reads_padding=True)
+    ids = embed.tokenizer.encode(["bat den"])[0][:4]
+    row = [embed.tokenizer.begin, *ids, embed.tokenizer.end]
+    row += [embed.tokenizer.pad] * (6 - len(row))
+    tokens = jnp.array([row])
+    expected = np.asarray(embed.network(tokens, jnp.ones_like(tokens)))[0, -1]
+    np.testing.assert_allclose(embed(["bat den", "bat"])[0], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="max_length=2 leaves no token of a text"):
+        load_embedder(runs / "masked", max_length=2)
+
+
+def test_last_states_of_a_causal_network_and_maxima(runs):
+    """Of several texts in a row, each as if it were alone."""
+    embed = load_embedder(runs / "causal", "last", around=((), ()))
+    largest = load_embedder(runs / "causal", "max", normalized=True)
+    texts = ["bat den kit", "", "kit", "den bat"]
+    for text, last, most in zip(texts, embed(texts), largest(texts), strict=True):
+        ids = embed.tokenizer.encode([text])[0].tolist()
+        if not ids:
+            np.testing.assert_array_equal(last, 0)
+            continue
+        states = np.asarray(embed.network(jnp.array([ids])))[0]
+        np.testing.assert_allclose(last, states[-1], rtol=1e-4, atol=1e-5)
+        whole = [embed.tokenizer.begin, *ids, embed.tokenizer.end]
+        states = np.asarray(embed.network(jnp.array([whole])))[0].max(axis=0)
+        np.testing.assert_allclose(most, states / np.linalg.norm(states), rtol=1e-4, atol=1e-5)
+
+
+def test_fingerprints_tell_what_makes_the_vectors(runs):
+    masked = load_embedder(runs / "masked")
+    assert masked.fingerprint == load_embedder(runs / "masked", batch=128).fingerprint
+    others = [
+        load_embedder(runs / "masked", "max"),
+        load_embedder(runs / "masked", normalized=True),
+        load_embedder(runs / "masked", max_length=8),
+        load_embedder(runs / "simcse", "mean"),
+    ]
+    assert len({masked.fingerprint, *(one.fingerprint for one in others)}) == 5
+
+
 def test_a_string_is_no_list_and_a_byte_order_mark_no_text(runs):
     embed = load_embedder(runs / "masked")
     with pytest.raises(InputError, match="texts is a single string, 'hello'; pass a list"):

@@ -1,6 +1,6 @@
 """Do embeddings order pairs of sentences as people do? Spearman on SICK; no label is learned from.
 
-    python -m benchmarks.sentence_similarity runs/simcse_novels runs/novels_encoder
+    python -m benchmarks.sentence_similarity runs/simcse_novels runs/novels_encoder hf:all-MiniLM-L6-v2
 
 Cosine of the two sentences' embeddings against the mean of ten people's scores (Marelli et al. 2014), in the
 setting "all" of Gao et al. 2021. Lines to compare with: the encoder of each run pooled by the mean and by the
@@ -9,6 +9,7 @@ begin token, the mean of its token embeddings, and the share of words that two s
 
 import argparse
 import csv
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def lines(
         both = mean_of_tokens(trained, first), mean_of_tokens(trained, second)
         yield f"{run}: mean of token embeddings", spearman(cosines(*both), scores)
         for pooling in POOLINGS:
-            embed = Embedder(trained.network, trained.tokenizer, pooling)
+            embed = dataclasses.replace(trained, pooling=pooling)
             found = spearman(cosines(embed(first), embed(second)), scores)
             mark = " (as trained)" if pooling == trained.pooling else ""
             yield f"{run}: {pooling}{mark}", found
@@ -61,7 +62,7 @@ def lines(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, or hf:FOLDER")
     parser.add_argument("--pairs", default="sick/test.tsv", metavar="FILE.tsv")
     options = parser.parse_args()
     pairs = read_pairs(Path(options.pairs))

@@ -7,11 +7,13 @@ sentencepiece.bpe.model                          sentencepiece with shifted ids 
 added_tokens.json, added_tokens_decoder          tokens behind the vocabulary
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxssl.data.stores.json_files import read_json
+from jaxssl.data.stores.json_files import parse_json, read_json
+from jaxssl.data.stores.json_types import checked
 from jaxssl.data.tokenizers.definition import MOST_IDS
 from jaxssl.data.tokenizers.sentencepiece_definition import definition_of, parse_model
 from jaxssl.errors import InputError, brief
@@ -28,6 +30,9 @@ ROLES = {
     "mask": ("mask_token",),
 }
 T5_SENTINELS = 100
+LARGEST_SETTINGS = 2**26  # bytes
+# What transformers writes for "no limit": int(1e30), a number too large for read_json
+NO_LIMIT = re.compile(rb'("model_max_length"\s*:\s*)1000000000000000019884624838656\b')
 WAY_OUT = (
     "write a tokenizer.json beside it with transformers: "
     "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
@@ -43,9 +48,20 @@ def read_settings(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in (SPECIALS, CONFIG):
         if (folder / name).is_file():
-            found |= {
-                k: v for k, v in read_json(folder / name, dict[str, Any]).items() if v is not None
-            }
+            settings = _read(folder / name)
+            found |= {key: value for key, value in settings.items() if value is not None}
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a JSON file, in which a length without a limit is null."""
+    if path.stat().st_size > LARGEST_SETTINGS:
+        raise InputError(f"{path} cannot be read (it is larger than {LARGEST_SETTINGS >> 20} MiB)")
+    try:
+        content = NO_LIMIT.sub(rb"\1null", path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error})") from error
+    found: dict[str, Any] = checked(parse_json(content, str(path)), dict[str, Any], str(path))
     return found
 
 

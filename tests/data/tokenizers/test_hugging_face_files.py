@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxssl.data.tokenizers.hugging_face_files import added_tokens, names_of
+from jaxssl.data.tokenizers.hugging_face_files import added_tokens, names_of, read_settings
 from jaxssl.data.tokenizers.load import load_tokenizer
 from jaxssl.data.tokenizers.pieces import byte_alphabet
 from jaxssl.errors import InputError
@@ -59,6 +59,18 @@ def test_roberta_has_all_five(tmp_path):
     assert (ids, tokenizer.vocab_size, tokenizer.stands_for) == ([0, 1, 2, 3, 4], 262, {})
     assert tokenizer.piece(tokenizer.encode(["the"])[0][0]) == " "
     assert np.flatnonzero(tokenizer.special).tolist() == ids
+
+
+def test_a_length_without_a_limit(tmp_path):
+    """transformers writes int(1e30), which is larger than numbers of other files may be."""
+    write(tmp_path, tokenizer_config__json={"model_max_length": int(1e30), "eos_token": "</s>"})
+    assert read_settings(tmp_path) == {"eos_token": "</s>"}
+    write(tmp_path, tokenizer_config__json={"model_max_length": int(1e30) + 1})
+    with pytest.raises(InputError, match="of 31 digits is too large"):
+        read_settings(tmp_path)
+    write(tmp_path, tokenizer_config__json=["eos_token"])
+    with pytest.raises(InputError, match=r"tokenizer_config\.json: .*expected an object"):
+        read_settings(tmp_path)
 
 
 def test_merges_must_be_there(tmp_path):

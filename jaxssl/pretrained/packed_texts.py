@@ -44,7 +44,7 @@ def packed_batches(
     """Packs texts into batches.
 
     The shapes of the batches are among few, whatever the texts are: rows of one of `row_lengths(longest)`,
-    and of each length as many as have about `tokens` tokens, or, for the last ones, a power of two.
+    and of each length as many as have about `tokens` tokens, or, for the last ones, 1, 2, 3, 4, 6, 8, 12, ….
 
     Args:
       encoded: Token ids of each text, `[length]`, with all tokens that the network reads around it.
@@ -160,8 +160,9 @@ def most_texts(length: int) -> int:
 def _batch(
     encoded: Sequence[np.ndarray], rows: list[list[int]], length: int, full: int, pad: int
 ) -> PackedBatch:
-    """A batch of up to `full` rows; a power of two where there are fewer."""
-    count = full if len(rows) == full else min(1 << (len(rows) - 1).bit_length(), full)
+    """A batch of up to `full` rows; where there are fewer, of two, three or four times a power of two."""
+    step = 1 << max((len(rows) - 1).bit_length() - 2, 0)
+    count = min(-(-len(rows) // step) * step, full)
     pieces = most_texts(length)
     tokens = np.full((count, length), pad, np.int32)
     segments = np.zeros((count, length), np.int32)

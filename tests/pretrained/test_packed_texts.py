@@ -38,8 +38,15 @@ def test_batches_hold_every_text_once_and_their_rows_no_other():
         assert held == (batch.segments > 0).sum()
         seen += batch.texts.tolist()
     assert sorted(seen) == list(range(200))
-    # Full batches of two lengths, and the last ones with a power of two of rows.
-    assert shapes <= {(2, 96), (1, 96), (4, 64), (2, 64), (1, 64)}
+    # Full batches of two lengths, and the last ones.
+    assert shapes <= {(2, 96), (1, 96), (4, 64), (3, 64), (2, 64), (1, 64)}
+
+
+@pytest.mark.parametrize(("rows", "held"), [(1, 1), (3, 3), (5, 6), (9, 12), (17, 24), (32, 32)])
+def test_the_last_batch_has_one_of_few_numbers_of_rows(rows, held):
+    texts = [np.ones(64, np.int32)] * rows
+    (batch,) = packed_batches(texts, pad=0, longest=64, tokens=64 * 32)
+    assert batch.tokens.shape == (held, 64)
 
 
 @pytest.mark.parametrize("sizes", [(6, 30), (2, 512), (65, 66), (33, 34), (33, 65)])

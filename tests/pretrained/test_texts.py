@@ -80,16 +80,19 @@ def test_last_states_of_a_causal_network_and_maxima(runs):
     embed = load_embedder(runs / "causal", "last", around=((), ()))
     largest = load_embedder(runs / "causal", "max", normalized=True)
     texts = ["bat den kit", "", "kit", "den bat"]
+    network = jax.jit(lambda network, tokens, segments: network(tokens, segments))
+
+    def states(ids):
+        tokens, segments = np.zeros((2, 1, 12), np.int32)
+        tokens[0, : len(ids)], segments[0, : len(ids)] = ids, 1
+        return np.asarray(network(embed.network, tokens, segments))[0, : len(ids)]
+
     for text, last, most in zip(texts, embed(texts), largest(texts), strict=True):
         ids = embed.tokenizer.encode([text])[0].tolist()
-        if not ids:
-            np.testing.assert_array_equal(last, 0)
-            continue
-        states = np.asarray(embed.network(jnp.array([ids])))[0]
-        np.testing.assert_allclose(last, states[-1], rtol=1e-4, atol=1e-5)
-        whole = [embed.tokenizer.begin, *ids, embed.tokenizer.end]
-        states = np.asarray(embed.network(jnp.array([whole])))[0].max(axis=0)
-        np.testing.assert_allclose(most, states / np.linalg.norm(states), rtol=1e-4, atol=1e-5)
+        expected = states(ids)[-1] if ids else np.zeros_like(last)
+        np.testing.assert_allclose(last, expected, rtol=1e-4, atol=1e-5)
+        maxima = states([embed.tokenizer.begin, *ids, embed.tokenizer.end]).max(axis=0)
+        np.testing.assert_allclose(most, maxima / np.linalg.norm(maxima), rtol=1e-4, atol=1e-5)
 
 
 def test_fingerprints_tell_what_makes_the_vectors(runs):

@@ -191,6 +191,18 @@ class Decoder(nnx.Module):
         _, states = scan_layers(self.layers, first, per_layer, apply, **config.layer_loop)
         return jnp.concatenate([first[None], states])
 
+    def embed(self, x: Rows, positions: Ids, *, key: Array | None = None) -> Rows:
+        """Computes the states that the first layer reads, `[batch, length, width]`.
+
+        Args:
+          x: Embedded tokens, `[batch, length, width]`.
+          positions: Positions within documents, `[batch, length]`.
+          key: Random key of dropout. `None`: no dropout.
+        """
+        x = add_positions(self.config, x, self.positions, positions)
+        x = x if self.embedding_norm is None else self.embedding_norm(x)
+        return dropout(x.astype(self.config.compute_dtype), self.config.dropout, key)
+
     def _inputs(
         self, x: Rows, segments: Ids, key: Array | None
     ) -> tuple[Rows, tuple[PerLayerInputs, Array | None], SharedLayerInputs]:
@@ -199,9 +211,7 @@ class Decoder(nnx.Module):
         check_length(config, x.shape[1], network="decoder")
         first, second, third = (None,) * 3 if key is None else jax.random.split(key, 3)
         positions = positions_of(segments)
-        x = add_positions(config, x, self.positions, positions)
-        x = x if self.embedding_norm is None else self.embedding_norm(x)
-        x = dropout(x.astype(config.compute_dtype), config.dropout, first)
+        x = self.embed(x, positions, key=first)
         shared = shared_inputs(config, segments, positions, self.relative_biases)
         cross_keys = None if third is None else jax.random.split(third, (config.depth, 2))
         return x, (per_layer_inputs(config, second), cross_keys), shared

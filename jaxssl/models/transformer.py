@@ -214,19 +214,38 @@ class Transformer(nnx.Module):
         self._check(tokens, segments, types)
         embedding_key, layers_key = (None, None) if key is None else jax.random.split(key)
         positions = positions_of(segments)
-        x = self._embed(tokens, positions, types)
-        x = dropout(x.astype(config.compute_dtype), config.dropout, embedding_key)
-        x = x if self.widen is None else self.widen(x)
+        x = self.embed(tokens, positions, types, key=embedding_key)
         per_layer = per_layer_inputs(config, layers_key)
         shared = shared_inputs(config, segments, positions, self.relative_biases, prefix)
         return x, per_layer, shared
 
-    def _embed(self, tokens: Ids, positions: Ids, types: Ids | None) -> Rows:
+    def embed(
+        self,
+        tokens: Ids,
+        positions: Ids,
+        types: Ids | None = None,
+        *,
+        key: Array | None = None,
+    ) -> Rows:
+        """Computes the states that the first layer reads.
+
+        Args:
+          tokens: Token ids, int32 `[batch, length]`.
+          positions: Positions within documents, `[batch, length]`.
+          types: Segment types, `[batch, length]`; `None`: type 0 everywhere.
+          key: Random key of dropout. `None`: no dropout.
+
+        Returns:
+          Embeddings with their norm and dropout, widened to `width`, `[batch, length, width]` in
+          `compute_dtype`.
+        """
         x = embed_tokens(self.config, self.tokens, tokens)
         x = add_positions(self.config, x, self.positions, positions)
         if self.types is not None:
             x = x + self.types(jnp.zeros_like(tokens) if types is None else types)
-        return x if self.embedding_norm is None else self.embedding_norm(x)
+        x = x if self.embedding_norm is None else self.embedding_norm(x)
+        x = dropout(x.astype(self.config.compute_dtype), self.config.dropout, key)
+        return x if self.widen is None else self.widen(x)
 
     def _check(self, tokens: Ids, segments: Ids, types: Ids | None) -> None:
         check_length(self.config, tokens.shape[-1])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxssl.models.layers.attention import attention
 from jaxssl.models.layers.dense import FeedForward, LayerNorm, Linear, RMSNorm, make_norm
@@ -68,7 +68,7 @@ class Attention(nnx.Module):
         Returns:
           What is to be added to the stream, `[batch, length, width]`.
         """
-        queries, keys, values = self._heads(x, x)
+        queries, (keys, values) = self.queries_of(x), self.keys_and_values_of(x)
         rotation = shared.rotation
         if rotation is not None and own.local is not None:
             rotation = rotation._replace(is_local=own.local)
@@ -104,7 +104,7 @@ class Attention(nnx.Module):
         Returns:
           What is to be added to the stream, `[batch, length, width]`.
         """
-        queries, keys, values = self._heads(x, others)
+        queries, (keys, values) = self.queries_of(x), self.keys_and_values_of(others)
         mixed = attention(
             _kept_heads(queries),
             _kept_heads(keys),
@@ -118,20 +118,30 @@ class Attention(nnx.Module):
         )
         return self.output(mixed.reshape(*x.shape[:2], -1))
 
-    def _heads(self, x: Rows, source: Rows) -> tuple[Array, Array, Array]:
-        """Queries of x, keys and values of the source: [batch, positions, heads, head_dim]."""
+    def queries_of(self, x: Rows) -> Float[Array, "batch length heads head_dim"]:
+        """Computes the queries of states `x` `[batch, length, width]`: `[batch, length, heads, head_dim]`."""
+        queries = self._split(self.query(x))
+        return queries if self.query_norm is None else self.query_norm(queries)
 
-        def split(y: Array) -> Array:
-            return y.reshape(*y.shape[:2], -1, self.config.head_dim)
+    def keys_and_values_of(
+        self, x: Rows
+    ) -> tuple[
+        Float[Array, "batch length kv_heads head_dim"],
+        Float[Array, "batch length kv_heads head_dim"],
+    ]:
+        """Computes the keys and values of states, before rotary positions.
 
-        queries, keys, values = (
-            split(self.query(x)),
-            split(self.key(source)),
-            split(self.value(source)),
-        )
-        if self.query_norm is not None and self.key_norm is not None:
-            queries, keys = self.query_norm(queries), self.key_norm(keys)
-        return queries, keys, values
+        Args:
+          x: States, `[batch, length, width]`.
+
+        Returns:
+          Keys and values, `[batch, length, kv_heads, head_dim]` each.
+        """
+        keys, values = self._split(self.key(x)), self._split(self.value(x))
+        return keys if self.key_norm is None else self.key_norm(keys), values
+
+    def _split(self, y: Array) -> Array:
+        return y.reshape(*y.shape[:2], -1, self.config.head_dim)
 
 
 def _kept_heads(x: Array) -> Array:
@@ -188,14 +198,26 @@ class Layer(nnx.Module):
         _, after_attention, after_mlp = (None,) * 3 if own.keys is None else own.keys
 
         def norm(x: Rows) -> Rows:
-            normed = self.attention_norm(x)
-            return normed if own.raw_input is None else jnp.where(own.raw_input, x, normed)
+            return self.normed_for_attention(x, own)
 
         def attend(x: Rows) -> Rows:
             return self.attention(x, own, shared)
 
         x, _ = add_part(self.config, x, attend, norm, after_attention)
         return add_part(self.config, x, self.mlp, self.mlp_norm, after_mlp)
+
+    def normed_for_attention(self, x: Rows, own: PerLayerInputs) -> Rows:
+        """Applies the norm of attention to states, unless this is a layer without one.
+
+        Args:
+          x: States, `[batch, length, width]`.
+          own: What this layer reads beside them; `raw_input` says whether it has no norm.
+
+        Returns:
+          States, `[batch, length, width]`.
+        """
+        normed = self.attention_norm(x)
+        return normed if own.raw_input is None else jnp.where(own.raw_input, x, normed)
 
 
 def add_part(

@@ -3,6 +3,7 @@
     model = jaxssl.load("runs/quickstart")
     model.embed(["two dogs run", "a cat sleeps"])              # float32 [2, width]
     model.fill("the [MASK] of the list")                       # guesses for every mask
+    jaxssl.load("runs/gpt").generate("It was a bright", top_p=0.95)        # the text behind it
     jaxssl.load("runs/finetune_quickstart").predict("a text")  # its most probable label
 
 One input gives one result. A list of inputs gives a list of results, or an array with one more axis in front.
@@ -26,6 +27,7 @@ from jaxssl.finetuning.results import DESCRIPTION
 from jaxssl.objectives.image_text import ImageText
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.pretrained.fill import MaskFiller
+from jaxssl.pretrained.generate import WRITERS, GenerationConfig, Generator
 from jaxssl.pretrained.images import embedder_of, has_image_encoder
 from jaxssl.pretrained.load import Pretrained, load_pretrained
 from jaxssl.pretrained.texts import caption_embedder, text_embedder
@@ -50,6 +52,8 @@ class TrainedModel:
     """What embeds "texts" and "images", as far as the run can."""
     filler: MaskFiller | None = None
     """What guesses masked tokens; None for a run that cannot."""
+    generator: Generator | None = None
+    """What goes on with texts; None for a run that cannot."""
     classifier: Finetuned | None = None
     """What predicts labels; None for a run that cannot."""
     origin: str = ""
@@ -60,6 +64,7 @@ class TrainedModel:
         """What the run can do, such as `("embed texts", "fill masks")`."""
         found = [f"embed {things}" for things in self.embedders]
         found += ["fill masks"] if self.filler else []
+        found += ["generate texts"] if self.generator else []
         found += ["predict labels"] if self.classifier else []
         return tuple(found)
 
@@ -110,6 +115,33 @@ class TrainedModel:
             raise self._refusal("fill masks")
         return _one_or_all(lambda every: filler(every, count), texts)
 
+    def generate(self, prompts: str | Sequence[str], **options: Any) -> str | list[str]:
+        """Goes on with texts.
+
+        Args:
+          prompts: Beginning of a text, or a list of them. What an encoder-decoder has learned with reads
+            them with its encoder, and writes a text of its own.
+          options: Fields of `GenerationConfig`, such as `tokens=50`, `temperature=0.8`, `top_p=0.95`,
+            `beams=4`, `stop=("\n",)` or `seed=1`.
+
+        Returns:
+          The text behind a prompt, without it, or the list of those of all prompts. `text_generator` also
+          says why each ends, and yields a text while it is made (`Generator`).
+
+        Raises:
+          InputError: The run does not write texts, a prompt is empty or too long, or an option has a value
+            that it cannot have.
+        """
+        generator, config = self.text_generator, GenerationConfig(**options)
+        return _one_or_all(lambda every: [one.text for one in generator(every, config)], prompts)
+
+    @property
+    def text_generator(self) -> Generator:
+        """What goes on with texts. Raises InputError for a run that cannot."""
+        if self.generator is None:
+            raise self._refusal("generate texts")
+        return self.generator
+
     def predict(
         self, texts: str | Sequence[str], seconds: str | Sequence[str] | None = None
     ) -> str | list[str]:
@@ -154,6 +186,8 @@ class TrainedModel:
             way_out = f"load the pretraining that it began from, {self.origin!r}"
         elif wish == "fill masks":
             way_out = "load a run that has learned with MaskedLM"
+        elif wish == "generate texts":
+            way_out = "load a run that has learned with CausalLM, Denoising or SpanCorruption"
         else:
             way_out = f"load a run that has read {wish.removeprefix('embed ')}"
         return InputError(f"{self.run} is {self.kind}: {self._abilities}, not {wish}; {way_out}")
@@ -202,6 +236,7 @@ def _from_pretraining(run: str, found: Pretrained) -> TrainedModel:
         if is_images
         else _embedders_of_texts(run, found),
         filler=MaskFiller.of(found) if _can_fill(found) else None,
+        generator=Generator.of(found) if _can_write(found) else None,
     )
 
 
@@ -216,6 +251,12 @@ def _can_fill(found: Pretrained) -> bool:
     """Whether the network has learned to guess masked tokens; an imported encoder has a random head."""
     has_head = found.origin is None or not found.origin.missing
     return isinstance(found.objective, MaskedLM) and found.texts is not None and has_head
+
+
+def _can_write(found: Pretrained) -> bool:
+    """Whether the network writes texts; an imported one may lack its head, or its tokenizer."""
+    has_head = found.origin is None or not found.origin.missing
+    return isinstance(found.objective, WRITERS) and found.texts is not None and has_head
 
 
 def _embedders_of_texts(run: str, found: Pretrained) -> dict[str, Embed]:

@@ -19,7 +19,10 @@ from jaxssl.training.config import Pretraining, check_flags, load_config, read_c
 
 PAGES = [Path("README.md"), Path("CHANGELOG.md"), *sorted(Path("docs").rglob("*.md"))]
 RECIPES = sorted(Path("configs").glob("*.py"))
-PARSED = ("prepare", "import", "embed", "search", "export", "probe", "words", "recipes", "plan")
+PARSED = (
+    *("prepare", "import", "embed", "search", "export", "fill", "generate"),
+    *("probe", "words", "recipes", "plan"),
+)
 FLAG = re.compile(r"--[a-z][\w.-]*\w")
 FENCED = re.compile(r"^```\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGE = re.compile(r"python (train|finetune)\.py --config configs/(\w+)\.py(.*)")

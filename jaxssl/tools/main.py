@@ -40,6 +40,10 @@ COMMANDS = {
     "embed": Command(
         "jaxssl.tools.use.embed", "embed texts with a pretrained network", takes_code=True
     ),
+    "fill": Command("jaxssl.tools.use.fill", "guess the masked tokens of texts", takes_code=True),
+    "generate": Command(
+        "jaxssl.tools.use.generate", "go on with texts, as a language model writes", takes_code=True
+    ),
     "search": Command(
         "jaxssl.tools.use.search",
         "find the texts that are most similar to a query",

@@ -17,8 +17,8 @@ from jaxssl.pretrained.texts import load_embedder
 from tests.pretrained.hand_made import new_model, save_run, state_of
 from tests.shrink import shrink
 
-RECIPES = ("quickstart", "bert_tiny", "gpt2_tiny", "novels_electra", "modernbert_base", "t5_tiny")
-RECIPES += ("bart_tiny", "simcse_novels", "mae_cifar10", "simclr_cifar10", "clip_vitb16")
+RECIPES = ("quickstart", "bert_tiny", "gpt2_tiny", "electra_small", "modernbert_base", "t5_tiny")
+RECIPES += ("bart_tiny", "simcse_bert_base", "mae_cifar10", "simclr_cifar10", "clip_vitb16")
 RECIPES += ("skip_gram_novels",)
 # Recipe -> class of transformers; "" where there is none. What the others go out as is that of their family.
 CLASSES = {

@@ -108,6 +108,7 @@ def test_the_command(word_vectors_run, tmp_path, capsys):
         f"{tmp_path}/out: 100 word vectors in word2vec's text format; largest difference" in printed
     )
     assert f'load_word2vec_format("{tmp_path}/out/vectors.txt")' in printed
+    (tmp_path / "mine.txt").write_text("no export")
     with pytest.raises(SystemExit) as stopped:
         main(["export", word_vectors_run, str(tmp_path)])
     assert stopped.value.code == 2

@@ -63,13 +63,14 @@ def export_of(objective: Any, spec: Any) -> FolderExport:
     Raises:
       InputError: There is no such class; the message has the reason of the nearest family.
     """
-    reasons = []
+    near, others = [], []
     of_module = {module: name for name, module in reversed(FAMILIES.items())}  # one of its names
     for module in dict.fromkeys(FAMILIES.values()):
-        name = of_module[module]
+        name, reasons = of_module[module], others
         try:
             family = family_of({"model_type": name})
             architecture = family.architecture(objective)
+            reasons = near  # it has such networks, and this one differs in a field
             config = family.config(objective, spec, architecture)
         except (InputError, AttributeError) as error:  # it may lack the fields of other objectives
             reasons.append(f"{name}: {error}")
@@ -78,7 +79,7 @@ def export_of(objective: Any, spec: Any) -> FolderExport:
         return FolderExport(family, objective, spec, architecture, config)
     raise InputError(
         f"transformers has no class that computes what this {type(objective).__name__} does "
-        f"({_shortest(reasons)}); export it to numpy or stablehlo"
+        f"({'; '.join((near or others)[:2])}); export it to numpy or stablehlo"
     )
 
 
@@ -152,9 +153,3 @@ def _tensors(export: FolderExport, model: Any, carried: Any) -> Iterator[tuple[s
 def _without_memory(leaf: Any) -> np.ndarray:
     """An array of the shape and the type of a parameter, all of whose numbers are the same one."""
     return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
-
-
-def _shortest(reasons: list[str]) -> str:
-    """The reasons that say most: those of families with such a network."""
-    near = [reason for reason in reasons if "no network of" not in reason]
-    return "; ".join((near or reasons)[:2])

@@ -74,6 +74,11 @@ class VisionTransformerConfig:
                 f"patch={self.patch} must be at least 1 and registers={self.registers} at least 0"
             )
         _check_positions(self)
+        if self.blocks.output_scale != 1:
+            raise InputError(
+                f"blocks.output_scale={self.blocks.output_scale} scales what a vocabulary head reads, and "
+                "there is none; leave it out of blocks"
+            )
         if (
             self.blocks.causal
             or self.blocks.positions != "learned"

@@ -92,6 +92,11 @@ class CausalLM(Objective):
         check_at_least(self, 0, "z_loss")
         if not self.decoder.causal:
             raise InputError("causal LM must not see what it predicts; set decoder.causal to True")
+        if self.prefix and self.decoder.positions == "relative":
+            raise InputError(
+                "relative positions of a causal network look back alone; with prefix=True it is finetuned "
+                "from both sides; set decoder.positions to 'rotary', or prefix to False"
+            )
         if self.decoder.table_width != self.decoder.width:
             raise InputError(
                 f"embedding_width={self.decoder.embedding_width} is not the width "

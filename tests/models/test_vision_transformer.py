@@ -165,6 +165,10 @@ def test_every_parameter_has_a_line(changes, key):
             r"positions_size=\(0, 8\) .* to \(4, 8\)",
         ),
         (lambda: VisionTransformerConfig(vit(width=8, heads=2, causal=True)), "leave causal"),
+        (
+            lambda: VisionTransformerConfig(vit(width=8, heads=2, output_scale=0.5)),
+            "leave it out of blocks",
+        ),
     ],
 )
 def test_bad_fields(make, line):

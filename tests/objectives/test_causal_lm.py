@@ -99,5 +99,7 @@ def test_what_cannot_be_built(key):
         CAUSAL.init(key, tiny_spec(length=64))
     with pytest.raises(InputError, match="must not see"):
         CausalLM(decoder=bert(**SHAPE))
+    with pytest.raises(InputError, match="positions to 'rotary', or prefix to False"):
+        CausalLM(gpt2(**{**SHAPE, "positions": "relative"}), prefix=True)
     with pytest.raises(InputError, match="embedding_width=16 is not the width 32"):
         CausalLM(decoder=gpt2(2, 32, 2, embedding_width=16))

@@ -33,6 +33,8 @@ T5_SENTINELS = 100
 LARGEST_SETTINGS = 2**26  # bytes
 # What transformers writes for "no limit": int(1e30), a number too large for read_json
 NO_LIMIT = re.compile(rb'("model_max_length"\s*:\s*)1000000000000000019884624838656\b')
+# Special tokens of RoBERTa that the files of a folder need not name: they are among its first ids
+USUAL, AMONG_FIRST = ("<s>", "<pad>", "</s>", "<unk>", "<mask>"), 5
 WAY_OUT = (
     "write a tokenizer.json beside it with transformers: "
     "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
@@ -124,14 +126,8 @@ def pairs_definition(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any
     ]
     added = added_tokens(folder, settings)
     known = vocabulary | added
-    special = {*names_of(settings).values(), *added} or {
-        "<|endoftext|>",
-        "<s>",
-        "</s>",
-        "<pad>",
-        "<unk>",
-        "<mask>",
-    }
+    first = {name for name in USUAL if known.get(name, AMONG_FIRST) < AMONG_FIRST}
+    special = {*names_of(settings).values(), *added, *first, "<|endoftext|>"}
     ends_words = any(piece.endswith("</w>") for piece in vocabulary)
     spaced = bool(settings.get("add_prefix_space", False))
     level = {

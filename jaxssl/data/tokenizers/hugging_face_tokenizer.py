@@ -77,9 +77,15 @@ class HuggingFaceTokenizer(Tokenizer):
         pieces = self._pieces_by_id(parts, origin)
         own = len(pieces)
         ids = {piece: i for i, piece in enumerate(pieces) if piece}
-        self._name_specials(pieces, SPECIAL_NAMES, self._ids_of_names(ids, names or {}))
         added = {token["id"]: token["special"] for token in parts.get("added_tokens") or ()}
         specials = {id for id, is_special in added.items() if is_special}
+        usual: dict[str, tuple[str, ...]] = SPECIAL_NAMES
+        if names and specials:  # a piece of text may be spelled like a special token (Qwen's <s>)
+            usual = {
+                role: tuple(name for name in known if name not in ids or ids[name] in specials)
+                for role, known in SPECIAL_NAMES.items()
+            }
+        self._name_specials(pieces, usual, self._ids_of_names(ids, names or {}))
         style = _style(parts)
         meanings = [_added(p) if i in added else style(p) for i, p in enumerate(pieces)]
         self._texts = [meaning.text for meaning in meanings]

@@ -78,12 +78,11 @@ def definition_of(model: bytes, origin: str = "the model", *, names: Sequence[st
         for id, (piece, kind) in enumerate(pieces)
         if kind in (UNKNOWN, CONTROL, USER_DEFINED) or (splits_lines and piece == "\n")
     ]
-    if (
-        spec.add_dummy_prefix
-    ):  # a word with its space is found in the normalised text, where it has one
-        for token in added:
-            if _is_word(token["content"], pieces[token["id"]][1]):
-                token |= {"content": token["content"][1:], "normalized": True}
+    for token in added:  # what has a space in it is found in the normalised text
+        if spec.add_dummy_prefix and _is_word(token["content"], pieces[token["id"]][1]):
+            token |= {"content": token["content"][1:], "normalized": True}
+        elif SPACE in token["content"]:
+            token["normalized"] = True
     added += [_added(len(pieces) + i, name, special=True) for i, name in enumerate(names)]
     return {
         "version": "1.0",
@@ -189,6 +188,7 @@ def _is_word(piece: str, kind: int) -> bool:
 def _model(content: Any, pieces: Sequence[tuple[str, int]]) -> Part:
     """The model: the vocabulary with its scores, or with its merges."""
     fallback = bool(content.trainer_spec.byte_fallback)
+    prefixed = content.normalizer_spec.add_dummy_prefix
     unknown = next(id for id, (_, kind) in enumerate(pieces) if kind == UNKNOWN)
     if content.trainer_spec.model_type == UNIGRAM:
         low = min(piece.score for piece in content.pieces) - BELOW
@@ -196,7 +196,9 @@ def _model(content: Any, pieces: Sequence[tuple[str, int]]) -> Part:
             "type": "Unigram",
             "unk_id": unknown,
             "vocab": [
-                [piece[1:], low] if _is_word(piece, kind) else [piece, content.pieces[id].score]
+                [piece[1:], low]
+                if prefixed and _is_word(piece, kind)
+                else [piece, content.pieces[id].score]
                 for id, (piece, kind) in enumerate(pieces)
             ],
             "byte_fallback": fallback,
@@ -218,7 +220,7 @@ def _model(content: Any, pieces: Sequence[tuple[str, int]]) -> Part:
         "byte_fallback": fallback,
         "ignore_merges": False,
         "vocab": {
-            piece[1:] if _is_word(piece, kind) else piece: id
+            piece[1:] if prefixed and _is_word(piece, kind) else piece: id
             for id, (piece, kind) in enumerate(pieces)
         },
         "merges": merges,

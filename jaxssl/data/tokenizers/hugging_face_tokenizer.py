@@ -86,6 +86,10 @@ class HuggingFaceTokenizer(Tokenizer):
                 for role, known in SPECIAL_NAMES.items()
             }
         self._name_specials(pieces, usual, self._ids_of_names(ids, names or {}))
+        if usual != SPECIAL_NAMES and names:
+            self.names = dict(
+                names
+            )  # kept, so that what is saved and loaded is read in the same way
         style = _style(parts)
         meanings = [_added(p) if i in added else style(p) for i, p in enumerate(pieces)]
         self._texts = [meaning.text for meaning in meanings]

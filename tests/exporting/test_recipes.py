@@ -63,7 +63,8 @@ def check_in_transformers(run: str, folder: Path, name: str) -> None:
         return
     torch, transformers = map(importlib.import_module, ("torch", "transformers"))
     model, report = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
-    assert not report["missing_keys"]
+    # BertModel has a pooler, which SimCSE does not train; the states are compared.
+    assert [key for key in report["missing_keys"] if not key.startswith("pooler.")] == []
     assert not report["unexpected_keys"]
     inputs = json.loads((folder / "proof.json").read_text())["inputs"]
     if "texts" not in inputs:

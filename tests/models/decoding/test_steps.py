@@ -16,7 +16,7 @@ from jaxssl.models.transformer_config import TransformerConfig
 from tests.models.small_models import VOCABULARY, filled
 
 SHAPE = {"depth": 3, "width": 16, "heads": 4, "mlp": 24, "max_length": 16}
-# One network with most of what changes attention, which the quick suite takes, and the others.
+# One network with most of what changes attention, and the others.
 EVERYTHING = modern(
     **SHAPE,
     causal=True,
@@ -31,7 +31,7 @@ EVERYTHING = modern(
 )
 slow = pytest.mark.slow
 NETWORKS = [
-    pytest.param(EVERYTHING, id="everything"),
+    pytest.param(EVERYTHING, marks=slow, id="everything"),
     pytest.param(gpt2(**SHAPE), marks=slow, id="gpt2"),
     pytest.param(modern(**SHAPE, causal=True, qkv_bias=True), marks=slow, id="llama"),
     pytest.param(
@@ -164,6 +164,7 @@ def test_a_decoder_beside_an_encoder_computes_the_logits_of_whole_rows(pair, bot
         np.testing.assert_allclose(found[row], wanted, atol=1e-5, rtol=1e-5)
 
 
+@slow
 def test_what_is_behind_a_prompt_has_no_effect():
     """Slots of padding hold keys of whatever stood there; none is ever read."""
     model = filled(lambda key: CausalLanguageModel(key, EVERYTHING, VOCABULARY))

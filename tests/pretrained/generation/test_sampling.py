@@ -58,6 +58,7 @@ def test_the_distribution_of_draws():
     assert statistic < chi2.isf(1e-3, df=3)
 
 
+@pytest.mark.slow
 def test_a_row_draws_the_same_beside_others_and_anew_for_every_token():
     key, logits = jax.random.key(0), jnp.zeros((6, 1000))
 

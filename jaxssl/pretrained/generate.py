@@ -167,7 +167,7 @@ class Generator:
                 f"a run with the objective {type(objective).__name__} does not write texts; load a run with "
                 f"one of the objectives {names}"
             )
-        begin = pretrained.tokenizer.begin
+        begin: int | None = pretrained.tokenizer.begin
         if pretrained.origin is not None and pretrained.origin.config.get("bos_token_id") != begin:
             begin = None  # a folder such as GPT-2's, whose texts have no begin token
         return cls(writer, pretrained.tokenizer, len(model.output_embedding()), begin)

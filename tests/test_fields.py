@@ -143,7 +143,7 @@ ENCODER = ResNetConfig(10, width=8)
         (lambda: DINO(ENCODER, prototypes=24.5), "prototypes=24.5 must be a whole number"),
         (
             lambda: TransformerConfig(positions=None),
-            "positions=None is unknown; use learned or rotary",
+            "positions=None is unknown; use learned, rotary or relative",
         ),
         (lambda: TransformerConfig(depth=2.5), "depth=2.5 must be a whole number"),
         (lambda: TransformerConfig(norm=None), "norm=None is unknown; use layer or rms"),

@@ -153,8 +153,9 @@ def feed_forward(config: TransformerConfig, w: dict[str, Any], x: np.ndarray) ->
         return linear(w["down"], 0.5 * up * (1 + np.tanh(cubic)))
     if config.activation == "relu":
         return linear(w["down"], np.maximum(up, 0))
-    if config.activation == "silu":
-        return linear(w["down"], up / (1 + np.exp(-up)))
+    if config.activation in ("silu", "quick_gelu"):
+        steepness = {"silu": 1.0, "quick_gelu": 1.702}[config.activation]
+        return linear(w["down"], up / (1 + np.exp(-steepness * up)))
     gate = linear(w["gate"], x)
     if config.activation == "geglu_tanh":
         cubic = math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3)

@@ -63,7 +63,8 @@ def export_of(objective: Any, spec: Any) -> FolderExport:
     Raises:
       InputError: There is no such class; the message has the reason of the nearest family.
     """
-    near, others = [], []
+    near: list[str] = []
+    others: list[str] = []
     of_module = {module: name for name, module in reversed(FAMILIES.items())}  # one of its names
     for module in dict.fromkeys(FAMILIES.values()):
         name, reasons = of_module[module], others

@@ -100,13 +100,14 @@ FORMULAS = {
     "relu": lambda x: max(x, 0.0),
     "silu": lambda x: x / (1 + math.exp(-x)),
 }
-FORMULAS |= {"swiglu": FORMULAS["silu"], "geglu": FORMULAS["gelu"]}
+GATED = {"swiglu": "silu", "geglu": "gelu", "geglu_tanh": "gelu_tanh"}
+FORMULAS |= {name: FORMULAS[plain] for name, plain in GATED.items()}
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_feed_forward_by_hand(name, key):
     part = FeedForward(key, 4, 6, activation=name, bias=True, stddev=0.5, out_stddev=0.5)
-    gated = name in ("swiglu", "geglu")
+    gated = name in GATED
     assert (part.gate is not None) == gated
     function = np.vectorize(FORMULAS[name])
     up = X @ np.asarray(part.up.kernel[...])

@@ -68,6 +68,6 @@ def test_heads_that_were_not_asked_for():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_head_has_the_networks_activation_or_gelu(activation):
-    is_gated = activation in ("swiglu", "geglu")
+    is_gated = activation in ("swiglu", "geglu", "geglu_tanh")
     expected = ACTIVATIONS["gelu" if is_gated else activation][0]
     assert head_activation(replace(CONFIG, activation=activation)) is expected

@@ -109,9 +109,10 @@ def test_what_a_pretraining_cannot_do(masked_run, loaded):
     with pytest.raises(InputError, match="texts must be strings"):
         jaxssl.load(masked_run).embed([1, 2])
     causal = loaded(CausalLM(dataclasses.replace(TEXT, causal=True)), text_spec())
-    assert causal.can == ("embed texts",)
+    assert causal.can == ("embed texts", "generate texts")
     with pytest.raises(
-        InputError, match=r"with CausalLM: it can embed texts, not fill masks; load"
+        InputError,
+        match=r"with CausalLM: it can embed texts and generate texts, not fill masks; load",
     ):
         causal.fill("bar [MASK]")
     words = loaded(WordVectors(width=8), text_spec())

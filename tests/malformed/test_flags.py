@@ -190,6 +190,7 @@ def commands(scratch, word_rows, masked_run, capfd):
     return run_all
 
 
+@pytest.mark.slow
 def test_training_fields(commands, no_training, scratch, word_rows):
     recipe(scratch, word_rows)
     commands(

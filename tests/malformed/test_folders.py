@@ -40,6 +40,7 @@ def _mutate(original, copy, name, count, words, scratch, capfd):
     return endings
 
 
+@pytest.mark.slow
 def test_prepared_rows(scratch, word_rows, capfd, no_training):
     recipe(scratch, scratch / "set")
     words = [["train", "tiny_recipe.py", "--run", "out"]]
@@ -69,7 +70,10 @@ def test_prepared_images(scratch, picture_set, capfd, no_training):
     check_all(endings)
 
 
-@pytest.mark.parametrize("part", ["config.json", "tokenizer", "metrics", "checkpoint"])
+@pytest.mark.parametrize(
+    "part",
+    ["config.json", "tokenizer", "metrics", pytest.param("checkpoint", marks=pytest.mark.slow)],
+)
 def test_runs(scratch, masked_run, capfd, part):
     (scratch / "texts").write_text("ba de\n", encoding="utf-8")
     run = scratch / "run"

@@ -20,7 +20,7 @@ def test_stacked_layers_are_a_loop_over_layers(recipe):
 
     @jax.jit
     def loop(model):
-        x = model._embed(jnp.asarray(TOKENS), positions, None)
+        x = model.embed(jnp.asarray(TOKENS), positions)
         every = SharedLayerInputs(segments, rotary_positions(config, positions))
         for i in range(config.depth):
             layer, one = jax.tree.map(lambda leaf, i=i: leaf[i], (model.layers, each))

@@ -106,7 +106,7 @@ def test_images_without_captions_are_refused(key):
         ({"temperature": 0.001}, "temperature=0.001 must be at least 0.01"),
         ({"kind": "siglip", "temperature": 0.0}, "temperature=0.0 must be above 0"),
         ({"kind": "clop"}, "kind='clop' is unknown; use clip or siglip"),
-        ({"pooling": "first"}, "pooling='first' is unknown; use mean, cls or last"),
+        ({"pooling": "first"}, "pooling='first' is unknown; use mean, cls, last or max"),
         (
             {"projects_images": False},
             "the 16 features of the encoder, and width=9; set width to 16",

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=int,
         default=config.seed,
-        help="the same seed gives the same texts (default: %(default)s)",
+        help="seed of what is drawn; equal seeds give equal texts (default: %(default)s)",
     )
     _add_drawing(parser, config)
     _add_beams(parser, config)

@@ -38,6 +38,7 @@ def value_and_gradients(function, given):
     return value, *pull(jnp.cos(jnp.arange(value.size)).reshape(value.shape))
 
 
+@pytest.mark.slow
 def test_values_and_gradients_are_those_of_the_formula():
     seen = visible(SEGMENTS, causal=False, window=None)[:, None]
     kept = keeps(random_bits(key_words(KEY), (2, 4, LENGTH, LENGTH)), RATE)
@@ -51,7 +52,7 @@ def test_values_and_gradients_are_those_of_the_formula():
         np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("causal", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_bits_are_those_of_the_whole_array_on_every_device(causal, monkeypatch):
     """A device with the second row and the last two heads, odd rows, and heads that share keys."""
     monkeypatch.setattr(fused_attention, "cudnn_with_sums", by_jax)

@@ -134,7 +134,8 @@ def test_captions_are_embedded_one_by_one_as_in_a_batch_of_the_objective(name, t
     found, inputs = imported(CASES[name], tmp_path), arrays(CASES[name]["inputs"])
     limit = found.objective.text.max_length
     ids = [row[row != PAD][(name == "CLIPModel") : -1] for row in inputs["tokens"]]
-    tokenizer = SimpleNamespace(encode=lambda texts: ids, pad=PAD, begin=BEGIN, end=18)
+    roles = {"pad": PAD, "begin": BEGIN, "end": 18, "with_row": lambda id, rows: id}
+    tokenizer = SimpleNamespace(encode=lambda texts: ids, **roles)
     pretrained = SimpleNamespace(
         objective=found.objective, model=found.model, spec=found.spec, tokenizer=tokenizer
     )

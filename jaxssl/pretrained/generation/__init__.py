@@ -1,0 +1,1 @@
+"""How a text is written token by token: what is drawn, beams, and the text of a stream of tokens."""

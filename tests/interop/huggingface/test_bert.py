@@ -1,4 +1,4 @@
-"""BERT's folders: numbers that torch has computed, and torch itself where it is installed."""
+"""What is special in BERT's folders (test_encoders.py has what all have)."""
 
 import json
 from dataclasses import replace
@@ -11,32 +11,10 @@ import pytest
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.families.bert import FAMILY
 from jaxssl.interop.huggingface.folder import read_folder
-from tests.interop.huggingface.encoders import (
-    check_case,
-    check_config,
-    check_losses,
-    check_with_torch,
-)
 from tests.interop.huggingface.golden_files import check_round_trip, golden, imported, written
 from tests.interop.huggingface.random_folder import random_tensors, write_folder
 
 CASES = golden("bert")
-
-
-def test_states_and_logits_are_those_of_torch_and_bytes_come_back(tmp_path):
-    check_case(CASES["BertForPreTraining"], tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CASES if name != "BertForPreTraining"])
-def test_every_other_class(name, tmp_path):
-    check_case(CASES[name], tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CASES if CASES[name]["losses"]])
-def test_ten_steps_have_the_losses_of_torch(name, tmp_path):
-    check_losses(CASES[name], tmp_path)
 
 
 def test_a_tied_model_without_its_head_is_completed_and_says_what_is_missing(tmp_path):
@@ -100,24 +78,9 @@ def test_what_would_change_numbers_is_refused(tmp_path):
             read_folder(folder)
 
 
-@pytest.mark.slow
-def test_config_goes_out_as_it_came(tmp_path):
-    for name in CASES:
-        check_config(CASES[name], tmp_path / name)
-
-
 def test_networks_that_bert_cannot_express_are_refused(tmp_path):
     found = imported(CASES["BertModel"], tmp_path)
     for changes in ({"norm_first": True}, {"segment_types": 0}, {"bias": False}, {"kv_heads": 1}):
         encoder = replace(found.objective.encoder, **changes)
         with pytest.raises(InputError, match="BERT"):
             FAMILY.config(replace(found.objective, encoder=encoder), found.spec, "BertForMaskedLM")
-
-
-@pytest.mark.slow
-def test_torch_itself(tmp_path):
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    from tests.interop.huggingface.theirs import bert
-
-    check_with_torch(bert, CASES, tmp_path)

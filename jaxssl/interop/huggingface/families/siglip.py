@@ -8,20 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from jaxssl.data.images import ImageSpec
 from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.config_fields import require, whole
 from jaxssl.interop.huggingface.families.bert import dense, norm
-from jaxssl.interop.huggingface.families.clip import (
-    VIEWS,
-    check_both_towers,
-    check_image_text,
-)
 from jaxssl.interop.huggingface.families.two_towers import (
-    IGNORED,
+    VIEWS,
+    TwoTowers,
     image_fields,
     image_rules,
-    pairs_spec,
     part_of,
     text_fields,
     text_rules,
@@ -31,15 +25,12 @@ from jaxssl.interop.huggingface.families.two_towers import (
 from jaxssl.interop.huggingface.families.vision import (
     FIRST,
     check_fields,
-    first_views,
     square_patch,
 )
-from jaxssl.interop.huggingface.family import Family
 from jaxssl.interop.huggingface.image_settings import (
     STANDARD,
     image_size,
     normalized,
-    preprocessor,
 )
 from jaxssl.interop.huggingface.rules import Arrangement, Rule, split
 from jaxssl.models.vision_transformer import VisionTransformerConfig
@@ -52,18 +43,26 @@ FUSED = ("query", "key", "value")
 
 
 @dataclass(frozen=True)
-class Siglip(Family):
+class Siglip(TwoTowers):
     """Folders with the model_type siglip."""
 
     base: ClassVar[str] = "SiglipModel"
     """Architecture of a folder whose config.json names none."""
+    kind: ClassVar[str] = "siglip"
+    """Kind of the contrast."""
+    name: ClassVar[str] = "SigLIP"
+    """Name of the family in errors."""
+    tokens: ClassVar[int] = TOKENS
+    """Number of token ids where config.json says none."""
+    processor: ClassVar[str] = "SiglipImageProcessor"
+    """Class of the preprocessor of images."""
 
     def objective(self, config: Mapping[str, Any], architecture: str) -> ImageText:
         """Returns the contrast of images and texts with both towers of `config`.
 
         `architecture` must be SiglipModel: others hold one tower.
         """
-        check_both_towers(architecture, "SiglipModel")
+        self.check_both_towers(architecture)
         image, text = part_of(config, "vision_config"), part_of(config, "text_config")
         require(image, vision_use_head=True)
         encoder = VisionTransformerConfig(
@@ -95,10 +94,6 @@ class Siglip(Family):
             text_bias=True,
         )
 
-    def spec(self, config: Mapping[str, Any], objective: Any, tokenizer: Any) -> ImageSpec:
-        """Returns the description of images and texts of `config`, for an `objective` and a `tokenizer`."""
-        return pairs_spec(config, TOKENS, objective.text.max_length, tokenizer)
-
     def rules(self, objective: Any, architecture: str) -> Sequence[Rule]:
         """Returns the table of both towers of an `objective`; `architecture` is SiglipModel."""
         return [
@@ -129,19 +124,6 @@ class Siglip(Family):
             | text_fields(objective.text, spec, "SigLIP")
             | {"projection_size": objective.width},
         }
-
-    def architecture(self, objective: Any) -> str:
-        """Returns the class that a run with an `objective` goes out as."""
-        check_image_text(objective, "siglip", "SigLIP")
-        return "SiglipModel"
-
-    def ignored(self) -> Sequence[str]:
-        """Returns the names of tables that count positions."""
-        return IGNORED
-
-    def preprocessor(self, objective: Any, spec: Any) -> dict[str, Any]:
-        """Returns the preprocessor_config.json of an `objective` on images as in `spec`."""
-        return preprocessor(first_views(objective), spec, "SiglipImageProcessor")
 
 
 def head_rules(theirs: str, ours: str, width: int) -> list[Rule]:

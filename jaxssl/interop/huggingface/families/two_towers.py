@@ -1,9 +1,10 @@
 """What CLIP and SigLIP share: two towers with the same layers under the same names, and their config.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
+from jaxssl.augment import Augmentation, RandomResizedCrop
 from jaxssl.data.images import ImageSpec
 from jaxssl.data.stores.json_types import short
 from jaxssl.data.tokenizers.tokenizer import Tokenizer
@@ -23,12 +24,14 @@ from jaxssl.interop.huggingface.families.vision import (
     patches,
 )
 from jaxssl.interop.huggingface.families.vit import positions_size
-from jaxssl.interop.huggingface.image_settings import SETTINGS, image_spec
+from jaxssl.interop.huggingface.family import Family
+from jaxssl.interop.huggingface.image_settings import SETTINGS, image_spec, preprocessor
 from jaxssl.interop.huggingface.rules import Rule
 from jaxssl.interop.huggingface.specs import text_spec
 from jaxssl.models.recipes import vit
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.models.vision_transformer import VisionTransformerConfig
+from jaxssl.objectives.image_text import ImageText
 
 # Name of a dense layer or a norm of theirs -> ours, below a layer
 LAYER_PARTS = {
@@ -40,6 +43,7 @@ LAYER_PARTS = {
     "mlp.fc2": "mlp/down",
 }
 LAYER_NORMS = {"layer_norm1": "attention_norm", "layer_norm2": "mlp_norm"}
+VIEWS = Augmentation(crop=RandomResizedCrop((0.9, 1.0)), flip=0.0)
 IGNORED = (r"(text_model|vision_model)\.embeddings\.position_ids",)
 WITHOUT_TOKENS: dict[str, Any] = {
     "embedding_norm": False,
@@ -51,6 +55,54 @@ WITHOUT_TOKENS: dict[str, Any] = {
     "embedding_width": None,
     "window": None,
 }
+
+
+class TwoTowers(Family):
+    """What both families do alike."""
+
+    kind: ClassVar[str]
+    """Kind of the contrast, "clip" or "siglip"."""
+    name: ClassVar[str]
+    """Name of the family in errors."""
+    tokens: ClassVar[int]
+    """Number of token ids where config.json says none."""
+    processor: ClassVar[str]
+    """Class of the preprocessor of images."""
+
+    def spec(self, config: Mapping[str, Any], objective: Any, tokenizer: Any) -> ImageSpec:
+        """Returns the description of images and texts of `config`, for an `objective` and a `tokenizer`."""
+        return pairs_spec(config, self.tokens, objective.text.max_length, tokenizer)
+
+    def architecture(self, objective: Any) -> str:
+        """Returns the class that a run with an `objective` goes out as.
+
+        Raises:
+          InputError: The run has no such contrast of images and texts.
+        """
+        if not isinstance(objective, ImageText) or objective.kind != self.kind:
+            raise InputError(f"a {type(objective).__name__} has no network of {self.name}")
+        if not isinstance(objective.encoder, VisionTransformerConfig):
+            raise InputError(
+                f"{self.name} has a vision transformer, and the encoder of this run is a residual network; "
+                "export it to numpy"
+            )
+        return self.base
+
+    def check_both_towers(self, architecture: str) -> None:
+        """Raises InputError where the `architecture` of a folder is not the class of both towers."""
+        if architecture != self.base:
+            raise InputError(
+                f"config.json names the class {architecture}; of this family folders of {self.base}, with "
+                "both towers, are read"
+            )
+
+    def ignored(self) -> Sequence[str]:
+        """Returns the names of tables that count positions."""
+        return IGNORED
+
+    def preprocessor(self, objective: Any, spec: Any) -> dict[str, Any]:
+        """Returns the preprocessor_config.json of an `objective` on images as in `spec`."""
+        return preprocessor(first_views(objective), spec, self.processor)
 
 
 def part_of(config: Mapping[str, Any], name: str) -> dict[str, Any]:

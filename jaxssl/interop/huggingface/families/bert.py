@@ -15,7 +15,9 @@ from jaxssl.interop.huggingface.config_fields import (
     whole,
 )
 from jaxssl.interop.huggingface.family import Family
+from jaxssl.interop.huggingface.network_check import check_network
 from jaxssl.interop.huggingface.rules import TRANSPOSED, Rule
+from jaxssl.models.recipes import bert
 from jaxssl.models.transformer_config import TransformerConfig
 from jaxssl.objectives.masked_lm import MaskedLM
 from jaxssl.objectives.sentence_pairs import NextSentence
@@ -38,6 +40,13 @@ TABLES = {
     "position_embeddings": "positions",
     "token_type_embeddings": "types",
 }
+
+
+# Fields in which networks with BERT's layers differ
+FREE = (
+    *("depth", "width", "heads", "mlp", "max_length", "activation", "norm_epsilon", "tied_head"),
+    *("segment_types", "position_offset", "embedding_width"),
+)
 
 
 @dataclass(frozen=True)
@@ -156,32 +165,7 @@ def encoder_of(objective: Any, name: str) -> TransformerConfig:
 
 def check_layers(encoder: TransformerConfig, name: str) -> None:
     """Raises InputError where an `encoder` has other layers than BERT; `name` is that of the family."""
-    wanted = {
-        "norm": "layer",
-        "norm_first": False,
-        "positions": "learned",
-        "bias": True,
-        "embedding_norm": True,
-        "final_norm": False,
-        "causal": False,
-        "qk_norm": False,
-        "window": None,
-        "attention_scale": None,
-        "embedding_scale": 1.0,
-        "output_scale": 1.0,
-    }
-    for field, value in wanted.items():
-        if getattr(encoder, field) != value:
-            raise InputError(
-                f"{name} has layers with {field}={value}, and this network has "
-                f"{field}={getattr(encoder, field)}; export it as another family, or as numpy arrays"
-            )
-    own_heads = encoder.kv_heads not in (None, encoder.heads) or encoder.qkv_bias is False
-    if own_heads or encoder.head_dim * encoder.heads != encoder.width:
-        raise InputError(
-            f"{name} has heads that share no keys, have biases and are width / heads wide; export this "
-            "network as another family, or as numpy arrays"
-        )
+    check_network(encoder, bert(), name, *FREE, field="encoder")
     if encoder.activation not in THEIR_ACTIVATIONS:
         raise InputError(f"{name} has no feed-forward part with activation={encoder.activation}")
 

@@ -9,6 +9,7 @@ from jaxssl.errors import InputError
 from jaxssl.interop.huggingface.config_fields import chosen, flag, real, require, whole
 from jaxssl.interop.huggingface.families.bert import dense, encoder_of, norm
 from jaxssl.interop.huggingface.family import Family
+from jaxssl.interop.huggingface.network_check import check_network
 from jaxssl.interop.huggingface.rules import Rule, split
 from jaxssl.models.recipes import modernbert
 from jaxssl.models.transformer_config import TransformerConfig
@@ -24,6 +25,13 @@ GATED: dict[str, Gated] = {
 THEIRS = {"geglu": "gelu", "geglu_tanh": "gelu_pytorch_tanh", "swiglu": "silu"}
 GLOBAL, LOCAL = "full_attention", "sliding_attention"
 MASKED_LM, BASE = "ModernBertForMaskedLM", "ModernBertModel"
+
+
+# Fields in which ModernBERTs differ
+FREE = (
+    *("depth", "width", "heads", "mlp", "max_length", "activation", "norm_epsilon", "bias"),
+    *("tied_head", "head_bias", "window", "global_every", "rotary_base", "rotary_base_local"),
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class ModernBert(Family):
     def config(self, objective: Any, spec: Any, architecture: str) -> dict[str, Any]:
         """Returns the config.json of an `objective` on texts as in `spec`, for an `architecture`."""
         encoder = encoder_of(objective, "ModernBERT")
-        check_network(encoder)
+        check_encoder(encoder)
         if getattr(objective, "second_task", None) is not None:
             raise InputError(
                 "ModernBERT has no head for pairs of texts; export without second_task"
@@ -176,39 +184,14 @@ def fused(theirs: str, ours: tuple[str, ...], sizes: tuple[int, ...], *, bias: b
     return rules
 
 
-def check_network(encoder: TransformerConfig) -> None:
+def check_encoder(encoder: TransformerConfig) -> None:
     """Raises InputError where ModernBERT cannot compute what `encoder` does."""
-    wanted = {
-        "norm": "layer",
-        "norm_first": True,
-        "norm_before_first": False,
-        "positions": "rotary",
-        "rotary_scaling": None,
-        "embedding_norm": True,
-        "final_norm": True,
-        "causal": False,
-        "qk_norm": False,
-        "segment_types": 0,
-        "embedding_width": None,
-        "dropout": 0.0,
-        "attention_scale": None,
-        "embedding_scale": 1.0,
-        "output_scale": 1.0,
-    }
-    for field, value in wanted.items():
-        if getattr(encoder, field) != value:
-            raise InputError(
-                f"ModernBERT has {field}={value}, and this network has {field}={getattr(encoder, field)}; "
-                "export it as another family, or as numpy arrays"
-            )
-    shared = encoder.kv_heads not in (None, encoder.heads)
-    own_width = encoder.head_dim * encoder.heads != encoder.width
-    own_bias = encoder.qkv_bias not in (None, encoder.bias)
+    check_network(encoder, modernbert(), "ModernBERT", *FREE, field="encoder")
     no_pattern = encoder.window is not None and encoder.global_every == 0
-    if shared or own_width or own_bias or no_pattern or encoder.activation not in THEIRS:
+    if encoder.dropout or no_pattern or encoder.activation not in THEIRS:
         raise InputError(
-            "ModernBERT has heads that share no keys, a gated feed-forward part and a global first layer; "
-            "export this network as another family, or as numpy arrays"
+            "ModernBERT has a gated feed-forward part, a global first layer and dropout of attention weights "
+            "alone; export this network as another family, or as numpy arrays"
         )
 
 

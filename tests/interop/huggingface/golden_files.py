@@ -11,11 +11,13 @@ A file golden/FAMILY.json has an entry for each architecture:
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from jaxssl.interop.huggingface.family import family_of
 from jaxssl.interop.huggingface.folder import Imported, read_folder
@@ -76,3 +78,30 @@ def losses(found: Imported, loss: Callable[[Any], jax.Array]) -> list[float]:
         values.append(float(value))
         model = jax.tree.map(lambda leaf, slope: leaf - RATE * slope, model, gradient)
     return values
+
+
+def check_outputs(
+    entry: dict[str, Any], found: Imported, outputs: Callable[[Imported, Any], dict[str, Any]]
+) -> None:
+    """Logits, all states and whatever else the entry has are those of torch, to 1e-5."""
+    inputs, wanted = arrays(entry["inputs"]), arrays(entry["outputs"])
+    ours = jax.jit(lambda model: outputs(replace(found, model=model), inputs))(found.model)
+    assert ours.keys() == wanted.keys()
+    for part, value in wanted.items():
+        np.testing.assert_allclose(ours[part], value, atol=1e-5, rtol=0, err_msg=part)
+
+
+def check_ten_steps(
+    entry: dict[str, Any], found: Imported, loss: Callable[[Any], jax.Array], *, falls: float
+) -> None:
+    """Ten steps of gradient descent have the losses of torch, to 1e-4; the loss falls by so much."""
+    ours = losses(found, loss)
+    np.testing.assert_allclose(ours, entry["losses"], atol=1e-4, rtol=0)
+    assert ours[-1] < ours[0] - falls
+
+
+def next_token_loss(logits: Any, tokens: Any, segments: Any) -> jax.Array:
+    """The mean over all tokens that follow another one of their document; logits are one shorter."""
+    counts = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] != 0)
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:])
+    return (nats * counts).sum() / counts.sum()

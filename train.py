@@ -83,12 +83,12 @@ def train(config: Pretraining, watch: Watch) -> bool:
     announce(config, state, rows, held_out, mesh, changed)
 
     report = training_report(config, rows, start=start)
-    trace = Profile(config.profile, run_folder(config.run))
+    trace, sharding = Profile(config.profile, run_folder(config.run)), batch_sharding(mesh)
     with StopRequest(checkpoints.folder) as stop, watch.training(start), report, checkpoints, trace:
         for step in range(start, config.steps):
             trace.at(step, state)
             with report.input():
-                batch = place_batch(rows.batch(step), batch_sharding(mesh))
+                batch = place_batch(rows.batch(step), sharding)
             state, metrics = train_step(state, batch)
             report.step(step, metrics)  # reads from the device only where a line is due
             done, is_last, scores = step + 1, step + 1 == config.steps, None

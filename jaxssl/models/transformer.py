@@ -133,9 +133,8 @@ class Transformer(nnx.Module):
         `width`. Entry i is the output of layer i (counted from 1), so that of a network with
         `norm_first=False` (BERT) it is normalised. The final norm is in no entry, also not in the last:
         `final_norm(hidden_states(...)[-1])`, times `output_scale`, is what a call returns.
-        (`output_hidden_states` of
-        transformers applies the final norm to its last entry, e.g. of GPT-2, Llama and ModernBERT; all
-        other entries are the same.)
+        (`output_hidden_states` of transformers applies the final norm to its last entry, e.g. of GPT-2,
+        Llama and ModernBERT; all other entries are the same.)
 
         Args:
           tokens: Token ids, int32 `[batch, length]`.

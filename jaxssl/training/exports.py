@@ -62,9 +62,8 @@ class Exports:
         for words in self.due.get(done, ()):
             folder = self.folder if words == LAST else self.folder / f"words_{words}"
             if words == LAST or _first_host_says(not is_export(folder)):
-                pretrained = self._gathered(state)
                 with _told(folder):
-                    _write(self.config, pretrained, folder)
+                    _write(self.config, self._gathered(state), folder)
 
     def _due(self) -> dict[int, list[str]]:
         config = self.config
